@@ -1,0 +1,1 @@
+//! kclpipe: runs a command for each record of an Amazon Kinesis stream.

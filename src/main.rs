@@ -1,0 +1,2 @@
+//! The `kclpipe` program.
+fn main() {}
