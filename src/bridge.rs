@@ -393,12 +393,11 @@ impl Goal {
         }
     }
 
-    /// What the work is about now. An orderly shutdown checkpoints at once, and again when handlers that
-    /// were still at work have ended.
+    /// What the work is about now. The end of a shard is stored when its handlers have ended.
     fn moment(&self) -> Moment {
         match self.last {
             Moment::BatchEnd if self.left > 0 => Moment::Working,
-            Moment::ShardEnd if self.finishing => Moment::Shutdown,
+            Moment::ShardEnd if self.finishing => Moment::Working,
             last => last,
         }
     }

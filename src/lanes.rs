@@ -82,7 +82,7 @@ impl Lanes {
     /// The record that `lane` may take now.
     pub fn peek(&mut self, lane: usize, now: Instant) -> Option<usize> {
         self.wake_keys(now);
-        let (owned, free) = (self.owned[lane].first(), self.free.first());
+        let (owned, free) = (self.owned.get(lane)?.first(), self.free.first());
         let first = match (owned, free) {
             (Some(owned), Some(free)) => owned.min(free),
             (owned, free) => owned.or(free)?,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use env_logger::fmt::Formatter;
 use env_logger::{Builder, Target};
 use log::Record;
@@ -48,8 +48,7 @@ impl Logging {
     /// The level cannot be understood, or the file cannot be opened.
     pub fn start(&self) -> Result<()> {
         let mut builder = Builder::new();
-        builder.filter_level(log::LevelFilter::Info);
-        builder.try_parse(&self.level)?;
+        builder.parse_filters(&self.level);
         builder.format(match self.format {
             LogFormat::Text => text_line,
             LogFormat::Json => json_line,
@@ -64,9 +63,21 @@ impl Logging {
 /// Whether env_logger understands this level.
 ///
 /// # Errors
-/// It does not; why.
+/// It does not; why. A word that is neither a level nor one of our targets is one, too: to env_logger it
+/// would be a target that nothing logs under.
 pub fn check_level(level: &str) -> Result<()> {
-    Builder::new().try_parse(level)?;
+    env_filter::Builder::new().try_parse(level)?;
+    let words = level.split('/').next().unwrap_or_default().split(',');
+    for word in words
+        .map(str::trim)
+        .filter(|word| !word.contains('=') && !word.is_empty())
+    {
+        let known =
+            ["kclpipe", "handler"].contains(&word) || word.parse::<log::LevelFilter>().is_ok();
+        if !known {
+            bail!("'{word}' is no level: write error, warn, info, debug, trace or off");
+        }
+    }
     Ok(())
 }
 
@@ -179,5 +190,6 @@ mod tests {
     fn a_level_that_makes_no_sense_is_an_error() {
         assert!(check_level("warn,handler=debug").is_ok());
         assert!(check_level("loud").is_err());
+        assert!(check_level("handler=loud").is_err());
     }
 }
