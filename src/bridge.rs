@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request};
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Stuck};
 use crate::exit::Exit;
 use crate::handler::{Event, Finish, Handlers};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
@@ -62,7 +62,6 @@ struct Goal {
     finishing: bool,
     /// What it is about, once the two above are over.
     last: Moment,
-    shard_end_stored: bool,
     halted: bool,
 }
 
@@ -250,12 +249,7 @@ impl<'a> Bridge<'a> {
         loop {
             let now = (self.clock)();
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
-            self.send(
-                self.checkpoints.lease_gone(),
-                goal.moment(),
-                stuck.as_ref(),
-                now,
-            );
+            self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
                     Step::Leave(Exit::Halt)
@@ -304,17 +298,8 @@ impl<'a> Bridge<'a> {
         Ok(Step::GoOn)
     }
 
-    /// Sends whatever is due, unless the lease is gone.
-    fn send(
-        &mut self,
-        gone: bool,
-        moment: Moment,
-        stuck: Option<&crate::checkpoint::Stuck>,
-        now: Instant,
-    ) {
-        if gone {
-            return;
-        }
+    /// Sends whatever is due.
+    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) {
         match self.checkpoints.next(now, moment, stuck) {
             Some(Request::Store(at) | Request::Repeat(at)) => self.wire.write(&Reply::Checkpoint {
                 sequence_number: Some(&at.sequence_number),
@@ -344,7 +329,6 @@ impl<'a> Bridge<'a> {
         };
         match self.checkpoints.answered((self.clock)(), error.as_deref()) {
             Answered::GoOn => {}
-            Answered::ShardEndStored => goal.shard_end_stored = true,
             Answered::ShardEndRefused => {
                 log::error!(
                     "the end of the shard cannot be stored: {}",
@@ -388,7 +372,6 @@ impl Goal {
             left,
             finishing,
             last,
-            shard_end_stored: false,
             halted: false,
         }
     }
@@ -403,8 +386,9 @@ impl Goal {
     }
 
     fn is_reached(&self, checkpoints: &Checkpoints) -> bool {
-        let stored =
-            self.last != Moment::ShardEnd || self.shard_end_stored || checkpoints.lease_gone();
+        let stored = self.last != Moment::ShardEnd
+            || checkpoints.shard_end_stored()
+            || checkpoints.lease_gone();
         self.left == 0 && !self.finishing && stored && !checkpoints.in_round()
     }
 
