@@ -400,7 +400,7 @@ impl<'fd> Crew<'fd> {
         }
         let outcome = match attempt.stopped {
             Some(Stopped::Misled(why)) => format!("the handler sent {why}"),
-            _ if end.unread > 0 => format!(
+            _ if end.unread > 0 && end.ended == Ended::Code(0) => format!(
                 "{}, with {} bytes of its input left unread",
                 end.ended, end.unread
             ),
@@ -657,7 +657,7 @@ impl Handlers for Crew<'_> {
     }
 
     fn offer(&mut self, batch: Batch) {
-        self.records.offer(batch);
+        self.records.offer(batch, Instant::now());
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {

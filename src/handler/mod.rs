@@ -5,6 +5,7 @@ mod batch;
 mod crew;
 mod environment;
 mod lambda;
+mod pace;
 mod record;
 mod records;
 mod shard;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use humantime::format_duration;
 
 use super::attempt::Attempt;
+use super::pace::{Pace, advice};
 use super::{Event, OnFailure, Settings};
 use crate::checkpoint::Stuck;
 use crate::dead_letter::{self, Cause, DeadLetter};
@@ -25,6 +26,7 @@ pub(super) struct Records {
     pub(super) lanes: Lanes,
     trials: HashMap<usize, Trial>,
     breaker: Breaker,
+    pace: Pace,
     pub(super) events: VecDeque<Event>,
     /// So much of the run was told.
     told: usize,
@@ -51,6 +53,7 @@ impl Records {
             lanes: Lanes::default(),
             trials: HashMap::new(),
             breaker: Breaker::default(),
+            pace: Pace::default(),
             events: VecDeque::new(),
             told: 0,
             hold_until: None,
@@ -58,8 +61,15 @@ impl Records {
         }
     }
 
-    pub(super) fn offer(&mut self, batch: Batch) {
+    pub(super) fn offer(&mut self, batch: Batch, now: Instant) {
         debug_assert!(self.lanes.all_done());
+        if self.pace.begin(now, batch.millis_behind_latest) {
+            log::warn!(
+                "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a \
+                 minute ago; {}",
+                advice(&self.settings)
+            );
+        }
         let keys = (0..batch.len()).map(|index| batch.record(index).partition_key);
         self.lanes = Lanes::new(keys, self.settings.jobs);
         self.batch = batch;
@@ -230,6 +240,9 @@ impl Records {
                 records: (run - self.told) as u64,
             });
             self.told = run;
+            if self.lanes.all_done() {
+                self.pace.end(Instant::now());
+            }
         }
     }
 
