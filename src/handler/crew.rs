@@ -384,16 +384,18 @@ impl<'fd> Crew<'fd> {
         let Some(attempt) = self.slots[slot].attempt.take() else {
             return;
         };
+        if attempt.stopped == Some(Stopped::Withdrawn) {
+            return;
+        }
         self.log_attempt(&attempt, &end, now);
         match attempt.stopped {
-            Some(Stopped::Withdrawn) => return,
             Some(Stopped::OutOfOrder) => {
                 self.records.come_back(attempt.unanswered.into_iter(), None);
                 return self.rest(slot, now);
             }
             Some(Stopped::TimedOut) => end.ended = Ended::TimedOut,
             Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
-            None => {}
+            Some(Stopped::Withdrawn) | None => {}
         }
         if attempt.unanswered.is_empty() {
             return self.ended_idle(slot, &attempt, &end, now);
