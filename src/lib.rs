@@ -19,8 +19,10 @@ pub mod lanes;
 pub mod logging;
 pub mod outcome;
 pub mod process;
+pub mod properties;
 pub mod protocol;
 pub mod record;
+pub mod replay;
 pub mod retry;
 
 use std::fs::File;
