@@ -220,11 +220,11 @@ impl Shard {
     }
 
     /// How long to wait for the child from its last sign of life on, where `limit` is what the user says.
-    /// `None` where it is not waited for.
-    pub fn patience(&self, limit: Duration) -> Option<Duration> {
+    /// `None` where there is no limit, or nothing to wait for.
+    pub fn patience(&self, limit: Option<Duration>) -> Option<Duration> {
         match self.phase {
-            Phase::Doing(_) if self.lost_answer => Some(limit.min(AFTER_LOST_ANSWER)),
-            Phase::Doing(_) | Phase::Leaving => Some(limit),
+            Phase::Doing(_) if self.lost_answer => limit.map(|limit| limit.min(AFTER_LOST_ANSWER)),
+            Phase::Doing(_) | Phase::Leaving => limit,
             Phase::New | Phase::Stopping | Phase::Over => None,
         }
     }

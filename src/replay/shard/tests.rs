@@ -481,7 +481,7 @@ fn a_child_that_dies_behind_the_end_needs_no_other() {
 #[test]
 fn lines_that_are_no_messages_are_passed_over_and_answers_among_them_missed() {
     let mut shard = shard(&["1"], RULES);
-    let limit = Duration::from_secs(600);
+    let limit = Some(Duration::from_secs(600));
     let report = converse(
         &mut shard,
         "* start
