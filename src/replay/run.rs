@@ -142,6 +142,7 @@ impl Stage {
                 }
                 Step::Close => self.processes.close_input(slot),
                 Step::Stop => self.processes.finish(slot, STOP),
+                Step::StopNow => self.processes.stop(slot, STOP),
                 Step::Say(text) => self.say(&format!("{}: {text}", self.shards[slot].id())),
             }
         }

@@ -59,6 +59,8 @@ pub enum Step {
     Close,
     /// Close the child's input, and stop it if it does not exit soon.
     Stop,
+    /// Stop the child: its input is closed already, and it was waited for.
+    StopNow,
     /// Tell the user.
     Say(String),
 }
@@ -247,12 +249,14 @@ impl Shard {
                     &mut steps,
                 );
             }
-            Phase::Leaving => self.fail(
-                format!(
+            Phase::Leaving => {
+                let text = format!(
                     "its input ended {waited} ago and it still runs: the daemon would wait for ever"
-                ),
-                &mut steps,
-            ),
+                );
+                self.wrong(text, &mut steps);
+                self.phase = Phase::Stopping;
+                steps.push(Step::StopNow);
+            }
             Phase::New | Phase::Stopping | Phase::Over => {}
         }
         steps

@@ -241,7 +241,7 @@ impl Shard {
     }
 
     /// The child did wrong, but the daemon goes on.
-    fn wrong(&mut self, text: String, steps: &mut Vec<Step>) {
+    pub(super) fn wrong(&mut self, text: String, steps: &mut Vec<Step>) {
         steps.push(Step::Say(text.clone()));
         if self.report.faults.len() < FAULTS {
             self.report.faults.push(text);

@@ -76,6 +76,7 @@ fn shown(step: &Step) -> String {
         Step::Send(line) => format!("> {}", brief(line)),
         Step::Close => "* close".to_owned(),
         Step::Stop => "* stop".to_owned(),
+        Step::StopNow => "* stop now".to_owned(),
         Step::Say(text) => format!("# {text}"),
     }
 }
@@ -561,7 +562,7 @@ fn a_child_that_stays_after_the_end_of_its_input_is_at_fault() {
          * close
          ~
          # it still runs
-         * stop
+         * stop now
          ^ signal 15 (SIGTERM)",
     );
     assert!(!report.reached_end);
