@@ -1,10 +1,11 @@
 //! The shards' conversations with real processes: all of them in one poll loop.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use rustix::process::Signal;
 
 use super::report::Report;
@@ -137,8 +138,7 @@ impl Stage {
             match step {
                 Step::Start => self.start_child(slot)?,
                 Step::Send(line) => {
-                    self.processes
-                        .feed(slot, |out| out.extend(line.into_bytes()));
+                    self.processes.feed(slot, &mut line.into_bytes());
                 }
                 Step::Close => self.processes.close_input(slot),
                 Step::Stop => self.processes.finish(slot, STOP),
@@ -191,18 +191,16 @@ impl Stage {
             return Ok(());
         }
         let waited = now - self.clocks[slot].since;
-        let gives_up = self.shards[slot]
-            .patience(self.timeout)
-            .is_some_and(|patience| waited >= patience);
-        if !gives_up {
-            self.clocks[slot].told = true;
-            let id = self.shards[slot].id();
-            self.say(&format!(
-                "{id}: no word from the child for a minute (--timeout)"
-            ));
-            return Ok(());
-        }
-        let steps = self.shards[slot].silent(Duration::from_secs(waited.as_secs()));
+        let patience = self.shards[slot].patience(self.timeout);
+        let steps = match patience.filter(|patience| waited >= *patience) {
+            Some(patience) => self.shards[slot].silent(patience),
+            None => {
+                self.clocks[slot].told = true;
+                vec![Step::Say(
+                    "no word from the child for a minute (--timeout)".to_owned(),
+                )]
+            }
+        };
         self.perform(slot, steps)
     }
 
@@ -219,7 +217,10 @@ pub(super) fn say(text: &str) {
 /// Draws on stderr if that is a terminal, and nothing otherwise.
 fn bar(shards: &[Shard]) -> ProgressBar {
     let records: usize = shards.iter().map(|shard| shard.report().records).sum();
-    let style = ProgressStyle::with_template("{pos} of {len} records {wide_bar} {per_sec}");
-    let bar = ProgressBar::new(records as u64);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template("{pos} of {len} records {wide_bar} {rate}/s")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{:.0}", state.per_sec());
+        });
+    ProgressBar::new(records as u64).with_style(style)
 }
