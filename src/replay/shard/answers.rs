@@ -224,7 +224,7 @@ impl Shard {
         } else if self.report.restarts == self.rules.restarts {
             self.wrong(
                 format!(
-                    "{text}; started again {} times already",
+                    "{text}, and no restart is left (--restarts {})",
                     self.rules.restarts
                 ),
                 &mut steps,

@@ -295,9 +295,7 @@ fn restarts_have_a_limit_and_a_child_that_never_answers_has_none() {
                   ^ exit code 1";
     let report = converse(
         &mut one,
-        &format!(
-            "{script}\n# started again from TRIM_HORIZON\n{script}\n# started again 1 times already"
-        ),
+        &format!("{script}\n# started again from TRIM_HORIZON\n{script}\n# no restart is left"),
     );
     assert!(
         !report.reached_end && report.faults.len() == 1,
