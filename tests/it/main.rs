@@ -8,6 +8,8 @@ mod jobs;
 mod per_batch;
 /// One handler process for the lease.
 mod per_shard;
+/// `kclpipe replay`, and children that break the daemon's rules.
+mod replay;
 /// The repository checks itself.
 mod tidy;
 /// Whole conversations with the daemon, without a process.
