@@ -25,6 +25,8 @@ pub struct Bridge<'a> {
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
     initialized: bool,
+    /// A handler asked to stop the worker while no action was under way.
+    halted: bool,
 }
 
 /// What the daemon said, with a batch taken out of its line.
@@ -82,6 +84,7 @@ impl<'a> Bridge<'a> {
             clock,
             drain,
             initialized: false,
+            halted: false,
         }
     }
 
@@ -117,6 +120,10 @@ impl<'a> Bridge<'a> {
             match self.handlers.wait(true, None)? {
                 Event::Input => self.wire.fill(),
                 Event::Signal(signal) => self.signalled(signal),
+                Event::Halted(why) => {
+                    log::error!("{why}: the worker is to stop, at the daemon's next message");
+                    self.halted = true;
+                }
                 event => log::debug!("{event:?} while nothing is to be done"),
             }
         }
@@ -197,6 +204,12 @@ impl<'a> Bridge<'a> {
     fn process_records(&mut self, batch: Batch) -> Result<Step> {
         if self.checkpoints.lease_gone() {
             return Ok(self.status("processRecords"));
+        }
+        if self.halted {
+            return self.work(Goal {
+                halted: true,
+                ..Goal::new(0, false, Moment::Shutdown)
+            });
         }
         let left = batch.len() as u64;
         log::debug!("{left} records, {:?} ms behind", batch.millis_behind_latest);

@@ -674,6 +674,24 @@ fn a_halt_stores_the_run_and_leaves_without_a_status() {
 }
 
 #[test]
+fn a_halt_while_nothing_is_to_be_done_counts_at_the_next_batch() {
+    leaves(
+        every(60),
+        Exit::Halt,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         * halt
+         * finished
+         > records 2
+         < checkpoint 1.0
+         > ack",
+    );
+}
+
+#[test]
 fn input_that_ends_within_an_action_gets_no_checkpoint_and_no_status() {
     leaves(
         strategy(|s| s.batch = true),
