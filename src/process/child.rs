@@ -196,6 +196,13 @@ impl Child {
         }
     }
 
+    /// Hands on a last line without an end, where its pipe is held open by something else than the child:
+    /// no more is read of it.
+    pub(super) fn end_output(&mut self, stdout: impl FnMut(&[u8]), stderr: impl FnMut(&[u8])) {
+        self.stdout_lines.finish(stdout);
+        self.stderr_lines.finish(stderr);
+    }
+
     /// Notices that the child has ended, without reaping it.
     pub(super) fn look(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Ended { .. }) {

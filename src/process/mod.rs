@@ -244,12 +244,7 @@ impl<'fd> Processes<'fd> {
             let Some(child) = child else { continue };
             child.write();
             child.read(
-                |line| {
-                    happened.push(Happening::Line {
-                        slot,
-                        line: line.to_vec(),
-                    })
-                },
+                |line| happened.push(printed(slot, line)),
                 |line| log_stderr(throttle, line),
             );
             child.advance(Instant::now());
@@ -259,7 +254,11 @@ impl<'fd> Processes<'fd> {
     fn bury_the_dead(&mut self, happened: &mut Vec<Happening>) -> io::Result<()> {
         let now = Instant::now();
         for (slot, place) in self.children.iter_mut().enumerate() {
-            if let Some(child) = place.take_if(|child| child.is_over(now)) {
+            if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
+                child.end_output(
+                    |line| happened.push(printed(slot, line)),
+                    |line| log_stderr(&mut self.throttle, line),
+                );
                 self.strays.push(child.group);
                 let remains = child.bury()?;
                 let (status, unread, stderr) = (remains.status, remains.unread, remains.stderr);
@@ -286,6 +285,13 @@ impl Drop for Processes<'_> {
         for child in self.children.iter_mut().filter_map(Option::take) {
             let _ = child.bury();
         }
+    }
+}
+
+fn printed(slot: usize, line: &[u8]) -> Happening {
+    Happening::Line {
+        slot,
+        line: line.to_vec(),
     }
 }
 

@@ -515,6 +515,12 @@ fn a_line_may_end_with_a_carriage_return_or_with_nothing() {
 }
 
 #[test]
+fn a_last_line_without_an_end_counts_also_where_something_holds_the_pipe_open() {
+    let ways = [r#"sleep 1000 & printf "$KCLPIPE_TOKEN reject""#];
+    assert_eq!(treated(&ways, ""), [REJECTED]);
+}
+
+#[test]
 fn an_answer_that_makes_no_sense_is_a_failure() {
     let ways = [
         "echo $KCLPIPE_TOKEN okay",
