@@ -73,7 +73,8 @@ impl<'fd> Crew<'fd> {
             return Ok(());
         }
         for slot in 0..self.slots.len() {
-            if self.finishing || self.records.hold_until.is_some_and(|until| now < until) {
+            let held = self.records.hold_until.is_some_and(|until| now < until);
+            if self.finishing || self.records.halted || held {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
@@ -241,7 +242,8 @@ impl<'fd> Crew<'fd> {
                     break;
                 }
                 self.records.unfit(index, why, now);
-                next = self.records.lanes.peek(slot, now);
+                let halted = self.records.halted;
+                next = self.records.lanes.peek(slot, now).filter(|_| !halted);
             } else {
                 attempt.sealed = next.is_none();
             }

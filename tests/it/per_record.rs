@@ -721,6 +721,23 @@ fn a_skipped_last_record_is_in_the_run() {
 }
 
 #[test]
+fn on_failure_halt_checkpoints_the_run_and_ends_the_worker_without_a_status() {
+    for code in ["65", "1"] {
+        let mut daemon = begun(
+            noting("exit $(cat)")
+                .options("--on-failure halt --max-attempts 1")
+                .options(QUICK),
+        );
+        daemon.payloads(&["0", code, "0"]);
+        daemon.expect_checkpoint("1", 0);
+        daemon.ack(None);
+        assert_eq!(daemon.wait_exit(), 1);
+        assert_eq!(daemon.lines("handed"), ["1 1", "2 1"]);
+        assert!(daemon.log().contains("record 2.0"), "{}", daemon.log());
+    }
+}
+
+#[test]
 fn the_usual_limit_is_five_attempts_where_a_record_can_be_given_up() {
     let mut daemon = begun(noting("exit 1").options("--on-failure skip").options(QUICK));
     daemon.numbers(1..=1);
@@ -786,6 +803,17 @@ fn rejected_records_do_not_count_for_the_breaker() {
     daemon.numbers(1..=6);
     daemon.expect_status("processRecords");
     daemon.finish();
+}
+
+#[test]
+fn a_payload_that_does_not_fit_halts_under_halt() {
+    let bridge = noting("").options("--format lines --on-failure halt");
+    let mut daemon = begun(bridge);
+    daemon.payloads(&["good", "a\nb", "good"]);
+    daemon.expect_checkpoint("1", 0);
+    daemon.ack(None);
+    assert_eq!(daemon.wait_exit(), 1);
+    assert_eq!(daemon.lines("handed"), ["1 1"]);
 }
 
 // Dead letters.
