@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_grou
 
 use child::Child;
 pub use command::Command;
-use log::{Throttle, log_stderr};
+use log::log_stderr;
 pub use log::{excerpt, log_stdout};
 use signals::Signals;
 
@@ -95,7 +95,6 @@ pub struct Processes<'fd> {
     signals: Signals,
     /// Groups of children that are gone whose other members may still have to be reaped.
     strays: Vec<Pid>,
-    throttle: Throttle,
 }
 
 impl<'fd> Processes<'fd> {
@@ -114,7 +113,6 @@ impl<'fd> Processes<'fd> {
             input,
             signals,
             strays: Vec::new(),
-            throttle: Throttle::default(),
         })
     }
 
@@ -162,10 +160,7 @@ impl<'fd> Processes<'fd> {
     pub fn printed(&mut self, slot: usize) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         if let Some(child) = self.children.get_mut(slot).and_then(Option::as_mut) {
-            child.read(
-                |line| lines.push(line.to_vec()),
-                |line| log_stderr(&mut self.throttle, line),
-            );
+            child.read(|line| lines.push(line.to_vec()), log_stderr);
         }
         lines
     }
@@ -239,14 +234,10 @@ impl<'fd> Processes<'fd> {
 
     /// Moves bytes in all pipes of all children.
     fn serve(&mut self, happened: &mut Vec<Happening>) {
-        let throttle = &mut self.throttle;
         for (slot, child) in self.children.iter_mut().enumerate() {
             let Some(child) = child else { continue };
             child.write();
-            child.read(
-                |line| happened.push(printed(slot, line)),
-                |line| log_stderr(throttle, line),
-            );
+            child.read(|line| happened.push(printed(slot, line)), log_stderr);
             child.advance(Instant::now());
         }
     }
@@ -255,10 +246,7 @@ impl<'fd> Processes<'fd> {
         let now = Instant::now();
         for (slot, place) in self.children.iter_mut().enumerate() {
             if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
-                child.end_output(
-                    |line| happened.push(printed(slot, line)),
-                    |line| log_stderr(&mut self.throttle, line),
-                );
+                child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
                 let remains = child.bury()?;
                 let (status, unread, stderr) = (remains.status, remains.unread, remains.stderr);

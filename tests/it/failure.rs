@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -170,6 +171,31 @@ fn a_line_without_an_end_takes_no_memory() {
         .parse()
         .unwrap_or(0);
     assert!(kilobytes < 50_000, "{most}");
+}
+
+#[test]
+fn of_a_flood_a_hundred_lines_a_second_are_logged() {
+    for (script, level) in [
+        ("seq 1 20000 >&2", "info"),
+        ("seq 1 20000", "handler=debug"),
+    ] {
+        let before = Instant::now();
+        let mut daemon = begun(Bridge::new(script).options("--log-level").options(level));
+        daemon.payloads(&["x"]);
+        daemon.expect_status("processRecords");
+        daemon.finish();
+        let seconds = usize::try_from(before.elapsed().as_secs()).expect("few");
+        let log = daemon.log();
+        let logged = log
+            .lines()
+            .filter(|line| line.contains(" handler: "))
+            .count();
+        assert!(logged >= 100, "{logged} lines");
+        assert!(
+            logged <= 102 * (seconds + 2),
+            "{logged} lines in {seconds} s"
+        );
+    }
 }
 
 #[test]
