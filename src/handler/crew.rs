@@ -608,6 +608,9 @@ impl<'fd> Crew<'fd> {
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
+            if self.processes.has_ended(slot) {
+                continue;
+            }
             self.hint_at_buffering(slot, now);
             let Some((limit, attempt)) =
                 self.settings.timeout.zip(self.slots[slot].attempt.as_mut())
@@ -648,7 +651,10 @@ impl<'fd> Crew<'fd> {
     }
 
     fn wake(&self, now: Instant, until: Option<Instant>) -> Option<Instant> {
-        let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
+        let attempts = self.slots.iter().enumerate();
+        let attempts = attempts
+            .filter(|(slot, _)| !self.processes.has_ended(*slot))
+            .filter_map(|(_, slot)| slot.attempt.as_ref());
         let limits = attempts
             .clone()
             .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));

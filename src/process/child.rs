@@ -205,7 +205,7 @@ impl Child {
 
     /// Notices that the child has ended, without reaping it.
     pub(super) fn look(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ended { .. }) {
+        if self.has_ended() {
             return;
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -264,6 +264,11 @@ impl Child {
             Phase::Stopping { kill_at } => Some(kill_at),
             Phase::Ended { read_until } => Some(read_until),
         }
+    }
+
+    /// Whether the child has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
     }
 
     /// Whether the child has ended and its output is read, or has been waited for long enough.

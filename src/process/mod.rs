@@ -134,6 +134,12 @@ impl<'fd> Processes<'fd> {
         self.children.get(slot).is_some_and(Option::is_some)
     }
 
+    /// Whether the child in `slot` has ended, and only its output is still read.
+    pub fn has_ended(&self, slot: usize) -> bool {
+        let child = self.children.get(slot).and_then(Option::as_ref);
+        child.is_some_and(Child::has_ended)
+    }
+
     /// Whether any child is there.
     pub fn any_running(&self) -> bool {
         self.children.iter().any(Option::is_some)

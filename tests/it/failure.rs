@@ -311,6 +311,18 @@ fn progress_starts_the_time_limit_again() {
     assert_eq!(daemon.lines("handed"), ["1 1"]);
 }
 
+#[test]
+fn a_handler_that_has_ended_is_not_timed_out_while_its_output_is_awaited() {
+    let bridge =
+        noting("sleep 1000 &").options("--timeout 50ms --max-attempts 20 --on-failure skip");
+    let mut daemon = begun(bridge.options(QUICK));
+    daemon.numbers(1..=1);
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    // The start of a process may take longer than the limit on a busy machine, but not twenty times in a row.
+    assert!(!daemon.log().contains("is skipped"), "{}", daemon.log());
+}
+
 // Processes.
 
 #[cfg(target_os = "linux")]
