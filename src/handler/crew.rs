@@ -20,6 +20,9 @@ use crate::record::Batch;
 /// The longest reply of a Lambda handler that is read.
 const REPLY: usize = 16 * 1024 * 1024;
 
+/// A buffer that grew beyond this for large records is not kept.
+const KEEP: usize = 1024 * 1024;
+
 /// How long a handler may have printed nothing before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
 
@@ -138,7 +141,7 @@ impl<'fd> Crew<'fd> {
             );
             return Ok(());
         }
-        self.processes.feed(slot, &mut self.input);
+        self.feed(slot);
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
             self.processes.close_input(slot);
         }
@@ -164,7 +167,7 @@ impl<'fd> Crew<'fd> {
         let spawn = Spawn {
             environment: &environment,
             without: &self.without,
-            watch_input: matches!(settings.per, Per::Batch { .. }),
+            watch_input: !matches!(settings.per, Per::Record),
             line_limit: if self.replies() { REPLY } else { process::LINE },
             stderr: Stderr::Log,
         };
@@ -188,7 +191,7 @@ impl<'fd> Crew<'fd> {
         };
         if attempt.stopped.is_none() {
             self.fill(slot, &mut attempt, now)?;
-            self.processes.feed(slot, &mut self.input);
+            self.feed(slot);
             if self.is_spent(&attempt) {
                 self.processes.close_input(slot);
             }
@@ -197,10 +200,21 @@ impl<'fd> Crew<'fd> {
         Ok(())
     }
 
+    fn feed(&mut self, slot: usize) {
+        self.processes.feed(slot, &mut self.input);
+        if self.input.capacity() > KEEP {
+            self.input = Vec::new();
+        }
+    }
+
     /// Appends to the input what the attempt may have now.
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
         let narrow = self.slots[slot].suspects.div_ceil(2);
         let mut bytes = 0;
+        let framed = self.input.len();
+        if attempt.unanswered.is_empty() {
+            attempt.fed = 0;
+        }
         let mut next = self.records.lanes.peek(slot, now);
         while let Some(index) = next {
             let alone = self.records.goes_alone(index);
@@ -232,6 +246,7 @@ impl<'fd> Crew<'fd> {
                 attempt.sealed = next.is_none();
             }
         }
+        attempt.fed += (self.input.len() - framed) as u64;
         Ok(())
     }
 
@@ -381,7 +396,7 @@ impl<'fd> Crew<'fd> {
     }
 
     fn ended(&mut self, slot: usize, mut end: End, now: Instant) {
-        let Some(attempt) = self.slots[slot].attempt.take() else {
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
             return;
         };
         if attempt.stopped == Some(Stopped::Withdrawn) {
@@ -397,7 +412,9 @@ impl<'fd> Crew<'fd> {
             Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
             Some(Stopped::Withdrawn) | None => {}
         }
-        if attempt.unanswered.is_empty() {
+        let is_shard = matches!(self.settings.per, Per::Shard { .. });
+        if attempt.unanswered.is_empty() || (is_shard && attempt.has_read_none(end.unread)) {
+            self.records.come_back(attempt.unanswered.drain(..), None);
             return self.ended_idle(slot, &attempt, &end, now);
         }
         let outcome = match attempt.stopped {
@@ -664,7 +681,10 @@ impl Handlers for Crew<'_> {
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
         loop {
-            self.hand_over(Instant::now())?;
+            // One reading of the clock for what may start and for how long to sleep: with two, what falls
+            // due between them would be slept through.
+            let now = Instant::now();
+            self.hand_over(now)?;
             self.records.tell_run();
             if std::mem::take(&mut self.records.halted) {
                 self.finish(Finish::Stop);
@@ -676,7 +696,6 @@ impl Handlers for Crew<'_> {
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
-            let now = Instant::now();
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }
