@@ -1,1 +1,108 @@
-//! kclpipe: runs a command for each record of an Amazon Kinesis stream.
+//! kclpipe: runs a command for each record of an Amazon Kinesis stream, as the child of Amazon's KCL
+//! MultiLangDaemon.
+//!
+//! The way of a record: [`protocol`] reads the daemon's line, [`record`] finds the records in it,
+//! [`handler`] hands each to the user's command by way of [`format`], [`lanes`] and [`process`], and makes
+//! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`bridge`] tells [`checkpoint`] how far
+//! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
+//! what was typed into what all of these need.
+
+pub mod bridge;
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod dead_letter;
+pub mod exit;
+pub mod format;
+pub mod handler;
+pub mod lanes;
+pub mod logging;
+pub mod outcome;
+pub mod process;
+pub mod protocol;
+pub mod record;
+pub mod retry;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use bridge::Bridge;
+use checkpoint::Checkpoints;
+use config::{Config, Task};
+use exit::Exit;
+use handler::Crew;
+use process::Processes;
+use protocol::Wire;
+
+/// Runs the program on this process's arguments, environment and streams.
+pub fn run() -> Exit {
+    match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
+        Ok(Task::Show(text)) => print(&text),
+        Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
+        Err(e) => complain(&e, Exit::Usage),
+    }
+}
+
+/// Runs a task; an error or a panic in it has its exit code, and every handler is stopped by then.
+fn guarded(task: impl FnOnce() -> Result<Exit>) -> Exit {
+    match catch_unwind(AssertUnwindSafe(task)) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(e)) => {
+            log::error!("{e:#}");
+            Exit::Internal
+        }
+        Err(_) => Exit::Internal,
+    }
+}
+
+/// The daemon's child: its streams are the protocol.
+fn bridge(config: Config) -> Result<Exit> {
+    if let Err(e) = config.logging.start() {
+        return Ok(complain(&e, Exit::Config));
+    }
+    config
+        .remarks
+        .iter()
+        .for_each(|remark| log::warn!("{remark}"));
+    let (mut input, mut output) = (
+        File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        protocol_output()?,
+    );
+    let daemon = input.try_clone()?;
+    let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
+    let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
+    let mut crew = Crew::new(config.settings, processes);
+    let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
+    let wire = Wire::new(&mut input, &mut output);
+    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain).run()
+}
+
+/// Takes the daemon's end of stdout away to a descriptor of our own and points stdout at stderr: whatever
+/// else may print cannot be taken for the protocol.
+fn protocol_output() -> Result<File> {
+    let output = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("stdout is closed")?;
+    rustix::stdio::dup2_stdout(io::stderr()).context("cannot move stdout")?;
+    Ok(File::from(output))
+}
+
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(e) => complain(&e.into(), Exit::Internal),
+    }
+}
+
+/// One line on stderr.
+fn complain(error: &anyhow::Error, exit: Exit) -> Exit {
+    let _ = writeln!(io::stderr(), "kclpipe: {error:#}");
+    exit
+}

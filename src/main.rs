@@ -1,2 +1,7 @@
-//! The `kclpipe` program.
-fn main() {}
+//! The `kclpipe` program; the library has all of it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kclpipe::run().into()
+}

@@ -1,0 +1,463 @@
+//! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request};
+use crate::exit::Exit;
+use crate::handler::{Event, Finish, Handlers};
+use crate::protocol::{Message, Reply, Shutdown, Wire};
+use crate::record::{Batch, Layout, Position};
+
+/// How long a command that cannot be run is looked for again: a deployment may be under way.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The time between two such looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// One shard's conversation with the daemon.
+pub struct Bridge<'a> {
+    wire: Wire<'a>,
+    handlers: &'a mut dyn Handlers,
+    checkpoints: Checkpoints,
+    clock: &'a dyn Fn() -> Instant,
+    /// After a signal, the run is stored step by step for so long.
+    drain: Duration,
+    initialized: bool,
+}
+
+/// What the daemon said, with a batch taken out of its line.
+enum Heard {
+    Batch(Batch),
+    Initialize {
+        shard_id: String,
+        stored: Option<Position>,
+    },
+    Other {
+        action: &'static str,
+        what: Other,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Other {
+    Ack,
+    LeaseLost,
+    ShardEnded,
+    ShutdownRequested,
+}
+
+/// Whether the conversation goes on.
+enum Step {
+    GoOn,
+    Leave(Exit),
+}
+
+/// What has to be over before an action is answered.
+struct Goal {
+    /// Records of the batch that are not in the run yet.
+    left: u64,
+    /// Handlers are on their way to their end.
+    finishing: bool,
+    /// What it is about, once the two above are over.
+    last: Moment,
+    shard_end_stored: bool,
+    halted: bool,
+}
+
+impl<'a> Bridge<'a> {
+    /// A bridge between the daemon and `handlers`; `drain` is how long handlers have to end after a
+    /// signal.
+    pub fn new(
+        wire: Wire<'a>,
+        handlers: &'a mut dyn Handlers,
+        checkpoints: Checkpoints,
+        clock: &'a dyn Fn() -> Instant,
+        drain: Duration,
+    ) -> Bridge<'a> {
+        Bridge {
+            wire,
+            handlers,
+            checkpoints,
+            clock,
+            drain,
+            initialized: false,
+        }
+    }
+
+    /// Talks until there is nothing more to say; every handler is stopped when this returns.
+    ///
+    /// # Errors
+    /// The daemon broke the protocol, or the system failed us.
+    pub fn run(mut self) -> Result<Exit> {
+        let exit = self.converse();
+        self.stop_handlers()?;
+        exit
+    }
+
+    fn converse(&mut self) -> Result<Exit> {
+        while let Some(line) = self.next_line()? {
+            if let Step::Leave(exit) = self.answer(line)? {
+                return Ok(exit);
+            }
+        }
+        log::info!("the daemon closed our input");
+        Ok(Exit::Done)
+    }
+
+    /// The next message; `None` at the end of input.
+    fn next_line(&mut self) -> Result<Option<String>> {
+        loop {
+            if let Some(line) = self.wire.take_line() {
+                return Ok(Some(line));
+            }
+            if self.wire.ended() {
+                return Ok(None);
+            }
+            match self.handlers.wait(true, None)? {
+                Event::Input => self.wire.fill(),
+                Event::Signal(signal) => self.signalled(signal),
+                event => log::debug!("{event:?} while nothing is to be done"),
+            }
+        }
+    }
+
+    fn answer(&mut self, line: String) -> Result<Step> {
+        let heard = hear(line)?;
+        self.checkpoints.heard((self.clock)());
+        match heard {
+            Heard::Initialize { shard_id, stored } => self.initialize(&shard_id, stored),
+            _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
+            Heard::Batch(batch) => self.process_records(batch),
+            Heard::Other {
+                action,
+                what: Other::Ack,
+            } => {
+                bail!("the daemon answered a '{action}' that was not asked for")
+            }
+            Heard::Other {
+                action,
+                what: Other::LeaseLost,
+            } => self.lease_lost(action),
+            Heard::Other {
+                action,
+                what: Other::ShardEnded,
+            } => self.shard_ended(action),
+            Heard::Other {
+                action,
+                what: Other::ShutdownRequested,
+            } => self.shutdown_requested(action),
+        }
+    }
+
+    fn initialize(&mut self, shard_id: &str, stored: Option<Position>) -> Result<Step> {
+        if self.initialized {
+            bail!("the daemon sent 'initialize' a second time");
+        }
+        self.initialized = true;
+        crate::logging::set_shard(shard_id);
+        let from = stored
+            .as_ref()
+            .map_or_else(|| "its start".to_owned(), |p| format!("behind {p}"));
+        log::info!("the lease begins, {from}");
+        self.checkpoints.begin(stored, (self.clock)());
+        match self.find_handler(shard_id)? {
+            Step::GoOn => Ok(self.status("initialize")),
+            leave => Ok(leave),
+        }
+    }
+
+    /// Looks for the handler's command, and again for a while.
+    fn find_handler(&mut self, shard_id: &str) -> Result<Step> {
+        let give_up_at = (self.clock)() + LOOK_AGAIN;
+        let mut said = false;
+        while let Err(e) = self.handlers.begin(shard_id) {
+            let now = (self.clock)();
+            if now >= give_up_at {
+                log::error!("{e:#}; giving up");
+                return Ok(Step::Leave(Exit::Config));
+            }
+            if !said {
+                log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
+            }
+            said = true;
+            let until = now + LOOK_EVERY;
+            while (self.clock)() < until && !self.wire.ended() {
+                if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
+                    self.wire.fill();
+                }
+            }
+            if self.wire.ended() {
+                return Ok(Step::Leave(Exit::Done));
+            }
+        }
+        Ok(Step::GoOn)
+    }
+
+    fn process_records(&mut self, batch: Batch) -> Result<Step> {
+        if self.checkpoints.lease_gone() {
+            return Ok(self.status("processRecords"));
+        }
+        let left = batch.len() as u64;
+        log::debug!("{left} records, {:?} ms behind", batch.millis_behind_latest);
+        if left > 0 {
+            self.handlers.offer(batch);
+        }
+        self.reach(Goal::new(left, false, Moment::BatchEnd), "processRecords")
+    }
+
+    fn lease_lost(&mut self, action: &'static str) -> Result<Step> {
+        log::info!("the lease is lost");
+        self.stop_handlers()?;
+        self.status(action);
+        Ok(Step::Leave(Exit::Done))
+    }
+
+    fn shutdown_requested(&mut self, action: &'static str) -> Result<Step> {
+        if self.checkpoints.lease_gone() {
+            return Ok(self.status(action));
+        }
+        log::info!("the daemon asks for an orderly shutdown");
+        self.handlers.finish(Finish::Orderly);
+        self.checkpoints.last_chance();
+        self.reach(Goal::new(0, true, Moment::Shutdown), action)
+    }
+
+    fn shard_ended(&mut self, action: &'static str) -> Result<Step> {
+        if !self.checkpoints.lease_gone() {
+            log::info!("the shard has ended");
+            self.handlers.finish(Finish::Orderly);
+            self.checkpoints.last_chance();
+            if let Step::Leave(exit) = self.work(Goal::new(0, true, Moment::ShardEnd))? {
+                return Ok(Step::Leave(exit));
+            }
+        }
+        self.status(action);
+        Ok(Step::Leave(Exit::Done))
+    }
+
+    fn reach(&mut self, goal: Goal, action: &'static str) -> Result<Step> {
+        match self.work(goal)? {
+            Step::GoOn => Ok(self.status(action)),
+            leave => Ok(leave),
+        }
+    }
+
+    /// Works, and judges checkpoints, until the goal is reached: the one loop in which an action is
+    /// under way.
+    fn work(&mut self, mut goal: Goal) -> Result<Step> {
+        loop {
+            let now = (self.clock)();
+            let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
+            self.send(
+                self.checkpoints.lease_gone(),
+                goal.moment(),
+                stuck.as_ref(),
+                now,
+            );
+            if goal.is_reached(&self.checkpoints) {
+                return Ok(if goal.halted {
+                    Step::Leave(Exit::Halt)
+                } else {
+                    Step::GoOn
+                });
+            }
+            if self.wire.ended() {
+                log::warn!("the daemon closed our input while it awaited an answer");
+                return Ok(Step::Leave(Exit::Done));
+            }
+            let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
+            let event = self
+                .handlers
+                .wait(watch_input, self.checkpoints.wake(now, stuck.as_ref()))?;
+            if let Step::Leave(exit) = self.take_in(event, &mut goal)? {
+                return Ok(Step::Leave(exit));
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: Event, goal: &mut Goal) -> Result<Step> {
+        match event {
+            Event::Input => {
+                self.wire.fill();
+                if self.checkpoints.awaiting()
+                    && let Some(line) = self.wire.take_line()
+                {
+                    return self.ack(line, goal);
+                }
+            }
+            Event::Done { end, records } => {
+                goal.left = goal.left.saturating_sub(records);
+                self.checkpoints.advance(end, records);
+            }
+            Event::Wish(position) => self.checkpoints.wish(position),
+            Event::Halted(why) => {
+                log::error!("{why}: the worker is to stop");
+                goal.halt();
+                self.checkpoints.last_chance();
+            }
+            Event::Signal(signal) => self.signalled(signal),
+            Event::Finished => goal.finishing = false,
+            Event::Deadline => {}
+        }
+        Ok(Step::GoOn)
+    }
+
+    /// Sends whatever is due, unless the lease is gone.
+    fn send(
+        &mut self,
+        gone: bool,
+        moment: Moment,
+        stuck: Option<&crate::checkpoint::Stuck>,
+        now: Instant,
+    ) {
+        if gone {
+            return;
+        }
+        match self.checkpoints.next(now, moment, stuck) {
+            Some(Request::Store(at) | Request::Repeat(at)) => self.wire.write(&Reply::Checkpoint {
+                sequence_number: Some(&at.sequence_number),
+                sub_sequence_number: Some(at.sub_sequence_number),
+            }),
+            Some(Request::ShardEnd) => {
+                self.wire.write(&Reply::Checkpoint {
+                    sequence_number: None,
+                    sub_sequence_number: None,
+                });
+            }
+            None if self.checkpoints.must_be_heard(now) => {
+                self.wire.write(&Reply::Ignored);
+                self.checkpoints.heard(now);
+            }
+            None => {}
+        }
+    }
+
+    fn ack(&mut self, line: String, goal: &mut Goal) -> Result<Step> {
+        let message = Message::parse(&line)?;
+        let Message::Checkpoint { error, .. } = message else {
+            bail!(
+                "the daemon sent '{}' where it owes the answer to a checkpoint",
+                message.action()
+            );
+        };
+        match self.checkpoints.answered((self.clock)(), error.as_deref()) {
+            Answered::GoOn => {}
+            Answered::ShardEndStored => goal.shard_end_stored = true,
+            Answered::ShardEndRefused => {
+                log::error!(
+                    "the end of the shard cannot be stored: {}",
+                    error.as_deref().unwrap_or_default()
+                );
+                return Ok(Step::Leave(Exit::Internal));
+            }
+            Answered::LeaseGone => {
+                log::warn!("another worker has the lease: this shard's work stops here");
+                self.handlers.finish(Finish::Stop);
+                goal.lease_gone();
+            }
+        }
+        Ok(Step::GoOn)
+    }
+
+    fn signalled(&mut self, signal: i32) {
+        log::info!(
+            "signal {signal}: finishing what is under way; the daemon decides what comes then"
+        );
+        self.checkpoints.drain((self.clock)() + self.drain);
+    }
+
+    fn status(&mut self, action: &'static str) -> Step {
+        self.wire.write(&Reply::Status {
+            response_for: action,
+        });
+        Step::GoOn
+    }
+
+    fn stop_handlers(&mut self) -> Result<()> {
+        self.handlers.finish(Finish::Stop);
+        while self.handlers.wait(false, None)? != Event::Finished {}
+        Ok(())
+    }
+}
+
+impl Goal {
+    fn new(left: u64, finishing: bool, last: Moment) -> Goal {
+        Goal {
+            left,
+            finishing,
+            last,
+            shard_end_stored: false,
+            halted: false,
+        }
+    }
+
+    /// What the work is about now. The end of a shard is stored when its handlers have ended.
+    fn moment(&self) -> Moment {
+        match self.last {
+            Moment::BatchEnd if self.left > 0 => Moment::Working,
+            Moment::ShardEnd if self.finishing => Moment::Working,
+            last => last,
+        }
+    }
+
+    fn is_reached(&self, checkpoints: &Checkpoints) -> bool {
+        let stored =
+            self.last != Moment::ShardEnd || self.shard_end_stored || checkpoints.lease_gone();
+        self.left == 0 && !self.finishing && stored && !checkpoints.in_round()
+    }
+
+    /// No more records; what is done is stored, and then we leave.
+    fn halt(&mut self) {
+        *self = Goal {
+            halted: true,
+            ..Goal::new(0, true, Moment::Shutdown)
+        };
+    }
+
+    /// Handlers are being stopped; then the action is answered.
+    fn lease_gone(&mut self) {
+        self.left = 0;
+        self.finishing = true;
+    }
+}
+
+fn hear(line: String) -> Result<Heard> {
+    let message = Message::parse(&line)?;
+    let action = message.action();
+    log::debug!("from the daemon: {action}, {} bytes", line.len());
+    let other = |what| Ok(Heard::Other { action, what });
+    match message {
+        Message::ProcessRecords {
+            records,
+            millis_behind_latest,
+        } => {
+            let layout = Layout::find(&line, &records)?;
+            drop(records);
+            Ok(Heard::Batch(Batch::new(line, layout, millis_behind_latest)))
+        }
+        Message::Initialize {
+            shard_id,
+            sequence_number,
+            sub_sequence_number,
+        } => {
+            let stored = sequence_number
+                .and_then(|number| Position::new(&number, sub_sequence_number.unwrap_or(0)));
+            Ok(Heard::Initialize {
+                shard_id: shard_id.to_string(),
+                stored,
+            })
+        }
+        Message::Checkpoint { .. } => other(Other::Ack),
+        Message::LeaseLost
+        | Message::Shutdown {
+            reason: Shutdown::Zombie,
+        } => other(Other::LeaseLost),
+        Message::ShardEnded
+        | Message::Shutdown {
+            reason: Shutdown::Terminate,
+        } => other(Other::ShardEnded),
+        Message::ShutdownRequested => other(Other::ShutdownRequested),
+    }
+}

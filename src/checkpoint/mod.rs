@@ -1,0 +1,641 @@
+//! Checkpoints: what to ask the daemon to store, and when. Pure: no I/O, and the clock is an argument.
+
+mod ledger;
+mod response;
+mod strategy;
+
+use std::time::{Duration, Instant};
+
+pub use ledger::Ledger;
+pub use response::Response;
+pub use strategy::Strategy;
+
+use crate::record::Position;
+use crate::retry::Delays;
+
+/// Attempts at one checkpoint before the lease table is left alone for a while.
+const ATTEMPTS: u32 = 5;
+
+/// How long a record must have been retried before the lease is probed, and the time between probes.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+
+/// What the bridge is doing, as far as checkpoints care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Records are being worked on.
+    Working,
+    /// Every record of the batch is done.
+    BatchEnd,
+    /// The daemon asked for an orderly shutdown.
+    Shutdown,
+    /// The shard has ended and every record of it is done.
+    ShardEnd,
+}
+
+/// A record that is being tried again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// When its first attempt failed.
+    pub since: Instant,
+    /// The record: the next after the run.
+    pub next: Position,
+}
+
+/// Something to send to the daemon that it answers with an ack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Store this position.
+    Store(Position),
+    /// Store `SHARD_END`.
+    ShardEnd,
+    /// The stored position once more, which writes nothing but restarts the daemon's timer
+    /// (`ShardRecordProcessorCheckpointer.java:304`).
+    Repeat(Position),
+}
+
+/// What an answer leaves to do for the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Go on; also after a failure, which is tried again by itself.
+    GoOn,
+    /// The lease is gone: stop all work.
+    LeaseGone,
+    /// `SHARD_END` is stored.
+    ShardEndStored,
+    /// `SHARD_END` will never be stored: leave without an answer.
+    ShardEndRefused,
+}
+
+/// The checkpoints of one lease.
+pub struct Checkpoints {
+    strategy: Strategy,
+    delays: Delays,
+    keepalive: Option<Duration>,
+    ledger: Ledger,
+    /// When the last one was stored, or the lease began.
+    last: Instant,
+    /// When the daemon last heard of us, for the keep-alive.
+    heard: Instant,
+    in_flight: Option<Request>,
+    /// A round has begun: the same again until it is stored, or has failed for good.
+    in_round: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+    /// A value that the daemon will never take.
+    refused: Option<Position>,
+    /// Until then every step of the run is stored at once: a stop may be near.
+    draining: Option<Instant>,
+    lease_gone: bool,
+}
+
+impl Checkpoints {
+    /// No lease yet; `delays` are those between the attempts of a round.
+    pub fn new(
+        strategy: Strategy,
+        delays: Delays,
+        keepalive: Option<Duration>,
+        now: Instant,
+    ) -> Checkpoints {
+        Checkpoints {
+            strategy,
+            delays,
+            keepalive,
+            ledger: Ledger::default(),
+            last: now,
+            heard: now,
+            in_flight: None,
+            in_round: false,
+            failures: 0,
+            not_before: None,
+            refused: None,
+            draining: None,
+            lease_gone: false,
+        }
+    }
+
+    /// A lease begins whose checkpoint is `stored`.
+    pub fn begin(&mut self, stored: Option<Position>, now: Instant) {
+        self.ledger = Ledger::new(stored);
+        self.last = now;
+    }
+
+    /// The run now ends at `end`, `records` further than before.
+    pub fn advance(&mut self, end: Position, records: u64) {
+        self.ledger.advance(end, records);
+    }
+
+    /// The handler asks for a checkpoint at `position`.
+    pub fn wish(&mut self, position: Position) {
+        self.ledger.wish(position);
+    }
+
+    /// Until `until` the run is stored as far as it goes, whatever the strategy says (but
+    /// `--checkpoint-manual`).
+    pub fn drain(&mut self, until: Instant) {
+        self.draining = Some(until);
+    }
+
+    /// The last chance to checkpoint begins: a pause after a failed round does not count any more.
+    pub fn last_chance(&mut self) {
+        self.not_before = None;
+        self.failures = 0;
+    }
+
+    /// Whether the lease was found gone.
+    pub fn lease_gone(&self) -> bool {
+        self.lease_gone
+    }
+
+    /// Whether an ack is awaited.
+    pub fn awaiting(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Whether a round is under way, so that the action may not be answered yet.
+    pub fn in_round(&self) -> bool {
+        self.in_round || self.in_flight.is_some()
+    }
+
+    /// The end of the run and the last stored position, for a log line.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The daemon is given work, or was sent something: the keep-alive starts again.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// What to send now. It counts as sent: [`Checkpoints::answered`] must follow.
+    pub fn next(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Option<Request> {
+        if self.lease_gone || self.in_flight.is_some() || self.not_before.is_some_and(|at| now < at)
+        {
+            return None;
+        }
+        let request = match moment {
+            Moment::ShardEnd => Some(Request::ShardEnd),
+            _ => self
+                .position_due(now, moment)
+                .or_else(|| self.probe(now, stuck))
+                .map(Request::Store),
+        };
+        self.in_round = request.is_some();
+        self.in_flight = request.or_else(|| self.repeat(now));
+        if self.in_flight.is_some() {
+            self.heard = now;
+        }
+        self.in_flight.clone()
+    }
+
+    /// The keep-alive is due but there is no position yet that could be repeated.
+    pub fn must_be_heard(&self, now: Instant) -> bool {
+        self.in_flight.is_none()
+            && self
+                .keepalive
+                .is_some_and(|every| now >= self.heard + every)
+    }
+
+    /// The daemon answered what [`Checkpoints::next`] returned.
+    pub fn answered(&mut self, now: Instant, error: Option<&str>) -> Answered {
+        let Some(request) = self.in_flight.take() else {
+            return Answered::GoOn;
+        };
+        match (Response::of(error), request) {
+            (Response::Stored, request) => self.stored(now, request),
+            (Response::TryAgain, request) => self.failed(now, &request, error),
+            (Response::LeaseGone, _) => {
+                self.lease_gone = true;
+                self.in_round = false;
+                Answered::LeaseGone
+            }
+            (Response::Never, Request::ShardEnd) => Answered::ShardEndRefused,
+            (Response::Never, Request::Store(position) | Request::Repeat(position)) => {
+                log::error!(
+                    "the daemon refuses the checkpoint at {position}: {}; stored is {}",
+                    error.unwrap_or_default(),
+                    shown(self.ledger.stored_position())
+                );
+                self.refused = Some(position);
+                self.end_round();
+                Answered::GoOn
+            }
+        }
+    }
+
+    /// When [`Checkpoints::next`] or [`Checkpoints::must_be_heard`] may have something new by time alone.
+    pub fn wake(&self, now: Instant, stuck: Option<&Stuck>) -> Option<Instant> {
+        if self.lease_gone || self.in_flight.is_some() {
+            return None;
+        }
+        let unsaved = self
+            .ledger
+            .unsaved_end()
+            .filter(|end| Some(*end) != self.refused.as_ref());
+        let due = unsaved.and_then(|_| self.strategy.due_at(self.last));
+        let probe = stuck
+            .filter(|stuck| self.probe_position(stuck).is_some())
+            .map(|stuck| self.probe_at(stuck));
+        let soonest = due.into_iter().chain(probe).min();
+        let keepalive = self.keepalive.map(|every| self.heard + every);
+        let checkpoint = match self.not_before.filter(|pause| *pause > now) {
+            Some(pause) if self.in_round || self.ledger.wished().is_some() || unsaved.is_some() => {
+                Some(pause)
+            }
+            Some(pause) => soonest.map(|at| at.max(pause)),
+            None => soonest,
+        };
+        checkpoint.into_iter().chain(keepalive).min()
+    }
+
+    fn position_due(&self, now: Instant, moment: Moment) -> Option<Position> {
+        let due = self.in_round
+            || moment == Moment::Shutdown
+            || self.draining.is_some_and(|until| now < until)
+            || self
+                .strategy
+                .is_due(&self.ledger, self.last, now, moment == Moment::BatchEnd);
+        let end = self.ledger.unsaved_end().filter(|_| !self.strategy.manual);
+        let position = match self.ledger.wished() {
+            Some(wished) => Some(end.unwrap_or(wished)),
+            None => end.filter(|_| due),
+        };
+        position
+            .filter(|position| Some(*position) != self.refused.as_ref())
+            .cloned()
+    }
+
+    /// A checkpoint just behind the run's end, which KCL must write: a lease that was lost without a word
+    /// shows as `ShutdownException`.
+    fn probe(&self, now: Instant, stuck: Option<&Stuck>) -> Option<Position> {
+        let stuck = stuck.filter(|stuck| now >= self.probe_at(stuck))?;
+        self.probe_position(stuck)
+    }
+
+    fn probe_at(&self, stuck: &Stuck) -> Instant {
+        stuck.since.max(self.last) + PROBE_AFTER
+    }
+
+    fn probe_position(&self, stuck: &Stuck) -> Option<Position> {
+        let run = self.ledger.run()?;
+        let stored = self
+            .ledger
+            .stored_position()
+            .filter(|stored| stored.sequence_number == run.sequence_number);
+        if self.strategy.manual && stored.is_none_or(|stored| stored < run) {
+            return None;
+        }
+        let last = stored.max(Some(run))?;
+        let probe = Position {
+            sub_sequence_number: last.sub_sequence_number.checked_add(1)?,
+            ..last.clone()
+        };
+        let clear = stuck.next > probe && stuck.next.sequence_number != run.sequence_number;
+        (clear && Some(&probe) != self.refused.as_ref()).then_some(probe)
+    }
+
+    fn repeat(&self, now: Instant) -> Option<Request> {
+        let stored = self
+            .ledger
+            .stored_position()
+            .filter(|_| self.must_be_heard(now))?;
+        (Some(stored) != self.refused.as_ref()).then(|| Request::Repeat(stored.clone()))
+    }
+
+    fn stored(&mut self, now: Instant, request: Request) -> Answered {
+        match request {
+            Request::ShardEnd => {
+                self.end_round();
+                Answered::ShardEndStored
+            }
+            Request::Repeat(_) => Answered::GoOn,
+            Request::Store(position) => {
+                log::debug!("checkpoint at {position} is stored");
+                self.ledger.stored(position);
+                self.last = now;
+                self.end_round();
+                Answered::GoOn
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Instant, request: &Request, error: Option<&str>) -> Answered {
+        if matches!(request, Request::Repeat(_)) {
+            return Answered::GoOn;
+        }
+        self.failures += 1;
+        let forever = *request == Request::ShardEnd;
+        let pause = if forever || self.failures < ATTEMPTS {
+            self.delays.after(self.failures)
+        } else {
+            self.in_round = false;
+            self.failures = 0;
+            self.strategy.pause()
+        };
+        log::warn!(
+            "the checkpoint failed: {}; the next attempt is in {}",
+            error.unwrap_or_default(),
+            humantime::format_duration(Duration::from_millis(pause.as_millis() as u64))
+        );
+        self.not_before = Some(now + pause);
+        Answered::GoOn
+    }
+
+    fn end_round(&mut self) {
+        self.in_round = false;
+        self.failures = 0;
+        self.not_before = None;
+    }
+}
+
+fn shown(position: Option<&Position>) -> String {
+    position.map_or_else(|| "nothing".to_owned(), Position::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const DELAYS: Delays = Delays {
+        first: SECOND,
+        longest: SECOND,
+    };
+
+    fn at(number: u32, sub: u64) -> Position {
+        Position::new(&number.to_string(), sub).expect("digits")
+    }
+
+    fn store(number: u32, sub: u64) -> Option<Request> {
+        Some(Request::Store(at(number, sub)))
+    }
+
+    /// A lease with nothing stored, and a strategy changed by `edit` from one that never is due.
+    fn lease(edit: impl FnOnce(&mut Strategy)) -> (Checkpoints, Instant) {
+        let (mut strategy, now) = (Strategy::default(), Instant::now());
+        edit(&mut strategy);
+        (Checkpoints::new(strategy, DELAYS, None, now), now)
+    }
+
+    #[test]
+    fn one_at_a_time_and_only_what_advances() {
+        let (mut it, now) = lease(|s| s.records = Some(1));
+        assert_eq!(it.next(now, Moment::Working, None), None);
+        it.advance(at(1, 0), 1);
+        assert_eq!(it.next(now, Moment::Working, None), store(1, 0));
+        it.advance(at(2, 0), 1);
+        assert_eq!(
+            it.next(now, Moment::Working, None),
+            None,
+            "its ack is awaited"
+        );
+        assert_eq!(it.answered(now, None), Answered::GoOn);
+        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        it.answered(now, None);
+        assert_eq!(it.next(now, Moment::BatchEnd, None), None);
+    }
+
+    #[test]
+    fn the_time_since_the_last_stored_one_counts() {
+        let (mut it, now) = lease(|s| s.every = Some(SECOND));
+        it.advance(at(1, 0), 1);
+        assert_eq!(
+            (it.next(now, Moment::BatchEnd, None), it.wake(now, None)),
+            (None, Some(now + SECOND))
+        );
+        assert_eq!(it.next(now + SECOND, Moment::Working, None), store(1, 0));
+        it.answered(now + SECOND * 3, None);
+        it.advance(at(2, 0), 1);
+        assert_eq!(it.wake(now + SECOND * 3, None), Some(now + SECOND * 4));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_with_the_newest_end_then_left_alone() {
+        let (mut it, mut now) = lease(|s| s.batch = true);
+        it.advance(at(1, 0), 1);
+        for attempt in 1..=5 {
+            it.advance(at(attempt, 0), 1);
+            assert_eq!(
+                it.next(now, Moment::BatchEnd, None),
+                store(attempt, 0),
+                "attempt {attempt}"
+            );
+            it.answered(now, Some("ThrottlingException"));
+            assert_eq!(it.next(now, Moment::BatchEnd, None), None, "never at once");
+            assert_eq!(it.in_round(), attempt < 5);
+            let wake = it.wake(now, None).expect("a next attempt");
+            assert!(wake > now && (attempt == 5 || wake <= now + SECOND));
+            now = wake;
+        }
+        let last = now - Duration::from_secs(60);
+        it.wish(at(5, 0));
+        assert_eq!(
+            it.next(last + SECOND * 59, Moment::BatchEnd, None),
+            None,
+            "a wish waits too"
+        );
+        assert_eq!(it.next(now, Moment::BatchEnd, None), store(5, 0));
+    }
+
+    #[test]
+    fn the_last_chance_does_not_wait_for_a_pause() {
+        let (mut it, mut now) = lease(|s| s.batch = true);
+        it.advance(at(1, 0), 1);
+        for _ in 0..5 {
+            assert!(it.next(now, Moment::BatchEnd, None).is_some());
+            it.answered(now, Some("RuntimeException"));
+            now += SECOND;
+        }
+        assert_eq!(it.next(now, Moment::Shutdown, None), None);
+        it.last_chance();
+        assert_eq!(it.next(now, Moment::Shutdown, None), store(1, 0));
+    }
+
+    #[test]
+    fn a_refused_value_is_not_repeated_but_the_next_one_is_asked_for() {
+        let (mut it, now) = lease(|s| s.records = Some(1));
+        it.advance(at(1, 0), 1);
+        it.next(now, Moment::Working, None);
+        assert_eq!(
+            it.answered(now, Some("IllegalArgumentException")),
+            Answered::GoOn
+        );
+        assert_eq!(
+            (it.next(now, Moment::BatchEnd, None), it.in_round()),
+            (None, false)
+        );
+        it.advance(at(2, 0), 1);
+        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+    }
+
+    #[test]
+    fn after_the_lease_is_gone_nothing_is_sent() {
+        let (mut it, now) = lease(|s| s.records = Some(1));
+        it.advance(at(1, 0), 1);
+        it.next(now, Moment::Working, None);
+        assert_eq!(
+            it.answered(now, Some("ShutdownException")),
+            Answered::LeaseGone
+        );
+        it.advance(at(2, 0), 1);
+        assert_eq!(
+            (it.next(now, Moment::ShardEnd, None), it.wake(now, None)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn shard_end_is_tried_for_ever_unless_it_is_refused() {
+        let (mut it, mut now) = lease(|s| s.manual = true);
+        for _ in 0..20 {
+            assert_eq!(
+                it.next(now, Moment::ShardEnd, None),
+                Some(Request::ShardEnd)
+            );
+            assert_eq!(
+                it.answered(now, Some("KinesisClientLibDependencyException")),
+                Answered::GoOn
+            );
+            now = it.wake(now, None).expect("a next attempt");
+        }
+        it.next(now, Moment::ShardEnd, None);
+        assert_eq!(it.answered(now, None), Answered::ShardEndStored);
+        it.next(now, Moment::ShardEnd, None);
+        assert_eq!(
+            it.answered(now, Some("InvalidStateException")),
+            Answered::ShardEndRefused
+        );
+    }
+
+    #[test]
+    fn manual_stores_what_was_wished_for_and_no_more() {
+        let (mut it, now) = lease(|s| s.manual = true);
+        it.advance(at(3, 0), 3);
+        assert_eq!(it.next(now, Moment::BatchEnd, None), None);
+        it.drain(now + SECOND);
+        assert_eq!(
+            it.next(now, Moment::Shutdown, None),
+            None,
+            "shutdown adds nothing"
+        );
+        it.wish(at(2, 0));
+        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        it.answered(now, None);
+        assert_eq!(it.next(now, Moment::Shutdown, None), None);
+    }
+
+    #[test]
+    fn a_wish_under_another_strategy_stores_all_of_the_run() {
+        let (mut it, now) = lease(|_| ());
+        it.advance(at(3, 0), 3);
+        it.wish(at(2, 0));
+        assert_eq!(it.next(now, Moment::Working, None), store(3, 0));
+    }
+
+    #[test]
+    fn while_draining_every_step_is_stored() {
+        let (mut it, now) = lease(|_| ());
+        it.advance(at(1, 0), 1);
+        it.drain(now + SECOND);
+        assert_eq!(it.next(now, Moment::Working, None), store(1, 0));
+        it.answered(now, None);
+        it.advance(at(2, 0), 1);
+        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        it.answered(now, None);
+        it.advance(at(3, 0), 1);
+        assert_eq!(it.next(now + SECOND, Moment::Working, None), None);
+    }
+
+    #[test]
+    fn a_blocked_shard_probes_its_lease_just_behind_the_run() {
+        let (mut it, now) = lease(|_| ());
+        let stuck = Stuck {
+            since: now,
+            next: at(9, 0),
+        };
+        assert_eq!(
+            it.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            None,
+            "nothing done yet"
+        );
+        it.advance(at(5, 3), 1);
+        assert_eq!(it.wake(now, Some(&stuck)), Some(now + PROBE_AFTER));
+        assert_eq!(
+            it.next(now + PROBE_AFTER - SECOND, Moment::Working, Some(&stuck)),
+            None
+        );
+        let mut at_time = now;
+        for k in 1..4 {
+            at_time += PROBE_AFTER;
+            assert_eq!(
+                it.next(at_time, Moment::Working, Some(&stuck)),
+                store(5, 3 + k)
+            );
+            it.answered(at_time, None);
+        }
+        it.advance(at(9, 0), 1);
+        it.wish(at(9, 0));
+        assert_eq!(
+            it.next(at_time, Moment::Working, None),
+            store(9, 0),
+            "the run goes on behind the probe"
+        );
+    }
+
+    #[test]
+    fn there_is_no_probe_into_an_aggregate_or_beyond_what_was_wished_for() {
+        let (mut it, now) = lease(|_| ());
+        it.advance(at(5, 0), 1);
+        let stuck = Stuck {
+            since: now,
+            next: at(5, 1),
+        };
+        assert_eq!(
+            it.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            None
+        );
+        assert_eq!(it.wake(now, Some(&stuck)), None);
+
+        let (mut manual, now) = lease(|s| s.manual = true);
+        let stuck = Stuck {
+            since: now,
+            next: at(9, 0),
+        };
+        manual.advance(at(5, 0), 1);
+        assert_eq!(
+            manual.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            None
+        );
+        manual.wish(at(5, 0));
+        assert_eq!(manual.next(now, Moment::Working, Some(&stuck)), store(5, 0));
+        manual.answered(now, None);
+        assert_eq!(
+            manual.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            store(5, 1)
+        );
+    }
+
+    #[test]
+    fn the_keep_alive_repeats_what_is_stored_or_says_that_something_must_be_sent() {
+        let now = Instant::now();
+        let mut it = Checkpoints::new(Strategy::default(), DELAYS, Some(SECOND), now);
+        assert_eq!(
+            (it.wake(now, None), it.must_be_heard(now)),
+            (Some(now + SECOND), false)
+        );
+        assert_eq!(
+            (
+                it.next(now + SECOND, Moment::Working, None),
+                it.must_be_heard(now + SECOND)
+            ),
+            (None, true)
+        );
+        it.begin(Some(at(4, 2)), now);
+        assert_eq!(
+            it.next(now + SECOND, Moment::Working, None),
+            Some(Request::Repeat(at(4, 2)))
+        );
+        assert!(!it.must_be_heard(now + SECOND), "one is on its way");
+        it.answered(now + SECOND, None);
+        assert_eq!(it.wake(now + SECOND, None), Some(now + SECOND * 2));
+    }
+}

@@ -1,0 +1,590 @@
+//! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use crate::outcome::{CLASSES, Class, SIGNALS};
+
+/// What `--help` shows behind the options.
+const EXAMPLES: &str = "\
+Examples:
+  Try a handler without AWS or Java, on a file with one record a line:
+    kclpipe replay records.txt -- kclpipe --checkpoint-records 100 -- ./handler.sh
+  In the daemon's .properties file, a checkpoint a minute:
+    executableName = kclpipe --checkpoint-every 60s -- ./handler.sh
+  The daemon knows no quotes; with spaces or a pipeline, put the rest of the line in a file:
+    executableName = kclpipe @handler.args
+    handler.args:  --max-attempts 5 --dead-letter /var/spool/dead.jsonl
+                   -- sh -c 'jq -c .event | my-upload --to \"the archive\"'
+
+Every option may also come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s.
+A handler's exit code decides: 0 done, 65 reject, 75 retry later, 126 and 127 the handler is broken,
+any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "kclpipe",
+    version,
+    about = "Run a command for each record of an Amazon Kinesis stream",
+    long_about = "Runs a command for each record of an Amazon Kinesis stream, as the child of Amazon's KCL \
+                  MultiLangDaemon: name it in the daemon's executableName.",
+    after_long_help = EXAMPLES,
+    after_help = "See --help for more, and for examples.",
+    override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE",
+    max_term_width = 100,
+)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// The handler, and what follows it
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// What was typed.
+#[derive(Clone, Debug, Default)]
+pub struct Typed {
+    /// The options.
+    pub options: Options,
+    /// The handler's command.
+    pub command: Vec<OsString>,
+}
+
+/// The options of the bridge, as they were typed.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Handing records over")]
+pub struct Options {
+    /// One handler process per record [default: record]
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub per: Option<Per>,
+    /// How records stand on the handler's stdin [default: raw]
+    #[arg(long, value_enum)]
+    pub format: Option<FormatName>,
+    /// In jsonl: text has the payload as "data" where it is UTF-8 and as "dataBase64" where not;
+    /// base64 always as "dataBase64" [default: text]
+    #[arg(long, value_enum)]
+    pub data: Option<DataName>,
+    /// The handler's directory [default: the daemon's]
+    #[arg(long, value_name = "DIR")]
+    pub chdir: Option<PathBuf>,
+
+    /// Checkpoint so long after the last one; 0 for never [default: 60s]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Checkpoints, whichever is due first")]
+    pub checkpoint_every: Option<Limit>,
+    /// Checkpoint after so many records
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Checkpoints, whichever is due first"
+    )]
+    pub checkpoint_records: Option<u64>,
+    /// Checkpoint at the end of every batch
+    #[arg(long, help_heading = "Checkpoints, whichever is due first")]
+    pub checkpoint_batch: bool,
+    /// Checkpoint only where the handler asks for it
+    #[arg(long, help_heading = "Checkpoints, whichever is due first")]
+    pub checkpoint_manual: bool,
+
+    /// Give a record up after so many failed attempts; 0 for never [default: 0 with
+    /// --on-failure block, else 5]
+    #[arg(long, value_name = "N", help_heading = "Failures")]
+    pub max_attempts: Option<u32>,
+    /// Give a record up that failed and is older; 0 for never [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
+    pub max_record_age: Option<Limit>,
+    /// The delay before the second attempt; it doubles from attempt to attempt [default: 1s]
+    #[arg(long, value_parser = delay, value_name = "DURATION", help_heading = "Failures")]
+    pub retry_delay: Option<Duration>,
+    /// The longest delay [default: 1m]
+    #[arg(long, value_parser = delay, value_name = "DURATION", help_heading = "Failures")]
+    pub retry_max_delay: Option<Duration>,
+    /// What an exit code means, as 99=checkpoint; done, checkpoint, reject, retry, fail, broken or halt
+    #[arg(long, value_parser = on_exit, value_name = "CODE=CLASS", value_delimiter = ',', action = ArgAction::Append,
+          help_heading = "Failures")]
+    pub on_exit: Vec<(u8, Class)>,
+    /// What becomes of a record that is rejected or given up: block its shard and try on, write it to
+    /// --dead-letter, skip it, or halt the whole worker [default: block, or dead-letter with
+    /// --dead-letter]
+    #[arg(long, value_enum, value_name = "POLICY", help_heading = "Failures")]
+    pub on_failure: Option<OnFailureName>,
+    /// Append such records to FILE, a JSON object a line; {shard} and {name} are replaced
+    #[arg(long, value_name = "FILE", help_heading = "Failures")]
+    pub dead_letter: Option<PathBuf>,
+    /// After so many records given up in a row, take the handler for broken and give up no more; 0 for
+    /// never [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Failures")]
+    pub max_consecutive_failures: Option<u32>,
+    /// Stop a handler that is silent for so long; 0 for never [default: 5m]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
+    pub timeout: Option<Limit>,
+    /// The signal that stops a handler and its process group [default: TERM]
+    #[arg(long, value_parser = signal, value_name = "SIGNAL", help_heading = "Failures")]
+    pub stop_signal: Option<rustix::process::Signal>,
+    /// Kill it so long after that; 0 for at once [default: 10s]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
+    pub stop_timeout: Option<Limit>,
+
+    /// Which lines are logged: error, warn, info, debug, or as warn,handler=debug [default: info]
+    #[arg(long, value_parser = log_level, value_name = "LEVEL", help_heading = "Watching")]
+    pub log_level: Option<String>,
+    /// How a log line looks [default: text]
+    #[arg(long, value_enum, help_heading = "Watching")]
+    pub log_format: Option<LogFormatName>,
+    /// Append the log to FILE instead of stderr; {name} is replaced
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pub log_file: Option<PathBuf>,
+    /// Tells applications on one machine apart [default: the last part of the daemon's directory]
+    #[arg(long, help_heading = "Watching")]
+    pub name: Option<String>,
+    /// During long work, restart the daemon's timeoutInSeconds so often; 0 for never [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Watching")]
+    pub keepalive: Option<Limit>,
+}
+
+/// The values of `--per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Per {
+    /// One handler process per record
+    Record,
+}
+
+/// The values of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatName {
+    /// Exactly the payload
+    Raw,
+    /// Payload and line feed; a payload with a line feed before its end is rejected
+    Lines,
+    /// Payload and NUL; a payload with a NUL before its end is rejected
+    Nul,
+    /// One JSON object with the payload, its numbers and its key
+    Jsonl,
+    /// The payload's length, a colon, the payload, a comma
+    Netstring,
+}
+
+/// The values of `--data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it, and --help shows no more")]
+pub enum DataName {
+    Text,
+    Base64,
+}
+
+/// The values of `--on-failure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the option's own help says it")]
+pub enum OnFailureName {
+    Block,
+    DeadLetter,
+    Skip,
+    Halt,
+}
+
+/// The values of `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it, and --help shows no more")]
+pub enum LogFormatName {
+    Text,
+    Json,
+}
+
+/// A duration that may be off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// To be the daemon's child.
+    Bridge(Box<Typed>),
+    /// To print this, help or the version, and be done.
+    Show(String),
+}
+
+/// Variables of the environment that stand for options: the option's name, and its value.
+pub type Variables = BTreeMap<String, String>;
+
+/// The arguments behind the program's name, with `@FILE` replaced by what the file holds.
+///
+/// # Errors
+/// The file cannot be read, or its quotes do not match; `@FILE` is not the sole argument.
+pub fn arguments(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
+    let typed: Vec<OsString> = typed.collect();
+    let Some(file) = typed
+        .first()
+        .and_then(|first| first.as_bytes().strip_prefix(b"@"))
+    else {
+        return Ok(typed);
+    };
+    let file = OsStr::from_bytes(file);
+    let name = file.display();
+    if typed.len() > 1 {
+        bail!("'@{name}' must be the only argument: put the options and the command into the file");
+    }
+    let text = std::fs::read(file).with_context(|| format!("cannot read '@{name}'"))?;
+    let words = split(&text).with_context(|| format!("in '@{name}': a quote is not closed"))?;
+    if let Some(nested) = words
+        .first()
+        .filter(|word| word.as_bytes().starts_with(b"@"))
+    {
+        bail!(
+            "in '@{name}': '{}' would be a second file; only one is read",
+            nested.display()
+        );
+    }
+    Ok(words)
+}
+
+/// Splits as a POSIX shell would, without expansion; `None` if a quote is not closed.
+pub fn split(text: &[u8]) -> Option<Vec<OsString>> {
+    let text: Vec<u8> = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).to_vec();
+    let text = text
+        .split(|b| *b == b'\r')
+        .collect::<Vec<_>>()
+        .join(&b"\n"[..]);
+    let words = shlex::bytes::split(&text)?;
+    Some(words.into_iter().map(OsString::from_vec).collect())
+}
+
+/// The variables `KCLPIPE_*` that stand for options, without empty ones; also the unknown ones.
+///
+/// # Errors
+/// One that stands for a flag is neither yes nor no, or one is not UTF-8.
+pub fn variables(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(Variables, Vec<String>)> {
+    let options = Cli::command();
+    let (mut known, mut unknown) = (Variables::new(), Vec::new());
+    for (name, value) in environment {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("KCLPIPE_")) else {
+            continue;
+        };
+        let option = name["KCLPIPE_".len()..].to_lowercase().replace('_', "-");
+        let Some(argument) = options
+            .get_arguments()
+            .find(|a| a.get_long() == Some(&option))
+        else {
+            unknown.push(name.to_owned());
+            continue;
+        };
+        let value = value
+            .into_string()
+            .map_err(|_| anyhow!("{name} is not UTF-8"))?;
+        if value.is_empty() {
+            continue;
+        }
+        if !argument.get_action().takes_values() && !flag(name, &value)? {
+            continue;
+        }
+        known.insert(option, value);
+    }
+    Ok((known, unknown))
+}
+
+/// Parses; options that are not among the arguments come from `variables`. Also the names of the options
+/// that are among them.
+///
+/// # Errors
+/// One line on what is wrong, with the option's name.
+pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, BTreeSet<String>)> {
+    let matches = match command_line(arguments, []) {
+        Ok(matches) => matches,
+        Err(e) if !e.use_stderr() => {
+            return Ok((Parsed::Show(e.render().to_string()), BTreeSet::new()));
+        }
+        Err(e) => bail!(one_line(&e)),
+    };
+    let given = given(&matches);
+    let from_environment = variables
+        .iter()
+        .filter(|(name, _)| !given.contains(*name))
+        .map(|(name, value)| {
+            let takes_value = Cli::command()
+                .get_arguments()
+                .any(|a| a.get_long() == Some(name) && a.get_action().takes_values());
+            if takes_value {
+                format!("--{name}={value}")
+            } else {
+                format!("--{name}")
+            }
+        });
+    let matches = command_line(arguments, from_environment.map(OsString::from)).map_err(|e| {
+        let names = variables
+            .keys()
+            .map(|name| variable(name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        anyhow!("in the environment ({names}): {}", one_line(&e))
+    })?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|e| anyhow!(one_line(&e)))?;
+    Ok((
+        Parsed::Bridge(Box::new(Typed {
+            options: cli.options,
+            command: cli.command,
+        })),
+        given,
+    ))
+}
+
+/// The variable that stands for an option.
+pub fn variable(option: &str) -> String {
+    format!("KCLPIPE_{}", option.to_uppercase().replace('-', "_"))
+}
+
+fn command_line(
+    arguments: &[OsString],
+    more: impl IntoIterator<Item = OsString>,
+) -> Result<ArgMatches, clap::Error> {
+    let all = [OsString::from("kclpipe")]
+        .into_iter()
+        .chain(more)
+        .chain(arguments.iter().cloned());
+    Cli::command().try_get_matches_from(all)
+}
+
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    let command = Cli::command();
+    let arguments = command.get_arguments().filter(|argument| {
+        matches.try_contains_id(argument.get_id().as_str()).is_ok()
+            && matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
+    });
+    arguments
+        .filter_map(|argument| argument.get_long())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// clap's error as one line: what is wrong, and its tip.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let told = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"));
+    let told: Vec<&str> = told
+        .filter(|line| !line.is_empty() && !line.starts_with("For more"))
+        .collect();
+    format!(
+        "{} (see kclpipe --help)",
+        told.join("; ").replace(":;", ":")
+    )
+}
+
+fn flag(name: &str, value: &str) -> Result<bool> {
+    match value.to_lowercase().as_str() {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => {
+            bail!("{name}='{value}' is neither yes nor no: write 1, true or yes, or 0, false or no")
+        }
+    }
+}
+
+fn delay(text: &str) -> Result<Duration, String> {
+    match limit(text)? {
+        Limit(Some(delay)) => Ok(delay),
+        Limit(None) => Err("a delay of 0 would try again without a pause".to_owned()),
+    }
+}
+
+fn limit(text: &str) -> Result<Limit, String> {
+    if text == "0" {
+        return Ok(Limit(None));
+    }
+    let duration =
+        humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 60s, 5m or 1h"))?;
+    Ok(Limit(Some(duration).filter(|duration| !duration.is_zero())))
+}
+
+fn on_exit(text: &str) -> Result<(u8, Class), String> {
+    let (code, class) = text.split_once('=').ok_or("write it as 99=checkpoint")?;
+    let code = code
+        .trim()
+        .parse()
+        .map_err(|_| format!("'{code}' is not an exit code from 0 to 255"))?;
+    let known = CLASSES.iter().find(|(name, _)| *name == class.trim());
+    let names = || CLASSES.map(|(name, _)| name).join(", ");
+    let (_, class) = known.ok_or_else(|| format!("'{class}' is none of {}", names()))?;
+    Ok((code, *class))
+}
+
+fn signal(text: &str) -> Result<rustix::process::Signal, String> {
+    let name = text.to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let known = SIGNALS
+        .iter()
+        .find(|(known, signal)| *known == name || signal.as_raw().to_string() == name);
+    let names = || SIGNALS.map(|(name, _)| name).join(", ");
+    known
+        .map(|(_, signal)| *signal)
+        .ok_or_else(|| format!("write one of {}", names()))
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    crate::logging::check_level(text).map_err(|e| format!("{e:#}"))?;
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        split(text.as_bytes()).expect(text)
+    }
+
+    fn typed(line: &str, variables: &[(&str, &str)]) -> Result<Options> {
+        let pairs = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let (variables, _) = super::variables(pairs)?;
+        match parse(&words(line), &variables)?.0 {
+            Parsed::Bridge(typed) => Ok(typed.options),
+            Parsed::Show(text) => bail!("shown: {text}"),
+        }
+    }
+
+    fn error(line: &str, variables: &[(&str, &str)]) -> String {
+        format!("{:#}", typed(line, variables).expect_err(line))
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_is_split_as_a_shell_would_without_expansion() {
+        let text = "# a comment\r\n--on-exit 9=done # another\n-- sh -c 'jq . |\n x' \"a \\\" $HOME\" b\\ c a#b ''";
+        let expected = [
+            "--on-exit",
+            "9=done",
+            "--",
+            "sh",
+            "-c",
+            "jq . |\n x",
+            "a \" $HOME",
+            "b c",
+            "a#b",
+            "",
+        ];
+        assert_eq!(words(text), expected);
+        assert_eq!(split(b"'open"), None);
+    }
+
+    #[test]
+    fn a_file_is_the_sole_argument_and_not_nested() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            OsString::from(format!("@{}", path.display()))
+        };
+        let read = |words: &[OsString]| arguments(words.iter().cloned());
+        let good = at("good", "--per record -- cat");
+        assert_eq!(
+            read(std::slice::from_ref(&good)).expect("read"),
+            ["--per", "record", "--", "cat"]
+        );
+        for (words, said) in [
+            (vec![good, "x".into()], "only argument"),
+            (vec![at("nested", "@other")], "second file"),
+            (vec![at("open", "-- 'x")], "quote"),
+            (
+                vec!["@/no/such/file".into()],
+                "cannot read '@/no/such/file'",
+            ),
+        ] {
+            let error = format!("{:#}", read(&words).expect_err(said));
+            assert!(error.contains(said), "{error}");
+        }
+        assert_eq!(
+            read(&["--".into(), "@x".into()]).expect("an argument"),
+            ["--", "@x"]
+        );
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_environment() {
+        let variables = [
+            ("KCLPIPE_CHECKPOINT_RECORDS", "7"),
+            ("KCLPIPE_CHECKPOINT_BATCH", "yes"),
+            ("KCLPIPE_DATA", ""),
+        ];
+        let options = typed("--checkpoint-records 3 -- cat", &variables).expect("sound");
+        assert_eq!(
+            (
+                options.checkpoint_records,
+                options.checkpoint_batch,
+                options.data
+            ),
+            (Some(3), true, None)
+        );
+        let options = typed(
+            "-- cat",
+            &[
+                ("KCLPIPE_ON_EXIT", "9=done,10=fail"),
+                ("KCLPIPE_CHECKPOINT_BATCH", "0"),
+            ],
+        );
+        let options = options.expect("sound");
+        assert_eq!(
+            (options.on_exit.len(), options.checkpoint_batch),
+            (2, false)
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_names_the_operand() {
+        for (line, variables, said) in [
+            (
+                "--chekpoint-every 60s -- cat",
+                &[][..],
+                "'--chekpoint-every'",
+            ),
+            ("--checkpoint-every 60 -- cat", &[], "60s"),
+            ("--retry-delay 0 -- cat", &[], "--retry-delay"),
+            (
+                "--on-exit 300=done -- cat",
+                &[],
+                "'300' is not an exit code",
+            ),
+            ("--on-exit 3=fine -- cat", &[], "'fine' is none of done"),
+            ("--stop-signal BOO -- cat", &[], "TERM"),
+            ("--log-level loud -- cat", &[], "loud"),
+            ("-- cat", &[("KCLPIPE_TIMEOUT", "soon")], "KCLPIPE_TIMEOUT"),
+            (
+                "-- cat",
+                &[("KCLPIPE_CHECKPOINT_BATCH", "maybe")],
+                "KCLPIPE_CHECKPOINT_BATCH='maybe'",
+            ),
+            ("cat", &[], "'cat'"),
+        ] {
+            let error = error(line, variables);
+            assert!(
+                error.contains(said) && !error.contains('\n'),
+                "{line}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_variables_are_told() {
+        let environment = [("KCLPIPE_CHECKPOINT_EVRY", "1s"), ("PATH", "/bin")];
+        let (known, unknown) =
+            variables(environment.map(|(n, v)| (n.into(), v.into())).into_iter()).expect("sound");
+        assert_eq!(
+            (known.len(), unknown),
+            (0, vec!["KCLPIPE_CHECKPOINT_EVRY".to_owned()])
+        );
+    }
+}

@@ -1,0 +1,478 @@
+//! What was typed, turned into what is needed. Every rule between two options is here.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use rustix::process::Signal;
+
+use crate::checkpoint::Strategy;
+use crate::cli::{
+    self, DataName, FormatName, Limit, LogFormatName, OnFailureName, Options, Parsed, Typed,
+    Variables,
+};
+use crate::format::{Data, Format};
+use crate::handler::{OnFailure, Settings};
+use crate::logging::{LogFormat, Logging};
+use crate::outcome::OnExit;
+use crate::process::{Command, Stop};
+use crate::retry::{Delays, Limits};
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+const MAX_ATTEMPTS: u32 = 5;
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+const RETRY_MAX_DELAY: Duration = Duration::from_secs(60);
+const MAX_CONSECUTIVE_FAILURES: u32 = 10;
+const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a run of the bridge needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How records are handed over.
+    pub settings: Settings,
+    /// When a checkpoint is due.
+    pub strategy: Strategy,
+    /// How often the daemon's time limit is restarted during work; `None` for never.
+    pub keepalive: Option<Duration>,
+    /// Where the log goes.
+    pub logging: Logging,
+    /// What is worth a line in the log once there is one.
+    pub remarks: Vec<String>,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Task {
+    /// To be the daemon's child.
+    Bridge(Box<Config>),
+    /// To print this and be done.
+    Show(String),
+}
+
+/// Two options that do not go together.
+#[derive(Debug)]
+struct Conflict {
+    options: [&'static str; 2],
+    why: String,
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// One line that names what is wrong.
+pub fn read(
+    arguments: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Task> {
+    let arguments = cli::arguments(arguments)?;
+    let (mut variables, unknown) = cli::variables(environment)?;
+    let mut remarks: Vec<String> = unknown
+        .into_iter()
+        .map(|name| format!("{name} is set, but there is no such option"))
+        .collect();
+    loop {
+        let (parsed, given) = cli::parse(&arguments, &variables)?;
+        let typed = match parsed {
+            Parsed::Show(text) => return Ok(Task::Show(text)),
+            Parsed::Bridge(typed) => typed,
+        };
+        match Config::new(&typed)? {
+            Ok(config) => return Ok(Task::Bridge(Box::new(Config { remarks, ..config }))),
+            Err(conflict) => remarks.push(drop_variable(&conflict, &mut variables, &given)?),
+        }
+    }
+}
+
+/// Drops the variable that contradicts the command line, and says so.
+fn drop_variable(
+    conflict: &Conflict,
+    variables: &mut Variables,
+    given: &BTreeSet<String>,
+) -> Result<String> {
+    let typed = conflict
+        .options
+        .iter()
+        .any(|option| given.contains(*option));
+    let dropped = conflict
+        .options
+        .iter()
+        .find(|option| !given.contains(**option) && variables.contains_key(**option));
+    match dropped.filter(|_| typed) {
+        Some(option) => {
+            variables.remove(*option);
+            Ok(format!(
+                "{} is dropped: {}",
+                cli::variable(option),
+                conflict.why
+            ))
+        }
+        None => Err(anyhow!("{}", conflict.why)),
+    }
+}
+
+impl Config {
+    fn new(typed: &Typed) -> Result<Result<Config, Conflict>> {
+        let options = &typed.options;
+        let Some((program, arguments)) = typed.command.split_first() else {
+            return Err(anyhow!(
+                "no handler: write its command behind '--', as in kclpipe -- ./handler.sh"
+            ));
+        };
+        if let Some(conflict) = conflict(options) {
+            return Ok(Err(conflict));
+        }
+        let command = Command {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+            directory: options.chdir.clone(),
+        };
+        Ok(Ok(Config {
+            settings: settings(options, command),
+            strategy: strategy(options),
+            keepalive: off_or(options.keepalive, None),
+            logging: logging(options),
+            remarks: Vec::new(),
+        }))
+    }
+}
+
+/// The first pair of options that contradict each other.
+fn conflict(options: &Options) -> Option<Conflict> {
+    let rules = [
+        (
+            options.checkpoint_manual
+                && options
+                    .checkpoint_every
+                    .is_some_and(|every| every.0.is_some()),
+            ["checkpoint-manual", "checkpoint-every"],
+            "checkpoints only where the handler asks",
+        ),
+        (
+            options.checkpoint_manual
+                && options
+                    .checkpoint_records
+                    .is_some_and(|records| records > 0),
+            ["checkpoint-manual", "checkpoint-records"],
+            "checkpoints only where the handler asks",
+        ),
+        (
+            options.checkpoint_manual && options.checkpoint_batch,
+            ["checkpoint-manual", "checkpoint-batch"],
+            "checkpoints only where the handler asks",
+        ),
+        (
+            options.dead_letter.is_some()
+                && !matches!(options.on_failure, None | Some(OnFailureName::DeadLetter)),
+            ["on-failure", "dead-letter"],
+            "has another place for records that fail",
+        ),
+        (
+            options.dead_letter.is_none() && options.on_failure == Some(OnFailureName::DeadLetter),
+            ["on-failure", "dead-letter"],
+            "says dead-letter and so needs a file, which is missing in",
+        ),
+        (
+            options.data.is_some() && !matches!(options.format, Some(FormatName::Jsonl)),
+            ["format", "data"],
+            "is not jsonl, the only format with",
+        ),
+        (
+            options
+                .retry_max_delay
+                .is_some_and(|longest| longest < options.retry_delay.unwrap_or(RETRY_DELAY)),
+            ["retry-delay", "retry-max-delay"],
+            "is longer than",
+        ),
+    ];
+    let (_, [one, other], why) = rules.into_iter().find(|(broken, ..)| *broken)?;
+    let why = match why.split_once(" checkpoints") {
+        None if why.starts_with("checkpoints") => format!("--{one} {why} and excludes --{other}"),
+        _ => format!("--{one} {why} --{other}"),
+    };
+    Some(Conflict {
+        options: [one, other],
+        why,
+    })
+}
+
+fn settings(options: &Options, command: Command) -> Settings {
+    let first = options.retry_delay.unwrap_or(RETRY_DELAY);
+    let on_failure = on_failure(options);
+    Settings {
+        command,
+        format: format(options),
+        jobs: 1,
+        on_exit: OnExit(options.on_exit.iter().rev().copied().collect()),
+        limits: limits(options, &on_failure),
+        delays: Delays {
+            first,
+            longest: options
+                .retry_max_delay
+                .unwrap_or(RETRY_MAX_DELAY.max(first)),
+        },
+        on_failure,
+        timeout: off_or(options.timeout, Some(TIMEOUT)),
+        stop: Stop {
+            signal: options.stop_signal.unwrap_or(Signal::TERM),
+            timeout: off_or(options.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
+        },
+    }
+}
+
+fn format(options: &Options) -> Format {
+    match options.format.unwrap_or(FormatName::Raw) {
+        FormatName::Raw => Format::Raw,
+        FormatName::Lines => Format::Lines,
+        FormatName::Nul => Format::Nul,
+        FormatName::Netstring => Format::Netstring,
+        FormatName::Jsonl => Format::Jsonl(match options.data {
+            None | Some(DataName::Text) => Data::Text,
+            Some(DataName::Base64) => Data::Base64,
+        }),
+    }
+}
+
+fn on_failure(options: &Options) -> OnFailure {
+    match (&options.dead_letter, options.on_failure) {
+        (Some(file), _) => OnFailure::DeadLetter(with_name(file, options)),
+        (None, Some(OnFailureName::Skip)) => OnFailure::Skip,
+        (None, Some(OnFailureName::Halt)) => OnFailure::Halt,
+        (None, None | Some(OnFailureName::Block | OnFailureName::DeadLetter)) => OnFailure::Block,
+    }
+}
+
+fn limits(options: &Options, on_failure: &OnFailure) -> Limits {
+    let usual = (*on_failure != OnFailure::Block).then_some(MAX_ATTEMPTS);
+    Limits {
+        max_attempts: options
+            .max_attempts
+            .map_or(usual, |max| Some(max).filter(|max| *max > 0)),
+        max_age: off_or(options.max_record_age, None),
+        max_consecutive_failures: options
+            .max_consecutive_failures
+            .unwrap_or(MAX_CONSECUTIVE_FAILURES),
+    }
+}
+
+fn strategy(options: &Options) -> Strategy {
+    let usual = Some(CHECKPOINT_EVERY).filter(|_| !options.checkpoint_manual);
+    Strategy {
+        every: off_or(options.checkpoint_every, usual),
+        records: options.checkpoint_records.filter(|records| *records > 0),
+        batch: options.checkpoint_batch,
+        manual: options.checkpoint_manual,
+    }
+}
+
+fn logging(options: &Options) -> Logging {
+    Logging {
+        level: options
+            .log_level
+            .clone()
+            .unwrap_or_else(|| "info".to_owned()),
+        format: match options.log_format {
+            None | Some(LogFormatName::Text) => LogFormat::Text,
+            Some(LogFormatName::Json) => LogFormat::Json,
+        },
+        file: options
+            .log_file
+            .as_deref()
+            .map(|file| with_name(file, options)),
+    }
+}
+
+/// A duration that was typed, which may be off, or the usual one.
+fn off_or(typed: Option<Limit>, usual: Option<Duration>) -> Option<Duration> {
+    typed.map_or(usual, |limit| limit.0)
+}
+
+/// `{name}` in a file's name, replaced.
+fn with_name(file: &Path, options: &Options) -> PathBuf {
+    let Some(text) = file.to_str().filter(|text| text.contains("{name}")) else {
+        return file.to_path_buf();
+    };
+    let of_directory = || {
+        let directory = std::env::current_dir().unwrap_or_default();
+        directory
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    text.replace("{name}", &options.name.clone().unwrap_or_else(of_directory))
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str, variables: &[(&str, &str)]) -> Result<Box<Config>> {
+        let arguments = cli::split(line.as_bytes()).expect(line).into_iter();
+        match super::read(
+            arguments,
+            variables.iter().map(|(n, v)| ((*n).into(), (*v).into())),
+        )? {
+            Task::Bridge(config) => Ok(config),
+            Task::Show(text) => Err(anyhow!("shown: {text}")),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_help() {
+        let config = read("-- cat -n", &[]).expect("sound");
+        let settings = &config.settings;
+        assert_eq!(
+            (&settings.command.program, settings.command.arguments.len()),
+            (&"cat".into(), 1)
+        );
+        assert_eq!(
+            (settings.format, settings.jobs, settings.timeout),
+            (Format::Raw, 1, Some(TIMEOUT))
+        );
+        assert_eq!(
+            (&settings.on_failure, settings.limits.max_attempts),
+            (&OnFailure::Block, None)
+        );
+        assert_eq!(
+            (
+                settings.limits.max_consecutive_failures,
+                settings.limits.max_age
+            ),
+            (10, None)
+        );
+        assert_eq!(
+            settings.delays,
+            Delays {
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(60)
+            }
+        );
+        assert_eq!(
+            settings.stop,
+            Stop {
+                signal: Signal::TERM,
+                timeout: Duration::from_secs(10)
+            }
+        );
+        assert_eq!(
+            config.strategy,
+            Strategy {
+                every: Some(Duration::from_secs(60)),
+                ..Strategy::default()
+            }
+        );
+        assert_eq!(
+            (config.keepalive, config.logging.level.as_str()),
+            (None, "info")
+        );
+    }
+
+    #[test]
+    fn zero_is_off_and_what_depends_on_another_option_follows_it() {
+        let config = read(
+            "--timeout 0 --checkpoint-every 0 --checkpoint-records 0 --max-attempts 3 -- x",
+            &[],
+        );
+        let config = config.expect("sound");
+        assert_eq!(
+            (config.settings.timeout, config.strategy),
+            (None, Strategy::default())
+        );
+        assert_eq!(config.settings.limits.max_attempts, Some(3));
+        let skip = read("--on-failure skip -- x", &[]).expect("sound");
+        assert_eq!(skip.settings.limits.max_attempts, Some(5));
+        let manual = read("--checkpoint-manual -- x", &[]).expect("the usual 60s is no conflict");
+        assert_eq!(
+            manual.strategy,
+            Strategy {
+                manual: true,
+                ..Strategy::default()
+            }
+        );
+        let letters = read(
+            "--dead-letter /x/{name}-{shard} --name app --retry-delay 5m -- x",
+            &[],
+        )
+        .expect("sound");
+        assert_eq!(
+            letters.settings.on_failure,
+            OnFailure::DeadLetter("/x/app-{shard}".into())
+        );
+        assert_eq!(letters.settings.delays.longest, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_both_named() {
+        for (line, one, other) in [
+            (
+                "--checkpoint-manual --checkpoint-every 5s -- x",
+                "--checkpoint-manual",
+                "--checkpoint-every",
+            ),
+            (
+                "--checkpoint-manual --checkpoint-records 5 -- x",
+                "--checkpoint-manual",
+                "--checkpoint-records",
+            ),
+            (
+                "--checkpoint-manual --checkpoint-batch -- x",
+                "--checkpoint-manual",
+                "--checkpoint-batch",
+            ),
+            (
+                "--dead-letter f --on-failure skip -- x",
+                "--on-failure",
+                "--dead-letter",
+            ),
+            (
+                "--on-failure dead-letter -- x",
+                "--on-failure",
+                "--dead-letter",
+            ),
+            ("--data base64 -- x", "--format", "--data"),
+            (
+                "--retry-delay 2m --retry-max-delay 1m -- x",
+                "--retry-delay",
+                "--retry-max-delay",
+            ),
+        ] {
+            let error = read(line, &[]).expect_err(line).to_string();
+            assert!(error.contains(one) && error.contains(other), "{error}");
+        }
+        assert!(
+            read("--checkpoint-every 5s", &[])
+                .expect_err("no command")
+                .to_string()
+                .contains("behind '--'")
+        );
+    }
+
+    #[test]
+    fn a_variable_that_contradicts_the_command_line_is_dropped_with_a_remark() {
+        let config = read(
+            "--checkpoint-manual -- x",
+            &[("KCLPIPE_CHECKPOINT_EVERY", "5s")],
+        )
+        .expect("sound");
+        assert!(config.strategy.manual && config.strategy.every.is_none());
+        assert!(
+            config.remarks[0].contains("KCLPIPE_CHECKPOINT_EVERY is dropped"),
+            "{:?}",
+            config.remarks
+        );
+        let both = [
+            ("KCLPIPE_CHECKPOINT_EVERY", "5s"),
+            ("KCLPIPE_CHECKPOINT_MANUAL", "1"),
+        ];
+        assert!(
+            read("-- x", &both).is_err(),
+            "neither is on the command line"
+        );
+        let unknown = read("-- x", &[("KCLPIPE_CHEKPOINT", "5s")]).expect("sound");
+        assert!(unknown.remarks[0].contains("KCLPIPE_CHEKPOINT"));
+    }
+}

@@ -1,0 +1,24 @@
+//! kclpipe's own exit codes.
+
+use std::process::ExitCode;
+
+/// How kclpipe ended; the numbers are those of BSD's `sysexits.h` where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The lease was lost, the shard ended, or the daemon closed our input.
+    Done = 0,
+    /// The handler or the user's flags asked to stop; the daemon then stops the whole worker.
+    Halt = 1,
+    /// The command line is wrong (`EX_USAGE`).
+    Usage = 64,
+    /// The daemon broke the protocol, or kclpipe has a fault (`EX_SOFTWARE`).
+    Internal = 70,
+    /// The handler's command cannot be found or run (`EX_CONFIG`).
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

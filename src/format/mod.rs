@@ -1,0 +1,206 @@
+//! Records as bytes on a handler's stdin.
+
+mod delimited;
+mod jsonl;
+mod netstring;
+
+use anyhow::Result;
+
+use crate::record::Record;
+
+pub use jsonl::Data;
+
+/// How records stand on a handler's stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The payload and nothing else.
+    Raw,
+    /// The payload and a line feed.
+    Lines,
+    /// The payload and a NUL.
+    Nul,
+    /// One JSON object a line.
+    Jsonl(Data),
+    /// `length:payload,`.
+    Netstring,
+}
+
+/// What the handler is told about a record besides the record.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// The record's number within the handler's run, from 1.
+    pub n: u64,
+    /// The shard.
+    pub shard_id: &'a str,
+    /// The how-manieth handing over this is, from 1.
+    pub attempt: u32,
+    /// Nothing more will be written before an answer.
+    pub last: bool,
+}
+
+/// Whether a record can stand in a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Framed {
+    /// It was appended.
+    Written,
+    /// It can't, and nothing was appended; why.
+    Unfit(&'static str),
+}
+
+/// A format with its working memory.
+#[derive(Debug)]
+pub struct Framer {
+    format: Format,
+    payload: Vec<u8>,
+}
+
+impl Framer {
+    /// A framer of this format.
+    pub fn new(format: Format) -> Framer {
+        Framer {
+            format,
+            payload: Vec::new(),
+        }
+    }
+
+    /// Appends `record` to `out`.
+    ///
+    /// # Errors
+    /// The record's data is not base64: the daemon broke the protocol.
+    pub fn frame(
+        &mut self,
+        record: &Record<'_>,
+        envelope: &Envelope<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Framed> {
+        match self.format {
+            Format::Raw => record.decode_into(out)?,
+            Format::Lines => {
+                return delimited::frame(record, b'\n', "a line feed before its end", out);
+            }
+            Format::Nul => return delimited::frame(record, 0, "a NUL before its end", out),
+            Format::Jsonl(data) => jsonl::frame(record, envelope, data, &mut self.payload, out)?,
+            Format::Netstring => netstring::frame(record, &mut self.payload, out)?,
+        }
+        Ok(Framed::Written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn framed(format: Format, payload: &[u8]) -> Result<String, &'static str> {
+        let data = STANDARD.encode(payload);
+        let record = Record {
+            data_base64: &data,
+            partition_key: "k\"1",
+            sequence_number: "4959",
+            sub_sequence_number: 3,
+            approximate_arrival_timestamp: None,
+        };
+        let envelope = Envelope {
+            n: 17,
+            shard_id: "shardId-0",
+            attempt: 2,
+            last: true,
+        };
+        let mut out = b"before|".to_vec();
+        let framed = Framer::new(format)
+            .frame(&record, &envelope, &mut out)
+            .expect("base64");
+        let out =
+            String::from_utf8_lossy(out.strip_prefix(b"before|").expect("what was there stays"))
+                .into_owned();
+        match framed {
+            Framed::Written => Ok(out),
+            Framed::Unfit(why) => {
+                assert_eq!(out, "", "an unfit record leaves nothing behind");
+                Err(why)
+            }
+        }
+    }
+
+    #[test]
+    fn raw_is_exactly_the_payload() {
+        assert_eq!(framed(Format::Raw, b"a\nb\0"), Ok("a\nb\0".into()));
+        assert_eq!(framed(Format::Raw, b""), Ok(String::new()));
+    }
+
+    #[test]
+    fn a_final_terminator_is_not_doubled_and_one_before_is_unfit() {
+        assert_eq!(framed(Format::Lines, b"a\0b"), Ok("a\0b\n".into()));
+        assert_eq!(framed(Format::Lines, b"ab\n"), Ok("ab\n".into()));
+        assert_eq!(framed(Format::Lines, b""), Ok("\n".into()));
+        assert_eq!(
+            framed(Format::Lines, b"a\nb"),
+            Err("a line feed before its end")
+        );
+        assert_eq!(
+            framed(Format::Lines, b"a\n\n"),
+            Err("a line feed before its end")
+        );
+        assert_eq!(framed(Format::Nul, b"a\nb\0"), Ok("a\nb\0".into()));
+        assert_eq!(framed(Format::Nul, b"\0a"), Err("a NUL before its end"));
+    }
+
+    #[test]
+    fn a_netstring_tells_its_length() {
+        assert_eq!(framed(Format::Netstring, b"a\n,"), Ok("3:a\n,,".into()));
+        assert_eq!(framed(Format::Netstring, b""), Ok("0:,".into()));
+    }
+
+    #[test]
+    fn jsonl_is_one_object_with_the_daemons_names() {
+        let object = |data: &str| {
+            Ok(format!(
+                r#"{{"n":17,"shardId":"shardId-0","sequenceNumber":"4959","subSequenceNumber":3,"partitionKey":"k\"1","approximateArrivalTimestamp":null,"attempt":2,"last":true,{data}}}"#
+            ) + "\n")
+        };
+        let text = Format::Jsonl(Data::Text);
+        assert_eq!(
+            framed(text, "é\n\"".as_bytes()),
+            object(r#""data":"é\n\"""#)
+        );
+        assert_eq!(framed(text, b"\xff"), object(r#""dataBase64":"/w==""#));
+        assert_eq!(
+            framed(Format::Jsonl(Data::Base64), b"hi"),
+            object(r#""dataBase64":"aGk=""#)
+        );
+    }
+
+    #[test]
+    fn data_that_is_not_base64_is_the_daemons_fault() {
+        let record = Record {
+            data_base64: "?",
+            partition_key: "",
+            sequence_number: "1",
+            sub_sequence_number: 0,
+            approximate_arrival_timestamp: None,
+        };
+        let envelope = Envelope {
+            n: 1,
+            shard_id: "",
+            attempt: 1,
+            last: true,
+        };
+        for format in [
+            Format::Raw,
+            Format::Lines,
+            Format::Nul,
+            Format::Netstring,
+            Format::Jsonl(Data::Text),
+        ] {
+            assert!(
+                Framer::new(format)
+                    .frame(&record, &envelope, &mut Vec::new())
+                    .is_err(),
+                "{format:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a handler finds in its environment.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::outcome::{Class, OnExit, REJECT, RETRY};
+use crate::record::Record;
+
+/// Variables with their values.
+pub(super) type Environment = Vec<(&'static str, OsString)>;
+
+/// The names of our own variables, the options among them: none of them is for the handler.
+pub(super) fn ours() -> Vec<OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names
+        .filter(|name| name.as_bytes().starts_with(b"KCLPIPE_"))
+        .collect()
+}
+
+/// What every handler gets.
+pub(super) fn of_handler(shard_id: &str, token: &str, on_exit: &OnExit) -> Environment {
+    let mut environment = vec![
+        ("KCLPIPE_SHARD_ID", shard_id.into()),
+        ("KCLPIPE_TOKEN", token.into()),
+        ("KCLPIPE_REJECT", REJECT.to_string().into()),
+        ("KCLPIPE_RETRY", RETRY.to_string().into()),
+    ];
+    for (name, class) in [
+        ("KCLPIPE_CHECKPOINT", Class::Checkpoint),
+        ("KCLPIPE_HALT", Class::Halt),
+    ] {
+        environment.extend(
+            on_exit
+                .code_for(class)
+                .map(|code| (name, code.to_string().into())),
+        );
+    }
+    environment
+}
+
+/// What a handler of one record gets besides. A field that is null leaves its variable unset.
+pub(super) fn of_record(
+    environment: &mut Environment,
+    record: &Record<'_>,
+    millis_behind_latest: Option<i64>,
+    attempt: u32,
+) {
+    environment.push(("KCLPIPE_SEQUENCE_NUMBER", record.sequence_number.into()));
+    environment.push((
+        "KCLPIPE_SUB_SEQUENCE_NUMBER",
+        record.sub_sequence_number.to_string().into(),
+    ));
+    environment.push(partition_key(record.partition_key));
+    environment.push(("KCLPIPE_ATTEMPT", attempt.to_string().into()));
+    let numbers = [
+        (
+            "KCLPIPE_ARRIVAL_TIMESTAMP",
+            record.approximate_arrival_timestamp,
+        ),
+        ("KCLPIPE_MILLIS_BEHIND_LATEST", millis_behind_latest),
+    ];
+    for (name, number) in numbers {
+        environment.extend(number.map(|number| (name, number.to_string().into())));
+    }
+}
+
+/// No variable can hold a NUL, so a key with one goes in base64.
+fn partition_key(key: &str) -> (&'static str, OsString) {
+    if key.contains('\0') {
+        ("KCLPIPE_PARTITION_KEY_BASE64", STANDARD.encode(key).into())
+    } else {
+        ("KCLPIPE_PARTITION_KEY", key.into())
+    }
+}

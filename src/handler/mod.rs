@@ -1,0 +1,115 @@
+//! Handlers: how records get to the user's command, and what comes of them.
+
+mod attempt;
+mod crew;
+mod environment;
+mod record;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+pub use crew::Crew;
+
+use crate::checkpoint::Stuck;
+use crate::format::Format;
+use crate::outcome::OnExit;
+use crate::process::{Command, Stop};
+use crate::record::{Batch, Position};
+use crate::retry::{Delays, Limits};
+
+/// What the bridge knows of handlers. [`Handlers::wait`] is where kclpipe sleeps: the daemon's input, its
+/// acks and every delay are awaited there, together with whatever the handlers do.
+pub trait Handlers {
+    /// The lease of a shard begins. May be asked again after an error.
+    ///
+    /// # Errors
+    /// The command cannot be found or run.
+    fn begin(&mut self, shard_id: &str) -> Result<()>;
+
+    /// Takes the records of a batch; every record of the last one must be done.
+    fn offer(&mut self, batch: Batch);
+
+    /// Works and sleeps until there is something to tell, or until `until`. The daemon's input is looked
+    /// at only if `watch_input`.
+    ///
+    /// # Errors
+    /// The daemon's data is not base64, or the system fails us.
+    fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event>;
+
+    /// Ends all work: [`Event::Finished`] follows.
+    fn finish(&mut self, how: Finish);
+
+    /// The record that has been tried without success for longest, if the run waits for it.
+    fn stuck(&self) -> Option<Stuck>;
+}
+
+/// What [`Handlers::wait`] tells.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The daemon's input can be read, or has ended.
+    Input,
+    /// The run is further: it ends at this position now.
+    Done {
+        /// The last record of the run.
+        end: Position,
+        /// How many records further.
+        records: u64,
+    },
+    /// The handler asks for a checkpoint here.
+    Wish(Position),
+    /// The worker is to stop, at the wish of a handler or of the user's flags; why.
+    Halted(String),
+    /// We were asked to stop by this signal.
+    Signal(i32),
+    /// No handler runs any more, after [`Handlers::finish`].
+    Finished,
+    /// Nothing, until now.
+    Deadline,
+}
+
+/// How work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Handlers see the end of their input and may end by themselves, for a while.
+    Orderly,
+    /// Handlers are stopped; what they answer does not count any more.
+    Stop,
+}
+
+/// What becomes of a record that is rejected or given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is tried again, at the longest delay.
+    Block,
+    /// It is appended to this file (`{shard}` stands for the shard), and then done.
+    DeadLetter(PathBuf),
+    /// It is done.
+    Skip,
+    /// The worker stops.
+    Halt,
+}
+
+/// How records are handed over, and the rules for what comes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The user's command.
+    pub command: Command,
+    /// How records stand on its stdin.
+    pub format: Format,
+    /// How many attempts may run at a time.
+    pub jobs: usize,
+    /// What exit codes mean.
+    pub on_exit: OnExit,
+    /// When a record is given up.
+    pub limits: Limits,
+    /// The delays between attempts.
+    pub delays: Delays,
+    /// What then becomes of it.
+    pub on_failure: OnFailure,
+    /// How long an attempt may be silent; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// How a handler is stopped.
+    pub stop: Stop,
+}

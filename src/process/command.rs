@@ -1,0 +1,94 @@
+//! The user's command: what to run, and whether it can be run.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Access, access};
+
+/// A program with its arguments. It is run directly, never through a shell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// A path, or a name to be found in `PATH`.
+    pub program: OsString,
+    /// What follows it.
+    pub arguments: Vec<OsString>,
+    /// The directory to run it in; `None` for our own.
+    pub directory: Option<PathBuf>,
+}
+
+impl Command {
+    /// The file that would be run.
+    ///
+    /// # Errors
+    /// There is none, or it is not executable, or its directory is missing.
+    pub fn find(&self) -> Result<PathBuf> {
+        let directory = self.directory.clone().unwrap_or_default();
+        if !directory.as_os_str().is_empty() && !directory.is_dir() {
+            bail!(
+                "the handler's directory '{}' does not exist (--chdir)",
+                directory.display()
+            );
+        }
+        let name = self.program.display();
+        if self.program.as_bytes().contains(&b'/') {
+            let path = directory.join(&self.program);
+            return executable(&path)
+                .with_context(|| format!("the handler '{name}' cannot be run"))
+                .map(|()| path);
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path)
+            .map(|folder| folder.join(&self.program))
+            .find(|file| executable(file).is_ok())
+            .with_context(|| format!("the handler '{name}' is not in PATH ({})", path.display()))
+    }
+}
+
+fn executable(file: &Path) -> Result<()> {
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("'{}'", file.display()))?;
+    if !metadata.is_file() {
+        bail!("'{}' is not a file", file.display());
+    }
+    access(file, Access::EXEC_OK)
+        .with_context(|| format!("'{}' is not executable (chmod +x)", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(program: &str, directory: Option<&str>) -> Result<PathBuf> {
+        let directory = directory.map(PathBuf::from);
+        Command {
+            program: program.into(),
+            arguments: Vec::new(),
+            directory,
+        }
+        .find()
+    }
+
+    #[test]
+    fn names_are_looked_up_and_paths_are_relative_to_the_handlers_directory() {
+        assert!(find("sh", None).is_ok());
+        assert!(find("./sh", Some("/bin")).is_ok());
+        for (program, directory, said) in [
+            ("no-such-program", None, "not in PATH"),
+            (
+                "./no-such-program",
+                None,
+                "'./no-such-program' cannot be run",
+            ),
+            ("/etc/passwd", None, "not executable (chmod +x)"),
+            ("/etc", None, "not a file"),
+            ("sh", Some("/no/such/folder"), "--chdir"),
+        ] {
+            let error = format!("{:#}", find(program, directory).expect_err(program));
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

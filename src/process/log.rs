@@ -1,0 +1,83 @@
+//! What handlers print, as log lines.
+
+use std::time::{Duration, Instant};
+
+/// Lines of handler output that are logged in one second.
+const LINES_A_SECOND: u32 = 100;
+
+/// Holds back handler output beyond a rate: the daemon logs each of our lines twice, and a handler in a
+/// loop would fill its disk.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    second: Option<Instant>,
+    lines: u32,
+}
+
+impl Throttle {
+    /// Whether one more line may be logged; `held_back` is told of those that were not, once a second.
+    fn allows(&mut self, now: Instant, held_back: impl FnOnce(u32)) -> bool {
+        if self
+            .second
+            .is_none_or(|second| now >= second + Duration::from_secs(1))
+        {
+            if let over @ 1.. = self.lines.saturating_sub(LINES_A_SECOND) {
+                held_back(over);
+            }
+            *self = Throttle {
+                second: Some(now),
+                lines: 0,
+            };
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= LINES_A_SECOND
+    }
+}
+
+pub(super) fn log_stderr(throttle: &mut Throttle, line: &[u8]) {
+    let held_back =
+        |lines| log::warn!(target: "handler", "{lines} lines more were held back in a second");
+    if throttle.allows(Instant::now(), held_back) {
+        log::warn!(target: "handler", "{}", printable(line));
+    }
+}
+
+/// Logs a line of a handler's stdout that is no answer.
+pub fn log_stdout(line: &[u8]) {
+    log::debug!(target: "handler", "{}", printable(line));
+}
+
+/// Text in which control characters cannot disturb a terminal or forge a log line.
+fn printable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_the_rate_is_counted_and_told() {
+        let (mut throttle, now, mut told) = (Throttle::default(), Instant::now(), Vec::new());
+        let logged = (0..250)
+            .filter(|_| throttle.allows(now, |over| told.push(over)))
+            .count();
+        assert_eq!((logged, told.as_slice()), (100, &[][..]));
+        assert!(throttle.allows(now + Duration::from_secs(1), |over| told.push(over)));
+        assert!(throttle.allows(now + Duration::from_secs(2), |over| told.push(over)));
+        assert_eq!(told, [150]);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_log() {
+        assert_eq!(printable(b"a\x1b[31m\tb\xff\r"), "a\u{fffd}[31m\tb\u{fffd}");
+    }
+}

@@ -1,0 +1,292 @@
+//! Child processes: the only place that starts or stops anything, and the only place that sleeps.
+//!
+//! One poll serves every pipe of every child together with the daemon's input, the signals and the time
+//! limits, so that nothing can starve and no two pipes can wait for each other.
+
+mod child;
+mod command;
+mod lines;
+mod log;
+mod signals;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
+
+use child::Child;
+pub use command::Command;
+pub use log::log_stdout;
+use log::{Throttle, log_stderr};
+use signals::Signals;
+
+/// The longest line that is logged or understood; the rest of it is dropped.
+pub const LINE: usize = 64 * 1024;
+
+/// How to start a child.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// Variables to set, over our own environment.
+    pub environment: &'a [(&'static str, OsString)],
+    /// Variables of our own environment to leave out.
+    pub without: &'a [OsString],
+    /// Whether to tell afterwards how much of the input was left unread.
+    pub watch_input: bool,
+    /// Where a line of its stdout is cut.
+    pub line_limit: usize,
+    /// What becomes of its stderr.
+    pub stderr: Stderr,
+}
+
+/// What becomes of a child's stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stderr {
+    /// Each line is logged, and the last ones are kept.
+    Log,
+    /// It goes where our own goes.
+    Inherit,
+}
+
+/// How a child is told to stop, and how long it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The signal to its group.
+    pub signal: Signal,
+    /// The time until its group is killed.
+    pub timeout: Duration,
+}
+
+/// Something that happened while we slept.
+#[derive(Debug)]
+pub enum Happening {
+    /// The daemon's input can be read, or has ended.
+    Input,
+    /// We were asked to stop, by the signal of this number.
+    Signal(i32),
+    /// A child printed a line on its stdout.
+    Line {
+        /// Which child.
+        slot: usize,
+        /// The line without its line feed, cut at [`Spawn::line_limit`].
+        line: Vec<u8>,
+    },
+    /// A child has ended and is reaped, and so is its group.
+    Ended {
+        /// Which child.
+        slot: usize,
+        /// How.
+        status: ExitStatus,
+        /// Bytes of its input that it did not read, where [`Spawn::watch_input`] asked for that, and
+        /// those that never went into its pipe.
+        unread: u64,
+        /// The last bytes of its stderr.
+        stderr: Vec<u8>,
+    },
+}
+
+/// The children, each in a slot of the caller's choice.
+pub struct Processes<'fd> {
+    children: Vec<Option<Child>>,
+    input: Option<BorrowedFd<'fd>>,
+    signals: Signals,
+    /// Groups of children that are gone whose other members may still have to be reaped.
+    strays: Vec<Pid>,
+    throttle: Throttle,
+}
+
+impl<'fd> Processes<'fd> {
+    /// No children yet. `input` is what [`Happening::Input`] speaks of; `catch_stops` turns the signals
+    /// TERM, INT and HUP into [`Happening::Signal`].
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn new(input: Option<BorrowedFd<'fd>>, catch_stops: bool) -> io::Result<Processes<'fd>> {
+        // What a dead handler leaves behind becomes our child, so that no zombie stays.
+        #[cfg(target_os = "linux")]
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let signals = Signals::new(catch_stops)?;
+        Ok(Processes {
+            children: Vec::new(),
+            input,
+            signals,
+            strays: Vec::new(),
+            throttle: Throttle::default(),
+        })
+    }
+
+    /// Starts `command` in `slot`, which must be free.
+    ///
+    /// # Errors
+    /// It cannot be started: missing, not executable, or no resources.
+    pub fn start(&mut self, slot: usize, command: &Command, spawn: &Spawn<'_>) -> io::Result<()> {
+        let child = Child::start(command, spawn)?;
+        if self.children.len() <= slot {
+            self.children.resize_with(slot + 1, || None);
+        }
+        self.children[slot] = Some(child);
+        Ok(())
+    }
+
+    /// Whether a child is in `slot`.
+    pub fn is_running(&self, slot: usize) -> bool {
+        self.children.get(slot).is_some_and(Option::is_some)
+    }
+
+    /// Whether any child is there.
+    pub fn any_running(&self) -> bool {
+        self.children.iter().any(Option::is_some)
+    }
+
+    /// Lets `fill` append to the input of the child in `slot`, and writes what its pipe takes.
+    pub fn feed<T>(&mut self, slot: usize, fill: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
+        let child = self.child(slot)?;
+        let filled = fill(&mut child.outbox);
+        child.write();
+        Some(filled)
+    }
+
+    /// Bytes fed to the child in `slot` that are not in its pipe yet.
+    pub fn pending(&self, slot: usize) -> usize {
+        self.children
+            .get(slot)
+            .and_then(Option::as_ref)
+            .map_or(0, Child::pending)
+    }
+
+    /// Ends the input of the child in `slot`, once it is all written.
+    pub fn close_input(&mut self, slot: usize) {
+        if let Some(child) = self.child(slot) {
+            child.close_input();
+        }
+    }
+
+    /// Ends the input of the child in `slot`; it is stopped if it does not end in time.
+    pub fn finish(&mut self, slot: usize, stop: Stop) {
+        if let Some(child) = self.child(slot) {
+            child.finish(stop.signal, stop.timeout, Instant::now());
+        }
+    }
+
+    /// Stops the child in `slot`: [`Happening::Ended`] follows.
+    pub fn stop(&mut self, slot: usize, stop: Stop) {
+        if let Some(child) = self.child(slot) {
+            child.stop(stop.signal, stop.timeout, Instant::now());
+        }
+    }
+
+    /// Sleeps until something happens, or `until`. The daemon's input is looked at only if `watch_input`.
+    ///
+    /// # Errors
+    /// The system refuses to poll or to wait for a child: nothing can go on then.
+    pub fn wait(
+        &mut self,
+        watch_input: bool,
+        until: Option<Instant>,
+    ) -> io::Result<Vec<Happening>> {
+        loop {
+            let (input, signalled) = self.sleep(watch_input, until)?;
+            let mut happened = Vec::new();
+            if signalled {
+                happened.extend(self.signals.take().into_iter().map(Happening::Signal));
+                self.children
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|child| child.look(Instant::now()));
+            }
+            self.serve(&mut happened);
+            self.bury_the_dead(&mut happened)?;
+            happened.extend(input.then_some(Happening::Input));
+            if !happened.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(happened);
+            }
+        }
+    }
+
+    /// Polls once; whether the daemon's input is readable, and whether a signal came.
+    fn sleep(&self, watch_input: bool, until: Option<Instant>) -> io::Result<(bool, bool)> {
+        let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let input = self.input.as_ref().filter(|_| watch_input);
+        polled.extend(input.map(|input| PollFd::new(input, PollFlags::IN)));
+        let children = self.children.iter().flatten().flat_map(Child::interests);
+        polled.extend(children.map(|(pipe, events)| PollFd::from_borrowed_fd(pipe, events)));
+        let deadlines = self.children.iter().flatten().filter_map(Child::deadline);
+        match poll(&mut polled, timeout(deadlines.chain(until).min()).as_ref()) {
+            Ok(_) => {
+                let ready = |at: usize| !polled[at].revents().is_empty();
+                Ok((input.is_some() && ready(1), ready(0)))
+            }
+            Err(rustix::io::Errno::INTR) => Ok((false, false)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Moves bytes in all pipes of all children.
+    fn serve(&mut self, happened: &mut Vec<Happening>) {
+        let throttle = &mut self.throttle;
+        for (slot, child) in self.children.iter_mut().enumerate() {
+            let Some(child) = child else { continue };
+            child.write();
+            child.read(
+                |line| {
+                    happened.push(Happening::Line {
+                        slot,
+                        line: line.to_vec(),
+                    })
+                },
+                |line| log_stderr(throttle, line),
+            );
+            child.advance(Instant::now());
+        }
+    }
+
+    fn bury_the_dead(&mut self, happened: &mut Vec<Happening>) -> io::Result<()> {
+        let now = Instant::now();
+        for (slot, place) in self.children.iter_mut().enumerate() {
+            if let Some(child) = place.take_if(|child| child.is_over(now)) {
+                self.strays.push(child.group);
+                let remains = child.bury()?;
+                let (status, unread, stderr) = (remains.status, remains.unread, remains.stderr);
+                happened.push(Happening::Ended {
+                    slot,
+                    status,
+                    unread,
+                    stderr,
+                });
+            }
+        }
+        self.strays.retain(|group| !reap_group(*group));
+        Ok(())
+    }
+
+    fn child(&mut self, slot: usize) -> Option<&mut Child> {
+        self.children.get_mut(slot).and_then(Option::as_mut)
+    }
+}
+
+impl Drop for Processes<'_> {
+    /// Whatever still runs is killed: no way out of kclpipe leaves a handler behind.
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().filter_map(Option::take) {
+            let _ = child.bury();
+        }
+    }
+}
+
+/// Reaps what died in a group whose leader is gone; whether nothing of it is left.
+fn reap_group(group: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    while matches!(waitid(WaitId::Pgid(Some(group)), options), Ok(Some(_))) {}
+    test_kill_process_group(group).is_err()
+}
+
+fn timeout(until: Option<Instant>) -> Option<Timespec> {
+    let left = until?.saturating_duration_since(Instant::now());
+    Some(Timespec {
+        tv_sec: left.as_secs() as i64,
+        tv_nsec: i64::from(left.subsec_nanos()),
+    })
+}

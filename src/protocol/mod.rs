@@ -1,0 +1,7 @@
+//! The conversation with the MultiLangDaemon: its messages, and how they stand on a line.
+
+mod message;
+mod wire;
+
+pub use message::{Message, Reply, Shutdown, WireRecord};
+pub use wire::Wire;

@@ -1,0 +1,195 @@
+//! Lines in, lines out.
+//!
+//! [`Wire`] never sleeps: the caller says when the input is readable, and one call is one read.
+
+use std::io::{self, Read, Write};
+
+use super::Reply;
+
+/// How much one read asks for; a pipe holds 64 KiB unless it was enlarged.
+const READ: usize = 64 * 1024;
+
+/// The two streams between the daemon and this child, with the bytes of lines not yet complete.
+pub struct Wire<'io> {
+    input: &'io mut dyn Read,
+    output: &'io mut dyn Write,
+    buffer: Vec<u8>,
+    /// Bytes at the buffer's start that are known to hold no line end.
+    scanned: usize,
+    ended: bool,
+}
+
+impl<'io> Wire<'io> {
+    /// Reads from `input`, writes to `output`.
+    pub fn new(input: &'io mut dyn Read, output: &'io mut dyn Write) -> Self {
+        Wire {
+            input,
+            output,
+            buffer: Vec::new(),
+            scanned: 0,
+            ended: false,
+        }
+    }
+
+    /// Reads once. A read of nothing, or one that fails, is the end of input: nothing that the daemon
+    /// may still send can reach us.
+    pub fn fill(&mut self) {
+        let mut chunk = [0; READ];
+        match self.input.read(&mut chunk) {
+            Ok(0) => self.ended = true,
+            Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) => {}
+            Err(e) => {
+                log::error!("cannot read from the daemon: {e}; taking it for the end of input");
+                self.ended = true;
+            }
+        }
+    }
+
+    /// The next line that is complete, without its end; blank ones are passed over. Text that is not
+    /// UTF-8 is mended with replacement characters: the daemon writes in its platform's charset, and a
+    /// partition key is all that can suffer.
+    pub fn take_line(&mut self) -> Option<String> {
+        while let Some(end) = self.line_end() {
+            let rest = self.buffer.split_off(end + 1);
+            let mut line = std::mem::replace(&mut self.buffer, rest);
+            self.scanned = 0;
+            line.pop();
+            if !line.trim_ascii().is_empty() {
+                return Some(
+                    String::from_utf8(line)
+                        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+                );
+            }
+        }
+        None
+    }
+
+    /// Whether a line is complete, so that more input need not be read yet.
+    pub fn has_line(&mut self) -> bool {
+        self.line_end().is_some()
+    }
+
+    /// Whether the input has ended. What is left in the buffer then is a torn line, which counts for
+    /// nothing.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Writes one message in one write: between two line ends, so that nothing printed by mistake can
+    /// stick to it (the daemon passes over blank lines). A failure is the end of input as well.
+    pub fn write(&mut self, reply: &Reply<'_>) {
+        let text = format!(
+            "\n{}\n",
+            serde_json::to_string(reply).expect("a reply is plain data")
+        );
+        log::debug!("to the daemon: {}", text.trim());
+        if let Err(e) = self
+            .output
+            .write_all(text.as_bytes())
+            .and_then(|()| self.output.flush())
+        {
+            log::error!("cannot write to the daemon: {e}; taking it for the end of input");
+            self.ended = true;
+        }
+    }
+
+    fn line_end(&mut self) -> Option<usize> {
+        match memchr::memchr(b'\n', &self.buffer[self.scanned..]) {
+            Some(at) => Some(self.scanned + at),
+            None => {
+                self.scanned = self.buffer.len();
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads all of `input`, `step` bytes at a time, and returns its lines.
+    fn lines(input: &[u8], step: usize) -> Vec<String> {
+        struct Slow<'a>(&'a [u8], usize);
+        impl Read for Slow<'_> {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                let step = self.1.min(to.len());
+                self.0.read(&mut to[..step])
+            }
+        }
+        let mut output = Vec::new();
+        let mut slow = Slow(input, step);
+        let mut wire = Wire::new(&mut slow, &mut output);
+        let mut lines = Vec::new();
+        while !wire.ended() {
+            wire.fill();
+            while wire.has_line() {
+                lines.extend(wire.take_line());
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn lines_come_whole_however_the_reads_cut_them() {
+        for step in [1, 2, 5, 1000] {
+            assert_eq!(
+                lines(b"one\n\ntwo\r\n  \nthree\ntorn", step),
+                ["one", "two\r", "three"],
+                "step {step}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_mended_not_refused() {
+        assert_eq!(lines(b"a\xffb\n", 9), ["a\u{fffd}b"]);
+    }
+
+    #[test]
+    fn a_message_is_one_write_between_line_ends() {
+        struct Writes(Vec<Vec<u8>>);
+        impl Write for Writes {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.push(bytes.to_vec());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut writes = Writes(Vec::new());
+        Wire::new(&mut io::empty(), &mut writes).write(&Reply::Status {
+            response_for: "initialize",
+        });
+        assert_eq!(
+            writes.0,
+            [b"\n{\"action\":\"status\",\"responseFor\":\"initialize\"}\n"]
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_is_gone_is_the_end_of_input() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut input = io::empty();
+        let mut gone = Gone;
+        let mut wire = Wire::new(&mut input, &mut gone);
+        wire.write(&Reply::Status {
+            response_for: "initialize",
+        });
+        assert!(wire.ended());
+    }
+}
