@@ -9,13 +9,24 @@ tests! {
     a_checkpoint_stands_where_the_handler_asked_for_it: kcl3_per_record kcl2_per_record kcl1_per_record;
 }
 
+/// The held record gives the first checkpoint time to be stored: meanwhile no other is sent.
 fn a_checkpoint_follows_each_so_many_records(case: Case) {
     let mut application = Application::new(case, "--checkpoint-every 0 --checkpoint-records 10");
-    let shards = application.put_on_both(&Record::many_with(30, 25, "hold"));
+    let shards = application.put_on_both(&Record::many_with(25, 15, "hold"));
     let mut daemon = application.start();
     for sent in &shards {
-        daemon.until("the held record", || application.journal.is_held(&sent[25]));
-        daemon.until("the checkpoint", || application.is_checkpointed(&sent[19]));
+        daemon.until("the held record", || application.journal.is_held(&sent[15]));
+        daemon.until("the first checkpoint", || {
+            application.is_checkpointed(&sent[9])
+        });
+        application.assert_checkpoint_stays(&mut daemon, &sent[9]);
+    }
+    application.release();
+    for sent in &shards {
+        daemon.until("the last record", || application.journal.has(&sent[24..]));
+        daemon.until("the second checkpoint", || {
+            application.is_checkpointed(&sent[19])
+        });
         application.assert_checkpoint_stays(&mut daemon, &sent[19]);
     }
 }
