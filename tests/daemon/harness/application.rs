@@ -108,6 +108,14 @@ impl Application {
         self.leases.checkpoint(&sent.shard) == Checkpoint::At(sent.at.clone())
     }
 
+    /// Whether a shard's checkpoint is further than this record, and the shard not at its end.
+    pub(crate) fn is_checkpointed_past(&self, sent: &Sent) -> bool {
+        match self.leases.checkpoint(&sent.shard) {
+            Checkpoint::At(position) => position > sent.at,
+            Checkpoint::TrimHorizon | Checkpoint::ShardEnd => false,
+        }
+    }
+
     #[track_caller]
     pub(crate) fn assert_checkpointed(&self, sent: &Sent) {
         assert_eq!(

@@ -66,9 +66,14 @@ impl Daemon {
         self.java.try_wait().expect("the daemon can be asked")
     }
 
-    /// What it has logged. The stderr of its kclpipes is in it.
-    pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).expect("the log can be read")).into_owned()
+    /// Waits for a text in its log. What its kclpipes print on stderr is there too.
+    #[track_caller]
+    pub(crate) fn until_logged(&mut self, text: &str) {
+        let log = self.log.clone();
+        self.until(text, || {
+            let logged = fs::read(&log).expect("the log can be read");
+            String::from_utf8_lossy(&logged).contains(text)
+        });
     }
 
     /// Asks Java to end, as an init system does that looks after the main process only.
