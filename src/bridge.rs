@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request};
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Stuck};
 use crate::exit::Exit;
 use crate::handler::{Event, Finish, Handlers};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
@@ -25,6 +25,8 @@ pub struct Bridge<'a> {
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
     initialized: bool,
+    /// A handler asked to stop the worker while no action was under way.
+    halted: bool,
 }
 
 /// What the daemon said, with a batch taken out of its line.
@@ -62,7 +64,6 @@ struct Goal {
     finishing: bool,
     /// What it is about, once the two above are over.
     last: Moment,
-    shard_end_stored: bool,
     halted: bool,
 }
 
@@ -83,6 +84,7 @@ impl<'a> Bridge<'a> {
             clock,
             drain,
             initialized: false,
+            halted: false,
         }
     }
 
@@ -118,6 +120,10 @@ impl<'a> Bridge<'a> {
             match self.handlers.wait(true, None)? {
                 Event::Input => self.wire.fill(),
                 Event::Signal(signal) => self.signalled(signal),
+                Event::Halted(why) => {
+                    log::error!("{why}: the worker is to stop, at the daemon's next message");
+                    self.halted = true;
+                }
                 event => log::debug!("{event:?} while nothing is to be done"),
             }
         }
@@ -199,6 +205,12 @@ impl<'a> Bridge<'a> {
         if self.checkpoints.lease_gone() {
             return Ok(self.status("processRecords"));
         }
+        if self.halted {
+            return self.work(Goal {
+                halted: true,
+                ..Goal::new(0, false, Moment::Shutdown)
+            });
+        }
         let left = batch.len() as u64;
         log::debug!("{left} records, {:?} ms behind", batch.millis_behind_latest);
         if left > 0 {
@@ -250,12 +262,7 @@ impl<'a> Bridge<'a> {
         loop {
             let now = (self.clock)();
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
-            self.send(
-                self.checkpoints.lease_gone(),
-                goal.moment(),
-                stuck.as_ref(),
-                now,
-            );
+            self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
                     Step::Leave(Exit::Halt)
@@ -304,17 +311,8 @@ impl<'a> Bridge<'a> {
         Ok(Step::GoOn)
     }
 
-    /// Sends whatever is due, unless the lease is gone.
-    fn send(
-        &mut self,
-        gone: bool,
-        moment: Moment,
-        stuck: Option<&crate::checkpoint::Stuck>,
-        now: Instant,
-    ) {
-        if gone {
-            return;
-        }
+    /// Sends whatever is due.
+    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) {
         match self.checkpoints.next(now, moment, stuck) {
             Some(Request::Store(at) | Request::Repeat(at)) => self.wire.write(&Reply::Checkpoint {
                 sequence_number: Some(&at.sequence_number),
@@ -344,7 +342,6 @@ impl<'a> Bridge<'a> {
         };
         match self.checkpoints.answered((self.clock)(), error.as_deref()) {
             Answered::GoOn => {}
-            Answered::ShardEndStored => goal.shard_end_stored = true,
             Answered::ShardEndRefused => {
                 log::error!(
                     "the end of the shard cannot be stored: {}",
@@ -388,7 +385,6 @@ impl Goal {
             left,
             finishing,
             last,
-            shard_end_stored: false,
             halted: false,
         }
     }
@@ -403,8 +399,9 @@ impl Goal {
     }
 
     fn is_reached(&self, checkpoints: &Checkpoints) -> bool {
-        let stored =
-            self.last != Moment::ShardEnd || self.shard_end_stored || checkpoints.lease_gone();
+        let stored = self.last != Moment::ShardEnd
+            || checkpoints.shard_end_stored()
+            || checkpoints.lease_gone();
         self.left == 0 && !self.finishing && stored && !checkpoints.in_round()
     }
 

@@ -61,16 +61,39 @@ pub struct Typed {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Handing records over")]
 pub struct Options {
-    /// One handler process per record [default: record]
+    /// What one handler process is given [default: record]
     #[arg(long, value_enum, value_name = "WAY")]
-    pub per: Option<Per>,
-    /// How records stand on the handler's stdin [default: raw]
+    pub per: Option<PerName>,
+    /// How records stand on the handler's stdin [default: raw with --per record, else jsonl]
     #[arg(long, value_enum)]
     pub format: Option<FormatName>,
     /// In jsonl: text has the payload as "data" where it is UTF-8 and as "dataBase64" where not;
     /// base64 always as "dataBase64" [default: text]
     #[arg(long, value_enum)]
     pub data: Option<DataName>,
+    /// In lambda: the stream's ARN, for eventSourceARN and awsRegion
+    #[arg(long, value_name = "ARN")]
+    pub stream_arn: Option<String>,
+    /// Per batch: at most so many records in a run; 0 for no limit [default: 0]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Per batch: at most so many bytes of payload in a run, as 512KiB or 6MB; 0 for no limit
+    /// [default: 0]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
+    pub batch_bytes: Option<u64>,
+    /// So many handlers at a time; records of one partition key stay in order [default: 1]
+    #[arg(long, value_parser = at_least_one, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Per shard: so many records may be unanswered, per handler [default: 1]
+    #[arg(long, value_parser = at_least_one, value_name = "N")]
+    pub inflight: Option<usize>,
+    /// Per shard: take answers without the token, too
+    #[arg(long)]
+    pub plain_answers: bool,
+    /// Per shard: end a handler's input after so many records and start a new one; 0 for never
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    pub max_records_per_handler: Option<u64>,
     /// The handler's directory [default: the daemon's]
     #[arg(long, value_name = "DIR")]
     pub chdir: Option<PathBuf>,
@@ -150,15 +173,19 @@ pub struct Options {
 
 /// The values of `--per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Per {
-    /// One handler process per record
+pub enum PerName {
+    /// One record; its exit code is the answer
     Record,
+    /// All records of a batch; answer lines and the exit code tell how far it came
+    Batch,
+    /// Every record of the lease; it answers each with a line
+    Shard,
 }
 
 /// The values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FormatName {
-    /// Exactly the payload
+    /// Exactly the payload; back to back with --per batch; not with --per shard
     Raw,
     /// Payload and line feed; a payload with a line feed before its end is rejected
     Lines,
@@ -168,6 +195,9 @@ pub enum FormatName {
     Jsonl,
     /// The payload's length, a colon, the payload, a comma
     Netstring,
+    /// With --per batch: the event of a Lambda function with a Kinesis trigger, whose reply is the
+    /// last line of stdout
+    Lambda,
 }
 
 /// The values of `--data`.
@@ -405,6 +435,35 @@ fn limit(text: &str) -> Result<Limit, String> {
     Ok(Limit(Some(duration).filter(|duration| !duration.is_zero())))
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| "write a number from 1 on".to_owned())
+}
+
+/// Bytes, with a unit of powers of 1000 or 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: Option<u64> = match unit.trim().to_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" | "k" => Some(1000),
+        "mb" | "m" => Some(1_000_000),
+        "kib" => Some(1 << 10),
+        "mib" => Some(1 << 20),
+        _ => None,
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit));
+    bytes.ok_or_else(|| "write it as 500000, 512KiB or 6MB".to_owned())
+}
+
 fn on_exit(text: &str) -> Result<(u8, Class), String> {
     let (code, class) = text.split_once('=').ok_or("write it as 99=checkpoint")?;
     let code = code
@@ -553,6 +612,9 @@ mod tests {
             ),
             ("--checkpoint-every 60 -- cat", &[], "60s"),
             ("--retry-delay 0 -- cat", &[], "--retry-delay"),
+            ("--jobs 0 -- cat", &[], "--jobs"),
+            ("--inflight 0 -- cat", &[], "--inflight"),
+            ("--batch-bytes 1parsec -- cat", &[], "512KiB"),
             (
                 "--on-exit 300=done -- cat",
                 &[],
@@ -575,6 +637,20 @@ mod tests {
                 "{line}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("12", 12),
+            ("6MB", 6_000_000),
+            ("512KiB", 524_288),
+            ("1 mib", 1_048_576),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert!(size("MB").is_err() && size("99999999999999MB").is_err());
     }
 
     #[test]

@@ -10,11 +10,11 @@ use rustix::process::Signal;
 
 use crate::checkpoint::Strategy;
 use crate::cli::{
-    self, DataName, FormatName, Limit, LogFormatName, OnFailureName, Options, Parsed, Typed,
-    Variables,
+    self, DataName, FormatName, Limit, LogFormatName, OnFailureName, Options, Parsed, PerName,
+    Typed, Variables,
 };
 use crate::format::{Data, Format};
-use crate::handler::{OnFailure, Settings};
+use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
@@ -141,61 +141,135 @@ impl Config {
 
 /// The first pair of options that contradict each other.
 fn conflict(options: &Options) -> Option<Conflict> {
-    let rules = [
+    let rules = checkpoint_rules(options)
+        .into_iter()
+        .chain(failure_rules(options))
+        .chain(way_rules(options));
+    let (_, options, why) = rules.into_iter().find(|(broken, ..)| *broken)?;
+    Some(Conflict {
+        options,
+        why: format!("--{} {why} --{}", options[0], options[1]),
+    })
+}
+
+/// Whether a rule is broken, the two options, and what the first does to the second.
+type Rule = (bool, [&'static str; 2], &'static str);
+
+fn checkpoint_rules(options: &Options) -> [Rule; 3] {
+    let manual = options.checkpoint_manual;
+    let every = options
+        .checkpoint_every
+        .is_some_and(|every| every.0.is_some());
+    let records = options
+        .checkpoint_records
+        .is_some_and(|records| records > 0);
+    let why = "leaves checkpoints to the handler and excludes";
+    [
         (
-            options.checkpoint_manual
-                && options
-                    .checkpoint_every
-                    .is_some_and(|every| every.0.is_some()),
+            manual && every,
             ["checkpoint-manual", "checkpoint-every"],
-            "checkpoints only where the handler asks",
+            why,
         ),
         (
-            options.checkpoint_manual
-                && options
-                    .checkpoint_records
-                    .is_some_and(|records| records > 0),
+            manual && records,
             ["checkpoint-manual", "checkpoint-records"],
-            "checkpoints only where the handler asks",
+            why,
         ),
         (
-            options.checkpoint_manual && options.checkpoint_batch,
+            manual && options.checkpoint_batch,
             ["checkpoint-manual", "checkpoint-batch"],
-            "checkpoints only where the handler asks",
+            why,
         ),
+    ]
+}
+
+fn failure_rules(options: &Options) -> [Rule; 3] {
+    let (file, policy) = (options.dead_letter.is_some(), options.on_failure);
+    let other = !matches!(policy, None | Some(OnFailureName::DeadLetter));
+    let missing = policy == Some(OnFailureName::DeadLetter) && !file;
+    let first = options.retry_delay.unwrap_or(RETRY_DELAY);
+    let shorter = options
+        .retry_max_delay
+        .is_some_and(|longest| longest < first);
+    [
         (
-            options.dead_letter.is_some()
-                && !matches!(options.on_failure, None | Some(OnFailureName::DeadLetter)),
+            file && other,
             ["on-failure", "dead-letter"],
-            "has another place for records that fail",
+            "names another place for failed records than",
         ),
         (
-            options.dead_letter.is_none() && options.on_failure == Some(OnFailureName::DeadLetter),
+            missing,
             ["on-failure", "dead-letter"],
-            "says dead-letter and so needs a file, which is missing in",
+            "dead-letter needs a file, named by",
         ),
         (
-            options.data.is_some() && !matches!(options.format, Some(FormatName::Jsonl)),
+            shorter,
+            ["retry-delay", "retry-max-delay"],
+            "is longer than",
+        ),
+    ]
+}
+
+fn way_rules(options: &Options) -> [Rule; 9] {
+    let per = options.per.unwrap_or(PerName::Record);
+    let (batch, shard) = (per == PerName::Batch, per == PerName::Shard);
+    let lambda = options.format == Some(FormatName::Lambda);
+    let jsonl = match options.format {
+        None => per != PerName::Record,
+        Some(format) => format == FormatName::Jsonl,
+    };
+    let raw = options.format == Some(FormatName::Raw);
+    let (no_batch, no_shard) = (
+        "is not batch, the only way with",
+        "is not shard, the only way with",
+    );
+    [
+        (
+            raw && shard,
+            ["per", "format"],
+            "shard cannot tell one record from the next with raw as",
+        ),
+        (
+            lambda && !batch,
+            ["per", "format"],
+            "is not batch, the only way with lambda as",
+        ),
+        (
+            options.data.is_some() && !jsonl,
             ["format", "data"],
             "is not jsonl, the only format with",
         ),
         (
-            options
-                .retry_max_delay
-                .is_some_and(|longest| longest < options.retry_delay.unwrap_or(RETRY_DELAY)),
-            ["retry-delay", "retry-max-delay"],
-            "is longer than",
+            options.stream_arn.is_some() && !lambda,
+            ["format", "stream-arn"],
+            "is not lambda, the only format with",
         ),
-    ];
-    let (_, [one, other], why) = rules.into_iter().find(|(broken, ..)| *broken)?;
-    let why = match why.split_once(" checkpoints") {
-        None if why.starts_with("checkpoints") => format!("--{one} {why} and excludes --{other}"),
-        _ => format!("--{one} {why} --{other}"),
-    };
-    Some(Conflict {
-        options: [one, other],
-        why,
-    })
+        (
+            options.batch_size.is_some() && !batch,
+            ["per", "batch-size"],
+            no_batch,
+        ),
+        (
+            options.batch_bytes.is_some() && !batch,
+            ["per", "batch-bytes"],
+            no_batch,
+        ),
+        (
+            options.inflight.is_some() && !shard,
+            ["per", "inflight"],
+            no_shard,
+        ),
+        (
+            options.plain_answers && !shard,
+            ["per", "plain-answers"],
+            no_shard,
+        ),
+        (
+            options.max_records_per_handler.is_some() && !shard,
+            ["per", "max-records-per-handler"],
+            no_shard,
+        ),
+    ]
 }
 
 fn settings(options: &Options, command: Command) -> Settings {
@@ -203,8 +277,9 @@ fn settings(options: &Options, command: Command) -> Settings {
     let on_failure = on_failure(options);
     Settings {
         command,
+        per: per(options),
         format: format(options),
-        jobs: 1,
+        jobs: options.jobs.unwrap_or(1),
         on_exit: OnExit(options.on_exit.iter().rev().copied().collect()),
         limits: limits(options, &on_failure),
         delays: Delays {
@@ -222,12 +297,34 @@ fn settings(options: &Options, command: Command) -> Settings {
     }
 }
 
+fn per(options: &Options) -> Per {
+    match options.per.unwrap_or(PerName::Record) {
+        PerName::Record => Per::Record,
+        PerName::Batch => Per::Batch {
+            size: options.batch_size.filter(|size| *size > 0),
+            bytes: options.batch_bytes.filter(|bytes| *bytes > 0),
+        },
+        PerName::Shard => Per::Shard {
+            inflight: options.inflight.unwrap_or(1),
+            plain: options.plain_answers,
+            max_records: options.max_records_per_handler.filter(|max| *max > 0),
+        },
+    }
+}
+
 fn format(options: &Options) -> Format {
-    match options.format.unwrap_or(FormatName::Raw) {
+    let usual = match options.per {
+        None | Some(PerName::Record) => FormatName::Raw,
+        Some(PerName::Batch | PerName::Shard) => FormatName::Jsonl,
+    };
+    match options.format.unwrap_or(usual) {
         FormatName::Raw => Format::Raw,
         FormatName::Lines => Format::Lines,
         FormatName::Nul => Format::Nul,
         FormatName::Netstring => Format::Netstring,
+        FormatName::Lambda => Format::Lambda {
+            stream_arn: options.stream_arn.clone().unwrap_or_default(),
+        },
         FormatName::Jsonl => Format::Jsonl(match options.data {
             None | Some(DataName::Text) => Data::Text,
             Some(DataName::Base64) => Data::Base64,
@@ -330,7 +427,7 @@ mod tests {
             (&"cat".into(), 1)
         );
         assert_eq!(
-            (settings.format, settings.jobs, settings.timeout),
+            (settings.format.clone(), settings.jobs, settings.timeout),
             (Format::Raw, 1, Some(TIMEOUT))
         );
         assert_eq!(
@@ -432,6 +529,31 @@ mod tests {
                 "--on-failure dead-letter -- x",
                 "--on-failure",
                 "--dead-letter",
+            ),
+            ("--per shard --format raw -- x", "--per", "--format"),
+            ("--format lambda -- x", "--per", "--format"),
+            (
+                "--per batch --format raw --data text -- x",
+                "--format",
+                "--data",
+            ),
+            (
+                "--per batch --stream-arn a -- x",
+                "--format",
+                "--stream-arn",
+            ),
+            ("--batch-size 3 -- x", "--per", "--batch-size"),
+            ("--per shard --batch-bytes 3 -- x", "--per", "--batch-bytes"),
+            ("--inflight 3 -- x", "--per", "--inflight"),
+            (
+                "--per batch --plain-answers -- x",
+                "--per",
+                "--plain-answers",
+            ),
+            (
+                "--max-records-per-handler 3 -- x",
+                "--per",
+                "--max-records-per-handler",
             ),
             ("--data base64 -- x", "--format", "--data"),
             (

@@ -69,6 +69,12 @@ fn bridge(config: Config) -> Result<Exit> {
         .remarks
         .iter()
         .for_each(|remark| log::warn!("{remark}"));
+    if io::stdin().is_terminal() {
+        log::info!(
+            "stdin is a terminal, so no daemon talks to us: name this command in the daemon's executableName, or try it \
+             with kclpipe replay (see --help); Ctrl-D ends it"
+        );
+    }
     let (mut input, mut output) = (
         File::from(io::stdin().as_fd().try_clone_to_owned()?),
         protocol_output()?,

@@ -63,7 +63,7 @@ impl OnExit {
         match ended {
             Ended::Code(code) => self.of_code(code),
             Ended::Signal(signal) if is_request_to_stop(signal) => Class::Retry,
-            Ended::Signal(_) | Ended::TimedOut => Class::Fail,
+            Ended::Signal(_) | Ended::TimedOut | Ended::Misled => Class::Fail,
             Ended::NotStarted => Class::Broken,
         }
     }
@@ -106,6 +106,8 @@ pub enum Ended {
     Signal(i32),
     /// kclpipe stopped it at its time limit.
     TimedOut,
+    /// kclpipe stopped it because its answers made no sense.
+    Misled,
     /// It could not be started.
     NotStarted,
 }
@@ -128,6 +130,7 @@ impl fmt::Display for Ended {
                 None => write!(f, "signal {signal}"),
             },
             Ended::TimedOut => f.write_str("time limit"),
+            Ended::Misled => f.write_str("an answer that makes no sense"),
             Ended::NotStarted => f.write_str("not started"),
         }
     }

@@ -60,8 +60,6 @@ pub enum Answered {
     GoOn,
     /// The lease is gone: stop all work.
     LeaseGone,
-    /// `SHARD_END` is stored.
-    ShardEndStored,
     /// `SHARD_END` will never be stored: leave without an answer.
     ShardEndRefused,
 }
@@ -86,6 +84,7 @@ pub struct Checkpoints {
     /// Until then every step of the run is stored at once: a stop may be near.
     draining: Option<Instant>,
     lease_gone: bool,
+    shard_end_stored: bool,
 }
 
 impl Checkpoints {
@@ -110,6 +109,7 @@ impl Checkpoints {
             refused: None,
             draining: None,
             lease_gone: false,
+            shard_end_stored: false,
         }
     }
 
@@ -146,6 +146,11 @@ impl Checkpoints {
         self.lease_gone
     }
 
+    /// Whether `SHARD_END` is stored.
+    pub fn shard_end_stored(&self) -> bool {
+        self.shard_end_stored
+    }
+
     /// Whether an ack is awaited.
     pub fn awaiting(&self) -> bool {
         self.in_flight.is_some()
@@ -168,7 +173,10 @@ impl Checkpoints {
 
     /// What to send now. It counts as sent: [`Checkpoints::answered`] must follow.
     pub fn next(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Option<Request> {
-        if self.lease_gone || self.in_flight.is_some() || self.not_before.is_some_and(|at| now < at)
+        if self.lease_gone
+            || self.shard_end_stored
+            || self.in_flight.is_some()
+            || self.not_before.is_some_and(|at| now < at)
         {
             return None;
         }
@@ -304,18 +312,18 @@ impl Checkpoints {
     fn stored(&mut self, now: Instant, request: Request) -> Answered {
         match request {
             Request::ShardEnd => {
+                self.shard_end_stored = true;
                 self.end_round();
-                Answered::ShardEndStored
             }
-            Request::Repeat(_) => Answered::GoOn,
+            Request::Repeat(_) => {}
             Request::Store(position) => {
                 log::debug!("checkpoint at {position} is stored");
                 self.ledger.stored(position);
                 self.last = now;
                 self.end_round();
-                Answered::GoOn
             }
         }
+        Answered::GoOn
     }
 
     fn failed(&mut self, now: Instant, request: &Request, error: Option<&str>) -> Answered {
@@ -498,12 +506,16 @@ mod tests {
             now = it.wake(now, None).expect("a next attempt");
         }
         it.next(now, Moment::ShardEnd, None);
-        assert_eq!(it.answered(now, None), Answered::ShardEndStored);
-        it.next(now, Moment::ShardEnd, None);
         assert_eq!(
             it.answered(now, Some("InvalidStateException")),
             Answered::ShardEndRefused
         );
+        it.next(now, Moment::ShardEnd, None);
+        assert_eq!(
+            (it.answered(now, None), it.shard_end_stored()),
+            (Answered::GoOn, true)
+        );
+        assert_eq!(it.next(now, Moment::ShardEnd, None), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod delimited;
 mod jsonl;
+mod lambda;
 mod netstring;
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use crate::record::Record;
 pub use jsonl::Data;
 
 /// How records stand on a handler's stdin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The payload and nothing else.
     Raw,
@@ -23,6 +24,11 @@ pub enum Format {
     Jsonl(Data),
     /// `length:payload,`.
     Netstring,
+    /// The whole run as the event of a Lambda function with a Kinesis trigger.
+    Lambda {
+        /// The stream's ARN, or nothing.
+        stream_arn: String,
+    },
 }
 
 /// What the handler is told about a record besides the record.
@@ -64,6 +70,13 @@ impl Framer {
         }
     }
 
+    /// Appends what stands before the first record of a run.
+    pub fn begin(&self, out: &mut Vec<u8>) {
+        if let Format::Lambda { .. } = self.format {
+            lambda::begin(out);
+        }
+    }
+
     /// Appends `record` to `out`.
     ///
     /// # Errors
@@ -74,16 +87,24 @@ impl Framer {
         envelope: &Envelope<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Framed> {
-        match self.format {
+        match &self.format {
             Format::Raw => record.decode_into(out)?,
             Format::Lines => {
                 return delimited::frame(record, b'\n', "a line feed before its end", out);
             }
             Format::Nul => return delimited::frame(record, 0, "a NUL before its end", out),
-            Format::Jsonl(data) => jsonl::frame(record, envelope, data, &mut self.payload, out)?,
+            Format::Jsonl(data) => jsonl::frame(record, envelope, *data, &mut self.payload, out)?,
             Format::Netstring => netstring::frame(record, &mut self.payload, out)?,
+            Format::Lambda { stream_arn } => lambda::frame(record, envelope, stream_arn, out)?,
         }
         Ok(Framed::Written)
+    }
+
+    /// Appends what stands behind the last record of a run.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        if let Format::Lambda { .. } = self.format {
+            lambda::end(out);
+        }
     }
 }
 
@@ -110,7 +131,7 @@ mod tests {
             last: true,
         };
         let mut out = b"before|".to_vec();
-        let framed = Framer::new(format)
+        let framed = Framer::new(format.clone())
             .frame(&record, &envelope, &mut out)
             .expect("base64");
         let out =
@@ -163,7 +184,7 @@ mod tests {
         };
         let text = Format::Jsonl(Data::Text);
         assert_eq!(
-            framed(text, "é\n\"".as_bytes()),
+            framed(text.clone(), "é\n\"".as_bytes()),
             object(r#""data":"é\n\"""#)
         );
         assert_eq!(framed(text, b"\xff"), object(r#""dataBase64":"/w==""#));
@@ -171,6 +192,45 @@ mod tests {
             framed(Format::Jsonl(Data::Base64), b"hi"),
             object(r#""dataBase64":"aGk=""#)
         );
+    }
+
+    #[test]
+    fn lambda_is_the_event_of_a_kinesis_trigger() {
+        let stream_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders".to_owned();
+        let mut framer = Framer::new(Format::Lambda { stream_arn });
+        let mut out = Vec::new();
+        framer.begin(&mut out);
+        for (n, sequence_number) in [(1, "11"), (2, "12")] {
+            let record = Record {
+                data_base64: "aGk=",
+                partition_key: "k",
+                sequence_number,
+                sub_sequence_number: 0,
+                approximate_arrival_timestamp: (n == 1).then_some(1_545_084_650_987),
+            };
+            let envelope = Envelope {
+                n,
+                shard_id: "shardId-6",
+                attempt: 1,
+                last: false,
+            };
+            assert_eq!(
+                framer.frame(&record, &envelope, &mut out).expect("base64"),
+                Framed::Written
+            );
+        }
+        framer.end(&mut out);
+        let record = |number: &str, time: &str| {
+            format!(
+                r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"k","sequenceNumber":"{number}","data":"aGk=","approximateArrivalTimestamp":{time}}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-6:{number}","eventName":"aws:kinesis:record","invokeIdentityArn":"","awsRegion":"eu-west-1","eventSourceARN":"arn:aws:kinesis:eu-west-1:123456789012:stream/orders"}}"#
+            )
+        };
+        let expected = format!(
+            "{{\"Records\":[{},{}]}}\n",
+            record("11", "1545084650.987"),
+            record("12", "null")
+        );
+        assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 
     #[test]
@@ -196,7 +256,7 @@ mod tests {
             Format::Jsonl(Data::Text),
         ] {
             assert!(
-                Framer::new(format)
+                Framer::new(format.clone())
                     .frame(&record, &envelope, &mut Vec::new())
                     .is_err(),
                 "{format:?}"

@@ -13,10 +13,21 @@ pub(super) struct Attempt {
     pub(super) token: String,
     /// The records it has, by their index in the batch, oldest first.
     pub(super) unanswered: VecDeque<usize>,
+    /// Records given to this process so far.
+    pub(super) given: u64,
+    /// Records it has answered: the number N of its oldest unanswered one is one more.
+    pub(super) answered: u64,
     /// The last answer that will mean something once the process ends.
     pub(super) said: Option<Line>,
-    /// It asked for a checkpoint, without the token.
+    /// It asked for a checkpoint, without a number.
     pub(super) wished: bool,
+    /// The last line on stdout that was neither empty nor an answer, where such a line is a reply.
+    pub(super) reply: Vec<u8>,
+    /// It was told that nothing more comes before it answers.
+    pub(super) sealed: bool,
+    /// It has printed something, so its output is not stuck in a buffer.
+    pub(super) printed: bool,
+    pub(super) hinted: bool,
     pub(super) started: Instant,
     /// The time limit runs from here.
     pub(super) alive: Instant,
@@ -29,6 +40,10 @@ pub(super) struct Attempt {
 pub(super) enum Stopped {
     /// It was silent for too long.
     TimedOut,
+    /// It broke the rules for answers; in words.
+    Misled(&'static str),
+    /// A record has to be given again before those that it has.
+    OutOfOrder,
     /// Its records are not ours any more.
     Withdrawn,
 }
@@ -49,19 +64,35 @@ pub(super) enum Heard {
     Log,
     /// It was noted.
     Noted,
+    /// So many of the oldest records are done, and perhaps a checkpoint is wished for there.
+    Done { records: usize, wish: bool },
+    /// The oldest record is not done.
+    Bad(Class),
+    /// The worker is to stop.
+    Halt,
+    /// It breaks the rules; in words.
+    Misled(&'static str),
 }
 
-/// What a handler's end says of the records it had not answered.
+/// What a handler's end says of the records it had not answered, if there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// This, of the oldest of them.
+    /// They are done.
+    Done { wish: bool },
+    /// This, of the oldest of them; nothing of the others.
     Oldest(Class),
+    /// This, of one of them, but not of which.
+    Unnamed(Class),
+    /// So many are done, and this is the next one's.
+    Upto { records: usize, next: Class },
 }
 
 /// How an attempt ended, and what it left.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) ended: Ended,
+    /// Bytes of its input that it did not read.
+    pub(super) unread: u64,
     /// The last it wrote on stderr.
     pub(super) stderr: Vec<u8>,
 }
@@ -71,13 +102,46 @@ impl Attempt {
         Attempt {
             token: token(),
             unanswered: VecDeque::new(),
+            given: 0,
+            answered: 0,
             said: None,
             wished: false,
+            reply: Vec::new(),
+            sealed: false,
+            printed: false,
+            hinted: false,
             started: now,
             alive: now,
             half_said: false,
             stopped: None,
         }
+    }
+
+    /// A record is given; returns its number N.
+    pub(super) fn give(&mut self, index: usize, now: Instant) -> u64 {
+        if self.unanswered.is_empty() {
+            self.is_alive(now);
+        }
+        self.unanswered.push_back(index);
+        self.given += 1;
+        self.given
+    }
+
+    /// The oldest record is answered.
+    pub(super) fn answer(&mut self) -> Option<usize> {
+        let index = self.unanswered.pop_front()?;
+        self.answered += 1;
+        self.sealed = false;
+        Some(index)
+    }
+
+    /// How many of the oldest records an answer with this number covers; `None` where it is of a record
+    /// that the handler does not have.
+    pub(super) fn through(&self, number: u64) -> Option<usize> {
+        let records = usize::try_from(number.checked_sub(self.answered)?).ok()?;
+        (1..=self.unanswered.len())
+            .contains(&records)
+            .then_some(records)
     }
 
     /// What is due at `now`, given the time limit.
@@ -129,13 +193,32 @@ mod tests {
             ),
             (Limit::Nothing, None)
         );
-        attempt.unanswered.push_back(0);
+        attempt.give(0, now);
         assert_eq!(attempt.limit_at(limit), Some(now + second * 5));
         assert_eq!(attempt.check_limit(limit, now + second * 5), Limit::Half);
         assert_eq!(attempt.check_limit(limit, now + second * 9), Limit::Nothing);
         attempt.is_alive(now + second * 9);
         assert_eq!(attempt.check_limit(limit, now + second * 14), Limit::Half);
         assert_eq!(attempt.check_limit(limit, now + second * 19), Limit::Over);
+    }
+
+    #[test]
+    fn a_number_covers_the_records_up_to_it_that_are_unanswered() {
+        let now = Instant::now();
+        let mut attempt = Attempt::new(now);
+        assert_eq!(
+            [10, 11, 12].map(|index| attempt.give(index, now)),
+            [1, 2, 3]
+        );
+        assert_eq!(
+            (attempt.through(0), attempt.through(2), attempt.through(4)),
+            (None, Some(2), None)
+        );
+        assert_eq!(attempt.answer(), Some(10));
+        assert_eq!(
+            (attempt.through(1), attempt.through(2), attempt.through(3)),
+            (None, Some(1), Some(2))
+        );
     }
 
     #[test]

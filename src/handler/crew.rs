@@ -1,158 +1,284 @@
-//! The crew: the handler processes of a shard, and what becomes of each record.
+//! The crew: the handler processes of a shard, what they are given, and what they say.
 
-use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use humantime::format_duration;
 
 use super::attempt::{Attempt, End, Heard, Limit, Stopped, Verdict};
-use super::{Event, Finish, Handlers, OnFailure, Settings, environment, record};
+use super::records::{Records, Report};
+use super::shard::Answers;
+use super::{Event, Finish, Handlers, Per, Settings, batch, environment, record, shard};
 use crate::checkpoint::Stuck;
-use crate::dead_letter::{self, Cause, DeadLetter};
-use crate::format::{Envelope, Framed, Framer};
-use crate::lanes::Lanes;
+use crate::format::{Envelope, Format, Framed, Framer};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Happening, Processes, Spawn, Stderr};
 use crate::record::Batch;
-use crate::retry::{Breaker, GivenUp, Trial};
+
+/// The longest reply of a Lambda handler that is read.
+const REPLY: usize = 16 * 1024 * 1024;
+
+/// How long a handler may have printed nothing before its output is taken to be buffered.
+const HINT_AFTER: Duration = Duration::from_secs(10);
 
 /// The handlers of one shard.
 pub struct Crew<'fd> {
-    settings: Settings,
+    settings: Rc<Settings>,
     processes: Processes<'fd>,
     framer: Framer,
-    shard_id: String,
     without: Vec<OsString>,
-    batch: Batch,
-    lanes: Lanes,
-    /// The attempt in each slot, if one is there.
-    slots: Vec<Option<Attempt>>,
-    /// Records that were not done at the first attempt.
-    trials: HashMap<usize, Trial>,
-    breaker: Breaker,
-    events: VecDeque<Event>,
-    /// So much of the run was told.
-    told: usize,
-    /// No attempt starts before: the handler is broken, or we were asked to stop.
-    hold_until: Option<Instant>,
+    records: Records,
+    slots: Vec<Slot>,
+    /// Framed records on their way to a handler; kept to be used again.
+    input: Vec<u8>,
     finishing: bool,
+}
+
+/// A place for one handler process.
+#[derive(Debug, Default)]
+struct Slot {
+    attempt: Option<Attempt>,
+    /// A run of so many records failed without naming one, and is being narrowed down.
+    suspects: usize,
+    /// Handlers that died in a row without an answer.
+    deaths: u32,
+    /// No handler starts here before.
+    rest_until: Option<Instant>,
 }
 
 impl<'fd> Crew<'fd> {
     /// A crew without a shard, which waits for the daemon's input and signals with `processes`.
     pub fn new(settings: Settings, processes: Processes<'fd>) -> Crew<'fd> {
+        let settings = Rc::new(settings);
         Crew {
-            framer: Framer::new(settings.format),
-            slots: (0..settings.jobs).map(|_| None).collect(),
+            framer: Framer::new(settings.format.clone()),
+            slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
+            records: Records::new(Rc::clone(&settings)),
             settings,
             processes,
-            shard_id: String::new(),
             without: environment::ours(),
-            batch: Batch::default(),
-            lanes: Lanes::default(),
-            trials: HashMap::new(),
-            breaker: Breaker::default(),
-            events: VecDeque::new(),
-            told: 0,
-            hold_until: None,
+            input: Vec::new(),
             finishing: false,
         }
     }
 
-    /// Starts whatever may start now.
-    fn start_attempts(&mut self, now: Instant) -> Result<()> {
-        if self.finishing || self.hold_until.is_some_and(|until| now < until) {
+    /// Gives every handler what it may have now.
+    fn hand_over(&mut self, now: Instant) -> Result<()> {
+        if self.records.lanes.all_done() {
             return Ok(());
         }
         for slot in 0..self.slots.len() {
-            while self.slots[slot].is_none() && !self.finishing {
-                let Some(index) = self.lanes.peek(slot, now) else {
-                    break;
-                };
-                self.lanes.take(slot, index);
-                self.start(slot, index, now)?;
+            if self.finishing || self.records.hold_until.is_some_and(|until| now < until) {
+                return Ok(());
+            }
+            match &self.slots[slot].attempt {
+                None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
+                    self.start(slot, now)?
+                }
+                Some(attempt) if self.takes_more(attempt) => self.give_more(slot, now)?,
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Starts a handler for the record at `index`, unless the record cannot stand in the format.
-    fn start(&mut self, slot: usize, index: usize, now: Instant) -> Result<()> {
-        let mut attempt = Attempt::new(now);
-        let mut input = Vec::new();
-        if let Framed::Unfit(why) = self.frame(index, &mut input)? {
-            self.reject(index, &format!("the payload holds {why}"), &[], now);
-            return Ok(());
+    /// Whether a running handler may be given records.
+    fn takes_more(&self, attempt: &Attempt) -> bool {
+        matches!(self.settings.per, Per::Shard { .. })
+            && attempt.stopped.is_none()
+            && !attempt.sealed
+            && !self.is_full(attempt, 0)
+            && !self.is_spent(attempt)
+    }
+
+    /// Whether the handler may not have one more record, of so many bytes, before it answers or ends.
+    fn is_full(&self, attempt: &Attempt, bytes: u64) -> bool {
+        let has = attempt.unanswered.len();
+        match self.settings.per {
+            Per::Record => has >= 1,
+            Per::Batch { size, bytes: limit } => {
+                size.is_some_and(|size| has >= size)
+                    || limit.is_some_and(|limit| has > 0 && bytes > limit)
+            }
+            Per::Shard { inflight, .. } => has >= inflight || self.is_spent(attempt),
         }
-        let mut environment =
-            environment::of_handler(&self.shard_id, &attempt.token, &self.settings.on_exit);
-        let record = self.batch.record(index);
-        let number = self.attempt_number(index);
-        environment::of_record(
-            &mut environment,
-            &record,
-            self.batch.millis_behind_latest,
-            number,
-        );
-        let spawn = Spawn {
-            environment: &environment,
-            without: &self.without,
-            watch_input: false,
-            line_limit: process::LINE,
-            stderr: Stderr::Log,
+    }
+
+    /// Whether the handler has had all the records that one process may have.
+    fn is_spent(&self, attempt: &Attempt) -> bool {
+        matches!(self.settings.per, Per::Shard { max_records: Some(max), .. } if attempt.given >= max)
+    }
+
+    /// Starts a handler for whatever may start in `slot`.
+    fn start(&mut self, slot: usize, now: Instant) -> Result<()> {
+        let mut attempt = Attempt::new(now);
+        self.framer.begin(&mut self.input);
+        self.fill(slot, &mut attempt, now)?;
+        let Some(first) = attempt.unanswered.front().copied() else {
+            self.input.clear();
+            return Ok(());
         };
-        if let Err(e) = self.processes.start(slot, &self.settings.command, &spawn) {
+        self.framer.end(&mut self.input);
+        if let Err(e) = self.spawn(slot, &attempt, first) {
+            self.input.clear();
             let outcome = format!(
                 "'{}' cannot be started: {e}",
                 self.settings.command.program.display()
             );
-            self.settle(index, Class::Broken, &outcome, &[], now);
+            let given: Vec<usize> = attempt.unanswered.into();
+            self.records.broken(
+                &given,
+                Report {
+                    outcome: &outcome,
+                    stderr: &[],
+                },
+                now,
+            );
             return Ok(());
         }
-        attempt.unanswered.push_back(index);
-        self.slots[slot] = Some(attempt);
-        self.processes
-            .feed(slot, |outbox| std::mem::swap(outbox, &mut input));
-        self.processes.close_input(slot);
+        self.processes.feed(slot, &mut self.input);
+        if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
+            self.processes.close_input(slot);
+        }
+        self.slots[slot].attempt = Some(attempt);
         Ok(())
     }
 
-    fn frame(&mut self, index: usize, input: &mut Vec<u8>) -> Result<Framed> {
-        let envelope = Envelope {
-            n: 1,
-            shard_id: &self.shard_id,
-            attempt: self.attempt_number(index),
-            last: true,
+    fn spawn(&mut self, slot: usize, attempt: &Attempt, first: usize) -> std::io::Result<()> {
+        let settings = &self.settings;
+        let mut environment =
+            environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
+        let (batch, number) = (&self.records.batch, self.records.attempt_number(first));
+        let behind = batch.millis_behind_latest;
+        match settings.per {
+            Per::Record => {
+                environment::of_record(&mut environment, &batch.record(first), behind, number)
+            }
+            Per::Batch { .. } => {
+                environment::of_batch(&mut environment, attempt.unanswered.len(), behind, number);
+            }
+            Per::Shard { inflight, .. } => environment::of_shard(&mut environment, slot, inflight),
+        }
+        let spawn = Spawn {
+            environment: &environment,
+            without: &self.without,
+            watch_input: matches!(settings.per, Per::Batch { .. }),
+            line_limit: if self.replies() { REPLY } else { process::LINE },
+            stderr: Stderr::Log,
         };
-        self.framer
-            .frame(&self.batch.record(index), &envelope, input)
+        self.processes.start(slot, &settings.command, &spawn)
     }
 
-    fn attempt_number(&self, index: usize) -> u32 {
-        self.trials.get(&index).map_or(1, |trial| trial.handed + 1)
+    /// Gives a running handler more records. What it has printed is read first: an answer now would be to
+    /// a record that it does not have.
+    fn give_more(&mut self, slot: usize, now: Instant) -> Result<()> {
+        let idle = self.slots[slot]
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.unanswered.is_empty());
+        if idle {
+            for line in self.processes.printed(slot) {
+                self.hear(slot, &line, now);
+            }
+        }
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
+            return Ok(());
+        };
+        if attempt.stopped.is_none() {
+            self.fill(slot, &mut attempt, now)?;
+            self.processes.feed(slot, &mut self.input);
+            if self.is_spent(&attempt) {
+                self.processes.close_input(slot);
+            }
+        }
+        self.slots[slot].attempt = Some(attempt);
+        Ok(())
+    }
+
+    /// Appends to the input what the attempt may have now.
+    fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
+        let narrow = self.slots[slot].suspects.div_ceil(2);
+        let mut bytes = 0;
+        let mut next = self.records.lanes.peek(slot, now);
+        while let Some(index) = next {
+            let alone = self.records.goes_alone(index);
+            if (alone && !attempt.unanswered.is_empty())
+                || self.is_full(attempt, bytes + self.payload(index))
+            {
+                break;
+            }
+            self.records.lanes.take(slot, index);
+            let n = attempt.give(index, now);
+            bytes += self.payload(index);
+            next = self.records.lanes.peek(slot, now).filter(|next| {
+                !alone
+                    && !self.records.goes_alone(*next)
+                    && (narrow == 0 || attempt.unanswered.len() < narrow)
+                    && !self.is_full(attempt, bytes + self.payload(*next))
+            });
+            if let Framed::Unfit(why) = self.frame(index, n, next.is_none())? {
+                attempt.unanswered.pop_back();
+                attempt.given -= 1;
+                if !attempt.unanswered.is_empty() {
+                    // What is before it is handled first; then it comes up again.
+                    self.records.lanes.put_back(index, None);
+                    break;
+                }
+                self.records.unfit(index, why, now);
+                next = self.records.lanes.peek(slot, now);
+            } else {
+                attempt.sealed = next.is_none();
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, index: usize, n: u64, last: bool) -> Result<Framed> {
+        let attempt = self.records.attempt_number(index);
+        let envelope = Envelope {
+            n,
+            shard_id: &self.records.shard_id,
+            attempt,
+            last,
+        };
+        self.framer.frame(
+            &self.records.batch.record(index),
+            &envelope,
+            &mut self.input,
+        )
+    }
+
+    /// About how many bytes the record's payload has: three for four of base64.
+    fn payload(&self, index: usize) -> u64 {
+        self.records.batch.record(index).data_base64.len() as u64 / 4 * 3
+    }
+
+    /// Whether the last line of stdout is a reply to the whole batch.
+    fn replies(&self) -> bool {
+        matches!(self.settings.format, Format::Lambda { .. })
     }
 
     fn take_in(&mut self, happening: Happening, now: Instant) {
         match happening {
-            Happening::Input => self.events.push_back(Event::Input),
+            Happening::Input => self.records.events.push_back(Event::Input),
             Happening::Signal(signal) => {
-                self.hold_until = Some(now + self.settings.stop.timeout);
-                self.events.push_back(Event::Signal(signal));
+                self.records.hold_until = Some(now + self.settings.stop.timeout);
+                self.records.events.push_back(Event::Signal(signal));
             }
             Happening::Line { slot, line } => self.hear(slot, &line, now),
             Happening::Ended {
                 slot,
                 status,
                 stderr,
-                ..
+                unread,
             } => {
                 self.ended(
                     slot,
                     End {
                         ended: status.into(),
+                        unread,
                         stderr,
                     },
                     now,
@@ -162,324 +288,392 @@ impl<'fd> Crew<'fd> {
     }
 
     fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {
-        let Some(attempt) = &mut self.slots[slot] else {
-            return;
+        let replies = self.replies();
+        let Some(attempt) = self.slots[slot]
+            .attempt
+            .as_mut()
+            .filter(|attempt| attempt.stopped.is_none())
+        else {
+            return process::log_stdout(line);
         };
-        match record::hear(attempt, line, now) {
+        attempt.printed = true;
+        let heard = match self.settings.per {
+            Per::Record => record::hear(attempt, line, now),
+            Per::Batch { .. } => batch::hear(attempt, line, replies, now),
+            Per::Shard {
+                inflight, plain, ..
+            } => shard::hear(
+                attempt,
+                line,
+                Answers {
+                    plain,
+                    bare: inflight == 1,
+                },
+                now,
+            ),
+        };
+        match heard {
             Heard::Noted => {}
             Heard::Log => process::log_stdout(line),
+            Heard::Done { records, wish } => self.answered(slot, records, wish),
+            Heard::Bad(class) => self.answered_badly(slot, class, now),
+            Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
+            Heard::Misled(why) => {
+                log::error!(
+                    "the handler sent {why}: '{}'; it is stopped",
+                    process::excerpt(line)
+                );
+                self.stop(slot, Stopped::Misled(why));
+            }
+        }
+    }
+
+    /// The oldest records of the handler in `slot` are done.
+    fn answered(&mut self, slot: usize, records: usize, wish: bool) {
+        let Slot {
+            attempt: Some(attempt),
+            suspects,
+            deaths,
+            ..
+        } = &mut self.slots[slot]
+        else {
+            return;
+        };
+        self.records.answered(attempt, records, wish);
+        *suspects = suspects.saturating_sub(records);
+        *deaths = 0;
+        self.finish_spent(slot);
+    }
+
+    /// Lets a handler go that has answered all that one process may have.
+    fn finish_spent(&mut self, slot: usize) {
+        let attempt = self.slots[slot].attempt.as_ref();
+        if attempt.is_some_and(|attempt| self.is_spent(attempt) && attempt.unanswered.is_empty()) {
+            self.processes.finish(slot, self.settings.stop);
+        }
+    }
+
+    /// The oldest record of the handler in `slot` is not done. If it has to be given again, those behind
+    /// it must not be handled before it.
+    fn answered_badly(&mut self, slot: usize, class: Class, now: Instant) {
+        let Some(attempt) = &mut self.slots[slot].attempt else {
+            return;
+        };
+        let Some(index) = attempt.answer() else {
+            return;
+        };
+        let more = !attempt.unanswered.is_empty();
+        let outcome = format!("the handler answered '{class}'");
+        let done = self.records.settle(
+            index,
+            class,
+            Report {
+                outcome: &outcome,
+                stderr: &[],
+            },
+            now,
+        );
+        if !done && more {
+            self.stop(slot, Stopped::OutOfOrder);
+        } else {
+            self.finish_spent(slot);
         }
     }
 
     fn ended(&mut self, slot: usize, mut end: End, now: Instant) {
-        let Some(attempt) = self.slots[slot].take() else {
+        let Some(attempt) = self.slots[slot].attempt.take() else {
             return;
         };
+        if attempt.stopped == Some(Stopped::Withdrawn) {
+            return;
+        }
+        self.log_attempt(&attempt, &end, now);
         match attempt.stopped {
-            Some(Stopped::Withdrawn) => return,
+            Some(Stopped::OutOfOrder) => {
+                self.records.come_back(attempt.unanswered.into_iter(), None);
+                return self.rest(slot, now);
+            }
             Some(Stopped::TimedOut) => end.ended = Ended::TimedOut,
-            None => {}
+            Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
+            Some(Stopped::Withdrawn) | None => {}
         }
-        let Some(index) = attempt.unanswered.front().copied() else {
-            return;
+        if attempt.unanswered.is_empty() {
+            return self.ended_idle(slot, &attempt, &end, now);
+        }
+        let outcome = match attempt.stopped {
+            Some(Stopped::Misled(why)) => format!("the handler sent {why}"),
+            _ if end.unread > 0 && end.ended == Ended::Code(0) => format!(
+                "{}, with {} bytes of its input left unread",
+                end.ended, end.unread
+            ),
+            _ => end.ended.to_string(),
         };
-        let Verdict::Oldest(class) = record::verdict(&attempt, end.ended, &self.settings.on_exit);
-        let position = self.batch.record(index).position();
-        let number = self.attempt_number(index);
-        let seconds = (now - attempt.started).as_secs_f64();
-        log::debug!(
-            "record {position}, attempt {number}: {} after {seconds:.3} s, {class}",
-            end.ended
+        let verdict = self.verdict(&attempt, &end);
+        self.judge(
+            slot,
+            attempt,
+            verdict,
+            Report {
+                outcome: &outcome,
+                stderr: &end.stderr,
+            },
+            now,
         );
-        self.settle(index, class, &end.ended.to_string(), &end.stderr, now);
     }
 
-    /// Does with a record what its class asks for.
-    fn settle(&mut self, index: usize, class: Class, outcome: &str, stderr: &[u8], now: Instant) {
-        match class {
-            Class::Done | Class::Checkpoint => {
-                self.breaker.done();
-                if class == Class::Checkpoint {
-                    self.events
-                        .push_back(Event::Wish(self.batch.record(index).position()));
-                }
-                self.done(index);
+    fn verdict(&self, attempt: &Attempt, end: &End) -> Verdict {
+        let on_exit = &self.settings.on_exit;
+        match self.settings.per {
+            Per::Record => record::verdict(attempt, end.ended, on_exit),
+            Per::Batch { .. } => {
+                let number = |index: &usize| self.records.batch.record(*index).sequence_number;
+                let find = |id: &str| {
+                    attempt
+                        .unanswered
+                        .iter()
+                        .position(|index| number(index) == id)
+                };
+                batch::verdict(attempt, end, on_exit, self.replies().then_some(&find))
             }
-            Class::Reject => {
-                self.trial(index).handed += 1;
-                self.reject(index, outcome, stderr, now);
+            Per::Shard { .. } => {
+                let suspect = attempt
+                    .unanswered
+                    .front()
+                    .is_some_and(|index| self.records.goes_alone(*index));
+                shard::verdict(attempt, end.ended, on_exit, suspect)
             }
-            Class::Retry | Class::Fail => self.try_again(index, class, outcome, stderr, now),
-            Class::Broken => {
-                let failures = self.note(index, false, now);
-                let delay = self.settings.delays.after(failures);
-                self.hold_until = Some(now + delay);
-                self.put_back(index, outcome, "the handler is broken", delay, now);
-            }
-            Class::Halt => self.halt(index, outcome),
         }
     }
 
-    fn try_again(
+    /// Does what the end of a handler says of the records that it had.
+    fn judge(
         &mut self,
-        index: usize,
-        class: Class,
-        outcome: &str,
-        stderr: &[u8],
+        slot: usize,
+        mut attempt: Attempt,
+        verdict: Verdict,
+        report: Report<'_>,
         now: Instant,
     ) {
-        let failures = self.note(index, class == Class::Fail, now);
-        let age = self.age(index);
-        match self
-            .trial(index)
-            .clone()
-            .given_up(&self.settings.limits, age)
-        {
-            Some(why) => self.give_up(index, why, outcome, stderr, now),
-            None => {
-                let delay = self.settings.delays.after(failures);
-                self.put_back(
-                    index,
-                    outcome,
-                    if class == Class::Fail {
-                        "failed"
-                    } else {
-                        "is to be retried"
-                    },
-                    delay,
+        let (done, wish, next) = match verdict {
+            Verdict::Done { wish } => (attempt.unanswered.len(), wish, None),
+            Verdict::Upto { records, next } => (records, false, Some(next)),
+            Verdict::Oldest(class) => (0, false, Some(class)),
+            Verdict::Unnamed(class) => {
+                return self.judge_unnamed(slot, attempt, class, report, now);
+            }
+        };
+        self.records.answered(&mut attempt, done, wish);
+        let suspects = &mut self.slots[slot].suspects;
+        *suspects = if next.is_some() {
+            0
+        } else {
+            suspects.saturating_sub(done)
+        };
+        if let Some((class, index)) = next.zip(attempt.answer()) {
+            self.records.settle(index, class, report, now);
+            self.rest(slot, now);
+        }
+        self.records.come_back(attempt.unanswered.into_iter(), None);
+    }
+
+    /// The handler failed, but it is not known at which of its records.
+    fn judge_unnamed(
+        &mut self,
+        slot: usize,
+        attempt: Attempt,
+        class: Class,
+        report: Report<'_>,
+        now: Instant,
+    ) {
+        let records: Vec<usize> = attempt.unanswered.into();
+        match class {
+            Class::Retry => {
+                self.records
+                    .all_again(&records, "is to be retried", report, now);
+            }
+            Class::Broken => self.records.broken(&records, report, now),
+            Class::Halt => self.records.halt(records[0], report),
+            _ if matches!(self.settings.per, Per::Batch { .. }) && records.len() > 1 => {
+                self.slots[slot].suspects = records.len();
+                self.records.narrow(&records, report, now);
+            }
+            _ => {
+                self.records.suspect(records[0]);
+                self.records.all_again(
+                    &records,
+                    "the handler ended without an answer",
+                    report,
                     now,
                 );
             }
         }
+        self.rest(slot, now);
     }
 
-    fn give_up(&mut self, index: usize, why: GivenUp, outcome: &str, stderr: &[u8], now: Instant) {
-        if !self.breaker.allows(&self.settings.limits) {
-            let delay = self.settings.delays.longest();
-            return self.put_back(
-                index,
-                outcome,
-                "is not given up, for the handler seems broken",
-                delay,
-                now,
-            );
-        }
-        let reason = match why {
-            GivenUp::Attempts => "failed for the last time (--max-attempts)",
-            GivenUp::Age => "is too old (--max-record-age)",
-        };
-        if self.dispose(index, reason, outcome, stderr, now)
-            && self.breaker.give_up(&self.settings.limits)
-        {
-            log::error!(
-                "{} records were given up in a row with none done between: the handler is taken for broken, and no \
-                 more are given up until one is done (--max-consecutive-failures)",
-                self.settings.limits.max_consecutive_failures
-            );
-        }
-    }
-
-    fn reject(&mut self, index: usize, outcome: &str, stderr: &[u8], now: Instant) {
-        self.trial(index).since.get_or_insert(now);
-        self.dispose(index, "is rejected", outcome, stderr, now);
-    }
-
-    /// Does with a record that will not be done what the user's flags say; whether it counts as done.
-    fn dispose(
-        &mut self,
-        index: usize,
-        reason: &str,
-        outcome: &str,
-        stderr: &[u8],
-        now: Instant,
-    ) -> bool {
-        let position = self.batch.record(index).position();
-        let blocked = match self.settings.on_failure.clone() {
-            OnFailure::Skip => {
-                log::warn!(
-                    "record {position} {reason}: {outcome}; it is skipped (--on-failure skip)"
-                );
-                None
-            }
-            OnFailure::DeadLetter(file) => match self.write_letter(index, &file, outcome, stderr) {
-                Ok(file) => {
-                    log::warn!(
-                        "record {position} {reason}: {outcome}; it is in '{}'",
-                        file.display()
-                    );
-                    None
-                }
-                Err(e) => Some(format!("{reason}, but {e:#}")),
-            },
-            OnFailure::Halt => {
-                self.halt(index, outcome);
-                return false;
-            }
-            OnFailure::Block => Some(format!("{reason} and blocks its shard")),
-        };
-        match blocked {
-            None => self.done(index),
-            Some(ref why) => {
-                self.put_back(index, outcome, why, self.settings.delays.longest(), now)
-            }
-        }
-        blocked.is_none()
-    }
-
-    fn write_letter(
-        &mut self,
-        index: usize,
-        file: &std::path::Path,
-        outcome: &str,
-        stderr: &[u8],
-    ) -> Result<PathBuf> {
-        let file = file
-            .to_str()
-            .context("the dead-letter file's name is not UTF-8")?;
-        let file = PathBuf::from(file.replace("{shard}", &self.shard_id));
-        let stderr = String::from_utf8_lossy(stderr);
-        let cause = Cause {
-            attempts: self.trial(index).handed,
-            outcome,
-            stderr: &stderr,
-        };
-        let record = self.batch.record(index);
-        let letter = DeadLetter::new(
-            &self.shard_id,
-            &record,
-            self.batch.millis_behind_latest,
-            cause,
+    /// A handler has ended that had no record: one that lives on, between two records or after its input
+    /// ended.
+    fn ended_idle(&mut self, slot: usize, attempt: &Attempt, end: &End, now: Instant) {
+        let good = matches!(
+            self.settings.on_exit.class(end.ended),
+            Class::Done | Class::Checkpoint
         );
-        dead_letter::append(&file, &letter)?;
-        Ok(file)
+        if !good && attempt.stopped.is_none() {
+            log::error!(
+                "the handler ended with {} though every record was answered",
+                end.ended
+            );
+        }
+        if !good || attempt.answered == 0 {
+            self.rest(slot, now);
+        }
     }
 
-    fn done(&mut self, index: usize) {
-        self.trials.remove(&index);
-        self.lanes.done(index);
+    /// No handler that lives on starts in `slot` for a while: no path leads from a failure to an attempt
+    /// without a delay. For the others, it is their records that wait.
+    fn rest(&mut self, slot: usize, now: Instant) {
+        if matches!(self.settings.per, Per::Shard { .. }) {
+            let slot = &mut self.slots[slot];
+            slot.deaths = slot.deaths.saturating_add(1);
+            slot.rest_until = Some(now + self.settings.delays.after(slot.deaths));
+        }
     }
 
-    fn put_back(
-        &mut self,
-        index: usize,
-        outcome: &str,
-        reason: &str,
-        delay: Duration,
-        now: Instant,
-    ) {
-        let position = self.batch.record(index).position();
-        let number = self.attempt_number(index);
-        let pause = format_duration(Duration::from_millis(delay.as_millis() as u64));
-        log::warn!("record {position}: {reason}: {outcome}; attempt {number} follows in {pause}");
-        self.lanes.put_back(index, Some(now + delay));
-    }
-
-    fn halt(&mut self, index: usize, outcome: &str) {
-        let position = self.batch.record(index).position();
-        self.tell_run();
-        self.events
-            .push_back(Event::Halted(format!("record {position}: {outcome}")));
-        self.finish(Finish::Stop);
-    }
-
-    fn trial(&mut self, index: usize) -> &mut Trial {
-        self.trials.entry(index).or_default()
-    }
-
-    /// Notes an attempt without success; how many there were in a row.
-    fn note(&mut self, index: usize, charged: bool, now: Instant) -> u32 {
-        let trial = self.trial(index);
-        trial.handed += 1;
-        trial.note(now, charged);
-        trial.unsuccessful
-    }
-
-    fn age(&self, index: usize) -> Option<Duration> {
-        let arrived =
-            u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        now.checked_sub(Duration::from_millis(arrived))
-    }
-
-    /// Judges the time limits; everything readable has been read before.
-    fn judge_limits(&mut self, now: Instant) {
-        let Some(limit) = self.settings.timeout else {
+    fn log_attempt(&self, attempt: &Attempt, end: &End, now: Instant) {
+        if !log::log_enabled!(log::Level::Debug) {
             return;
-        };
-        for (slot, attempt) in self.slots.iter_mut().enumerate() {
-            let Some(attempt) = attempt else { continue };
+        }
+        let seconds = (now - attempt.started).as_secs_f64();
+        match attempt.unanswered.front() {
+            Some(index) => log::debug!(
+                "record {}, attempt {}: {} after {seconds:.3} s",
+                self.records.position(*index),
+                self.records.attempt_number(*index),
+                end.ended
+            ),
+            None => log::debug!(
+                "the handler of {} records: {} after {seconds:.3} s",
+                attempt.given,
+                end.ended
+            ),
+        }
+    }
+
+    fn halt(&mut self, slot: usize, outcome: &str) {
+        if let Some(index) = self.slots[slot]
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.unanswered.front())
+        {
+            self.records.halt(
+                *index,
+                Report {
+                    outcome,
+                    stderr: &[],
+                },
+            );
+        } else {
+            self.records
+                .events
+                .push_back(Event::Halted(outcome.to_owned()));
+            self.records.halted = true;
+        }
+    }
+
+    fn stop(&mut self, slot: usize, why: Stopped) {
+        if let Some(attempt) = &mut self.slots[slot].attempt {
+            attempt.stopped = Some(why);
+        }
+        self.processes.stop(slot, self.settings.stop);
+    }
+
+    /// Judges what is due by time; everything readable has been read before.
+    fn judge_time(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            self.hint_at_buffering(slot, now);
+            let Some((limit, attempt)) =
+                self.settings.timeout.zip(self.slots[slot].attempt.as_mut())
+            else {
+                continue;
+            };
             match attempt.check_limit(limit, now) {
                 Limit::Nothing => {}
                 Limit::Half => log::warn!(
                     "the handler has been silent for {}, half of its time limit (--timeout)",
-                    format_duration(Duration::from_secs((limit / 2).as_secs()))
+                    format_duration(limit / 2)
                 ),
                 Limit::Over => {
                     log::error!(
                         "the handler reached its time limit of {} and is stopped",
                         format_duration(limit)
                     );
-                    attempt.stopped = Some(Stopped::TimedOut);
-                    self.processes.stop(slot, self.settings.stop);
+                    self.stop(slot, Stopped::TimedOut);
                 }
             }
         }
     }
 
-    /// Tells how far the run has come.
-    fn tell_run(&mut self) {
-        let run = self.lanes.run();
-        if run > self.told {
-            let end = self.batch.record(run - 1).position();
-            self.events.push_back(Event::Done {
-                end,
-                records: (run - self.told) as u64,
-            });
-            self.told = run;
+    /// Says once what usually is the matter with a handler that never answers.
+    fn hint_at_buffering(&mut self, slot: usize, now: Instant) {
+        let Some(attempt) = &mut self.slots[slot].attempt else {
+            return;
+        };
+        if hint_at(&self.settings, attempt).is_some_and(|at| now >= at) {
+            attempt.hinted = true;
+            log::warn!(
+                "the handler has had a record for {} s and has printed nothing: its output is probably buffered; the \
+                 cures are stdbuf -oL COMMAND, python3 -u, jq --unbuffered, fflush() in awk (and mawk -W interactive, \
+                 for its input), grep --line-buffered",
+                HINT_AFTER.as_secs()
+            );
         }
     }
 
     fn wake(&self, now: Instant, until: Option<Instant>) -> Option<Instant> {
-        let limits = self.slots.iter().flatten();
-        let limits = self.settings.timeout.into_iter().flat_map(|limit| {
-            limits
-                .clone()
-                .filter_map(move |attempt| attempt.limit_at(limit))
-        });
-        let start = self
-            .lanes
-            .wake()
-            .map(|at| at.max(self.hold_until.unwrap_or(at)));
-        let held = self.hold_until.filter(|hold| *hold > now);
-        limits.chain(start).chain(held).chain(until).min()
+        let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
+        let limits = attempts
+            .clone()
+            .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));
+        let hints = attempts.filter_map(|attempt| hint_at(&self.settings, attempt));
+        let rests = self
+            .slots
+            .iter()
+            .filter(|slot| slot.attempt.is_none())
+            .filter_map(|slot| slot.rest_until);
+        let starts = rests
+            .chain(self.records.hold_until)
+            .chain(self.records.lanes.wake());
+        let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
+        limits.chain(hints).chain(starts).chain(until).min()
     }
+}
+
+fn hint_at(settings: &Settings, attempt: &Attempt) -> Option<Instant> {
+    let silent = !attempt.hinted && !attempt.printed && !attempt.unanswered.is_empty();
+    (silent && matches!(settings.per, Per::Shard { .. })).then_some(attempt.started + HINT_AFTER)
 }
 
 impl Handlers for Crew<'_> {
     fn begin(&mut self, shard_id: &str) -> Result<()> {
-        shard_id.clone_into(&mut self.shard_id);
+        shard_id.clone_into(&mut self.records.shard_id);
         self.settings.command.find().map(|_| ())
     }
 
     fn offer(&mut self, batch: Batch) {
-        debug_assert!(self.lanes.all_done());
-        self.lanes = Lanes::new(
-            (0..batch.len()).map(|index| batch.record(index).partition_key),
-            self.slots.len(),
-        );
-        self.batch = batch;
-        self.told = 0;
+        self.records.offer(batch, Instant::now());
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
         loop {
-            self.start_attempts(Instant::now())?;
-            self.tell_run();
+            self.hand_over(Instant::now())?;
+            self.records.tell_run();
+            if std::mem::take(&mut self.records.halted) {
+                self.finish(Finish::Stop);
+            }
             if self.finishing && !self.processes.any_running() {
                 self.finishing = false;
-                self.events.push_back(Event::Finished);
+                self.records.events.push_back(Event::Finished);
             }
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
             let now = Instant::now();
@@ -489,35 +683,27 @@ impl Handlers for Crew<'_> {
             for happening in self.processes.wait(watch_input, self.wake(now, until))? {
                 self.take_in(happening, Instant::now());
             }
-            self.judge_limits(Instant::now());
+            self.judge_time(Instant::now());
         }
     }
 
     fn finish(&mut self, how: Finish) {
         self.finishing = true;
-        for (slot, attempt) in self.slots.iter_mut().enumerate() {
-            let Some(attempt) = attempt else { continue };
+        for slot in 0..self.slots.len() {
             match how {
                 Finish::Orderly => self.processes.finish(slot, self.settings.stop),
-                Finish::Stop => {
-                    attempt.stopped = Some(Stopped::Withdrawn);
-                    self.processes.stop(slot, self.settings.stop);
+                Finish::Stop if self.slots[slot].attempt.is_some() => {
+                    self.stop(slot, Stopped::Withdrawn)
                 }
+                Finish::Stop => {}
             }
         }
         if how == Finish::Stop {
-            self.batch = Batch::default();
-            self.lanes = Lanes::default();
-            self.trials.clear();
+            self.records.withdraw();
         }
     }
 
     fn stuck(&self) -> Option<Stuck> {
-        let index = self.lanes.run();
-        let since = self.trials.get(&index)?.since?;
-        Some(Stuck {
-            since,
-            next: self.batch.record(index).position(),
-        })
+        self.records.stuck()
     }
 }

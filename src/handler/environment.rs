@@ -67,6 +67,27 @@ pub(super) fn of_record(
     }
 }
 
+/// What a handler of a batch gets besides.
+pub(super) fn of_batch(
+    environment: &mut Environment,
+    records: usize,
+    millis_behind_latest: Option<i64>,
+    attempt: u32,
+) {
+    environment.push(("KCLPIPE_BATCH_COUNT", records.to_string().into()));
+    environment.push(("KCLPIPE_ATTEMPT", attempt.to_string().into()));
+    environment.extend(
+        millis_behind_latest
+            .map(|millis| ("KCLPIPE_MILLIS_BEHIND_LATEST", millis.to_string().into())),
+    );
+}
+
+/// What a handler that lives as long as the lease gets besides.
+pub(super) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
+    environment.push(("KCLPIPE_LANE", lane.to_string().into()));
+    environment.push(("KCLPIPE_INFLIGHT", inflight.to_string().into()));
+}
+
 /// No variable can hold a NUL, so a key with one goes in base64.
 fn partition_key(key: &str) -> (&'static str, OsString) {
     if key.contains('\0') {

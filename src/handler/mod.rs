@@ -1,9 +1,14 @@
 //! Handlers: how records get to the user's command, and what comes of them.
 
 mod attempt;
+mod batch;
 mod crew;
 mod environment;
+mod lambda;
+mod pace;
 mod record;
+mod records;
+mod shard;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -91,11 +96,37 @@ pub enum OnFailure {
     Halt,
 }
 
+/// What one handler process is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// One record, and then the end of its input.
+    Record,
+    /// So many records of a batch and so many bytes of payload at most (`None` for no limit), and then
+    /// the end of its input.
+    Batch {
+        /// Records.
+        size: Option<usize>,
+        /// Bytes.
+        bytes: Option<u64>,
+    },
+    /// Every record of the lease, one line answered for each.
+    Shard {
+        /// So many may be unanswered.
+        inflight: usize,
+        /// Answers stand without the token.
+        plain: bool,
+        /// After so many it gets the end of its input, and a new handler goes on; `None` for never.
+        max_records: Option<u64>,
+    },
+}
+
 /// How records are handed over, and the rules for what comes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The user's command.
     pub command: Command,
+    /// What one process of it is given.
+    pub per: Per,
     /// How records stand on its stdin.
     pub format: Format,
     /// How many attempts may run at a time.

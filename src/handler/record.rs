@@ -1,16 +1,18 @@
 //! One handler process per record: its input ends behind the record, and its exit code is the verdict.
 
+use std::time::Instant;
+
 use super::attempt::{Attempt, Heard, Verdict};
 use crate::outcome::{Class, Ended, Line, OnExit, Word};
 
 /// Takes a line of the handler's stdout. Words count once the handler has ended well: the last one with
 /// the token, and `checkpoint` without it.
-pub(super) fn hear(attempt: &mut Attempt, line: &[u8], now: std::time::Instant) -> Heard {
+pub(super) fn hear(attempt: &mut Attempt, line: &[u8], now: Instant) -> Heard {
     match Line::parse(line, &attempt.token, false, true) {
         Line::Other => return Heard::Log,
         Line::Answer(Word::Progress, None) => attempt.is_alive(now),
         Line::Answer(Word::Checkpoint, None) => attempt.wished = true,
-        said => attempt.said = Some(said),
+        said @ (Line::Answer(..) | Line::Malformed) => attempt.said = Some(said),
     }
     Heard::Noted
 }
@@ -22,10 +24,13 @@ pub(super) fn verdict(attempt: &Attempt, ended: Ended, on_exit: &OnExit) -> Verd
         (Class::Done, Some(said)) if ended == Ended::Code(0) => class_of(said),
         (class, _) => class,
     };
-    Verdict::Oldest(match class {
-        Class::Done if attempt.wished => Class::Checkpoint,
-        class => class,
-    })
+    match class {
+        Class::Done => Verdict::Done {
+            wish: attempt.wished,
+        },
+        Class::Checkpoint => Verdict::Done { wish: true },
+        class => Verdict::Oldest(class),
+    }
 }
 
 fn class_of(said: Line) -> Class {
@@ -40,58 +45,55 @@ fn class_of(said: Line) -> Class {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
-    /// The class that these lines and this end lead to; `@` stands for the token.
-    fn class(lines: &[&str], ended: Ended) -> Class {
+    const DONE: Verdict = Verdict::Done { wish: false };
+    const CHECKPOINT: Verdict = Verdict::Done { wish: true };
+
+    /// What these lines and this exit code lead to; `@` stands for the token.
+    fn ends(lines: &[&str], code: u8) -> Verdict {
         let now = Instant::now();
         let mut attempt = Attempt::new(now);
+        attempt.give(0, now);
         for line in lines {
             let line = line.replace('@', &attempt.token);
             hear(&mut attempt, line.as_bytes(), now);
         }
-        let Verdict::Oldest(class) = verdict(&attempt, ended, &OnExit::default());
-        class
+        verdict(&attempt, Ended::Code(code), &OnExit::default())
     }
 
     #[test]
     fn words_count_with_exit_0_and_a_non_zero_exit_speaks_for_itself() {
         for (lines, code, expected) in [
-            (&[][..], 0, Class::Done),
-            (&["@ ok"], 0, Class::Done),
-            (&["@ retry"], 0, Class::Retry),
-            (&["@ reject"], 0, Class::Reject),
-            (&["@ fail"], 0, Class::Fail),
-            (&["@ halt"], 0, Class::Halt),
-            (&["@ reject", "@ ok"], 0, Class::Done),
-            (&["@ ok"], 1, Class::Fail),
-            (&["@ halt"], 75, Class::Retry),
-            (&["reject", "halt", "ok"], 0, Class::Done),
+            (&[][..], 0, DONE),
+            (&["@ ok"], 0, DONE),
+            (&["@ retry"], 0, Verdict::Oldest(Class::Retry)),
+            (&["@ reject"], 0, Verdict::Oldest(Class::Reject)),
+            (&["@ fail"], 0, Verdict::Oldest(Class::Fail)),
+            (&["@ halt"], 0, Verdict::Oldest(Class::Halt)),
+            (&["@ reject", "@ ok"], 0, DONE),
+            (&["@ ok"], 1, Verdict::Oldest(Class::Fail)),
+            (&["@ halt"], 75, Verdict::Oldest(Class::Retry)),
+            (&["reject", "halt", "ok"], 0, DONE),
         ] {
-            assert_eq!(
-                class(lines, Ended::Code(code)),
-                expected,
-                "{lines:?} {code}"
-            );
+            assert_eq!(ends(lines, code), expected, "{lines:?} {code}");
         }
     }
 
     #[test]
     fn a_checkpoint_counts_if_the_record_ends_done() {
         for (lines, code, expected) in [
-            (&["checkpoint"][..], 0, Class::Checkpoint),
-            (&["@ checkpoint"], 0, Class::Checkpoint),
-            (&["@ checkpoint", "@ ok"], 0, Class::Checkpoint),
-            (&["checkpoint", "@ reject"], 0, Class::Reject),
-            (&["checkpoint"], 1, Class::Fail),
+            (&["checkpoint"][..], 0, CHECKPOINT),
+            (&["@ checkpoint"], 0, CHECKPOINT),
+            (&["@ checkpoint", "@ ok"], 0, CHECKPOINT),
+            (
+                &["checkpoint", "@ reject"],
+                0,
+                Verdict::Oldest(Class::Reject),
+            ),
+            (&["checkpoint"], 1, Verdict::Oldest(Class::Fail)),
         ] {
-            assert_eq!(
-                class(lines, Ended::Code(code)),
-                expected,
-                "{lines:?} {code}"
-            );
+            assert_eq!(ends(lines, code), expected, "{lines:?} {code}");
         }
     }
 
@@ -105,7 +107,7 @@ mod tests {
             "@",
             "@ upto",
         ] {
-            assert_eq!(class(&[line], Ended::Code(0)), Class::Fail, "{line}");
+            assert_eq!(ends(&[line], 0), Verdict::Oldest(Class::Fail), "{line}");
         }
     }
 

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// Lines of handler output that are logged in one second.
 const LINES_A_SECOND: u32 = 100;
 
+/// So many bytes of a line are shown in a message about it.
+const EXCERPT: usize = 200;
+
 /// Holds back handler output beyond a rate: the daemon logs each of our lines twice, and a handler in a
 /// loop would fill its disk.
 #[derive(Debug, Default)]
@@ -44,6 +47,11 @@ pub(super) fn log_stderr(throttle: &mut Throttle, line: &[u8]) {
 /// Logs a line of a handler's stdout that is no answer.
 pub fn log_stdout(line: &[u8]) {
     log::debug!(target: "handler", "{}", printable(line));
+}
+
+/// The beginning of a line, for a message about it.
+pub fn excerpt(line: &[u8]) -> String {
+    printable(&line[..line.len().min(EXCERPT)])
 }
 
 /// Text in which control characters cannot disturb a terminal or forge a log line.

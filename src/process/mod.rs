@@ -20,8 +20,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_grou
 
 use child::Child;
 pub use command::Command;
-pub use log::log_stdout;
 use log::{Throttle, log_stderr};
+pub use log::{excerpt, log_stdout};
 use signals::Signals;
 
 /// The longest line that is logged or understood; the rest of it is dropped.
@@ -141,20 +141,33 @@ impl<'fd> Processes<'fd> {
         self.children.iter().any(Option::is_some)
     }
 
-    /// Lets `fill` append to the input of the child in `slot`, and writes what its pipe takes.
-    pub fn feed<T>(&mut self, slot: usize, fill: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
-        let child = self.child(slot)?;
-        let filled = fill(&mut child.outbox);
+    /// Appends `bytes` to the input of the child in `slot`, and writes what its pipe takes. `bytes` is
+    /// empty then, and keeps memory to be filled again.
+    pub fn feed(&mut self, slot: usize, bytes: &mut Vec<u8>) {
+        let Some(child) = self.child(slot) else {
+            return;
+        };
+        if child.outbox.is_empty() {
+            std::mem::swap(&mut child.outbox, bytes);
+        } else {
+            child.outbox.append(bytes);
+        }
         child.write();
-        Some(filled)
+        if child.outbox.is_empty() {
+            std::mem::swap(&mut child.outbox, bytes);
+        }
     }
 
-    /// Bytes fed to the child in `slot` that are not in its pipe yet.
-    pub fn pending(&self, slot: usize) -> usize {
-        self.children
-            .get(slot)
-            .and_then(Option::as_ref)
-            .map_or(0, Child::pending)
+    /// The lines that the child in `slot` has printed by now, without sleeping.
+    pub fn printed(&mut self, slot: usize) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        if let Some(child) = self.children.get_mut(slot).and_then(Option::as_mut) {
+            child.read(
+                |line| lines.push(line.to_vec()),
+                |line| log_stderr(&mut self.throttle, line),
+            );
+        }
+        lines
     }
 
     /// Ends the input of the child in `slot`, once it is all written.

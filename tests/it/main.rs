@@ -1,1 +1,6 @@
-//! Tests.
+//! Integration tests, one program.
+
+/// The repository checks itself.
+mod tidy;
+/// Whole conversations with the daemon, without a process.
+mod transcript;

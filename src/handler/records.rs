@@ -1,0 +1,422 @@
+//! The records of a batch on their way to being done: what becomes of each after an attempt.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use humantime::format_duration;
+
+use super::attempt::Attempt;
+use super::pace::{Pace, advice};
+use super::{Event, OnFailure, Settings};
+use crate::checkpoint::Stuck;
+use crate::dead_letter::{self, Cause, DeadLetter};
+use crate::lanes::Lanes;
+use crate::outcome::Class;
+use crate::record::{Batch, Position};
+use crate::retry::{Breaker, GivenUp, Trial};
+
+/// The records of a batch, and what is known of those that were not done at once.
+pub(super) struct Records {
+    settings: Rc<Settings>,
+    pub(super) shard_id: String,
+    pub(super) batch: Batch,
+    pub(super) lanes: Lanes,
+    trials: HashMap<usize, Trial>,
+    breaker: Breaker,
+    pace: Pace,
+    pub(super) events: VecDeque<Event>,
+    /// So much of the run was told.
+    told: usize,
+    /// No attempt starts before: the handler is broken, or we were asked to stop.
+    pub(super) hold_until: Option<Instant>,
+    pub(super) halted: bool,
+}
+
+/// How an attempt at a record ended, for reports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report<'a> {
+    /// In words.
+    pub(super) outcome: &'a str,
+    /// The last that the handler wrote on stderr.
+    pub(super) stderr: &'a [u8],
+}
+
+impl Records {
+    pub(super) fn new(settings: Rc<Settings>) -> Records {
+        Records {
+            settings,
+            shard_id: String::new(),
+            batch: Batch::default(),
+            lanes: Lanes::default(),
+            trials: HashMap::new(),
+            breaker: Breaker::default(),
+            pace: Pace::default(),
+            events: VecDeque::new(),
+            told: 0,
+            hold_until: None,
+            halted: false,
+        }
+    }
+
+    pub(super) fn offer(&mut self, batch: Batch, now: Instant) {
+        debug_assert!(self.lanes.all_done());
+        if self.pace.begin(now, batch.millis_behind_latest) {
+            log::warn!(
+                "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a \
+                 minute ago; {}",
+                advice(&self.settings)
+            );
+        }
+        let keys = (0..batch.len()).map(|index| batch.record(index).partition_key);
+        self.lanes = Lanes::new(keys, self.settings.jobs);
+        self.batch = batch;
+        self.told = 0;
+    }
+
+    /// No record is ours any more.
+    pub(super) fn withdraw(&mut self) {
+        self.batch = Batch::default();
+        self.lanes = Lanes::default();
+        self.trials.clear();
+        self.told = 0;
+    }
+
+    /// The how-manieth handing over of this record the next one is.
+    pub(super) fn attempt_number(&self, index: usize) -> u32 {
+        self.trials.get(&index).map_or(1, |trial| trial.handed + 1)
+    }
+
+    /// Whether the record is to be given alone.
+    pub(super) fn goes_alone(&self, index: usize) -> bool {
+        !self.trials.is_empty() && self.trials.get(&index).is_some_and(|trial| trial.alone)
+    }
+
+    /// The record is to be given alone from now on.
+    pub(super) fn suspect(&mut self, index: usize) {
+        self.trial(index).alone = true;
+    }
+
+    /// Does with a record what the class of its attempt asks for; whether it is done now.
+    pub(super) fn settle(
+        &mut self,
+        index: usize,
+        class: Class,
+        report: Report<'_>,
+        now: Instant,
+    ) -> bool {
+        match class {
+            Class::Done | Class::Checkpoint => {
+                if class == Class::Checkpoint {
+                    self.wish(index);
+                }
+                self.done(index);
+            }
+            Class::Reject => {
+                let trial = self.trial(index);
+                trial.handed += 1;
+                trial.since.get_or_insert(now);
+                return self.dispose(index, "is rejected", report, now);
+            }
+            Class::Retry | Class::Fail => return self.try_again(index, class, report, now),
+            Class::Broken => self.broken(&[index], report, now),
+            Class::Halt => self.halt(index, report),
+        }
+        matches!(class, Class::Done | Class::Checkpoint)
+    }
+
+    /// So many of the attempt's oldest records were handled well.
+    pub(super) fn answered(&mut self, attempt: &mut Attempt, records: usize, wish: bool) {
+        for left in (0..records).rev() {
+            let Some(index) = attempt.answer() else {
+                return;
+            };
+            if wish && left == 0 {
+                self.wish(index);
+            }
+            self.done(index);
+        }
+    }
+
+    /// A record was handled well.
+    fn done(&mut self, index: usize) {
+        self.breaker.done();
+        self.dispose_of(index);
+    }
+
+    /// The handler asks for a checkpoint at this record.
+    fn wish(&mut self, index: usize) {
+        let position = self.position(index);
+        self.events.push_back(Event::Wish(position));
+    }
+
+    /// Rejects a record that cannot stand in the handler's format.
+    pub(super) fn unfit(&mut self, index: usize, why: &str, now: Instant) {
+        self.trial(index).since.get_or_insert(now);
+        let outcome = format!("the payload holds {why}");
+        self.dispose(
+            index,
+            "is rejected",
+            Report {
+                outcome: &outcome,
+                stderr: &[],
+            },
+            now,
+        );
+    }
+
+    /// Records come back that were handed over but of which nothing is known.
+    pub(super) fn come_back(
+        &mut self,
+        indexes: impl Iterator<Item = usize>,
+        until: Option<Instant>,
+    ) {
+        for index in indexes {
+            self.trial(index).handed += 1;
+            self.lanes.put_back(index, until);
+        }
+    }
+
+    /// All of these are to be tried again, and none of them is charged.
+    pub(super) fn all_again(
+        &mut self,
+        indexes: &[usize],
+        reason: &str,
+        report: Report<'_>,
+        now: Instant,
+    ) -> Instant {
+        let trial = self.trial(indexes[0]);
+        trial.note(now, false);
+        let failures = trial.unsuccessful;
+        let delay = self.settings.delays.after(failures);
+        self.come_back(indexes.iter().copied(), Some(now + delay));
+        self.say_again(indexes[0], reason, report, delay);
+        now + delay
+    }
+
+    /// The handler is at fault: all of these again, and nothing else starts in between.
+    pub(super) fn broken(&mut self, indexes: &[usize], report: Report<'_>, now: Instant) {
+        let until = self.all_again(indexes, "the handler is broken", report, now);
+        self.hold_until = self.hold_until.max(Some(until));
+    }
+
+    /// One of these failed, but not known which: again, uncharged, in smaller runs.
+    pub(super) fn narrow(&mut self, indexes: &[usize], report: Report<'_>, now: Instant) {
+        let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
+            return;
+        };
+        let delay = self.settings.delays.after(1);
+        log::warn!(
+            "a run of {} records, {} to {}: {}; it follows in halves in {}",
+            indexes.len(),
+            self.position(*first),
+            self.position(*last),
+            report.outcome,
+            shown(delay)
+        );
+        self.trial(*first).since.get_or_insert(now);
+        self.come_back(indexes.iter().copied(), Some(now + delay));
+    }
+
+    pub(super) fn halt(&mut self, index: usize, report: Report<'_>) {
+        self.tell_run();
+        let position = self.position(index);
+        self.events.push_back(Event::Halted(format!(
+            "record {position}: {}",
+            report.outcome
+        )));
+        self.halted = true;
+    }
+
+    /// Tells how far the run has come.
+    pub(super) fn tell_run(&mut self) {
+        let run = self.lanes.run();
+        if run > self.told {
+            let end = self.position(run - 1);
+            self.events.push_back(Event::Done {
+                end,
+                records: (run - self.told) as u64,
+            });
+            self.told = run;
+            if self.lanes.all_done() {
+                self.pace.end(Instant::now());
+            }
+        }
+    }
+
+    pub(super) fn stuck(&self) -> Option<Stuck> {
+        let index = self.lanes.run();
+        let since = self.trials.get(&index)?.since?;
+        Some(Stuck {
+            since,
+            next: self.position(index),
+        })
+    }
+
+    pub(super) fn position(&self, index: usize) -> Position {
+        self.batch.record(index).position()
+    }
+
+    fn try_again(&mut self, index: usize, class: Class, report: Report<'_>, now: Instant) -> bool {
+        let age = self.age(index);
+        let trial = self.trial(index);
+        trial.handed += 1;
+        trial.alone = true;
+        trial.note(now, class == Class::Fail);
+        let failures = trial.unsuccessful;
+        match trial.clone().given_up(&self.settings.limits, age) {
+            Some(why) => self.give_up(index, why, report, now),
+            None => {
+                let reason = if class == Class::Fail {
+                    "failed"
+                } else {
+                    "is to be retried"
+                };
+                self.wait(
+                    index,
+                    reason,
+                    report,
+                    self.settings.delays.after(failures),
+                    now,
+                );
+                false
+            }
+        }
+    }
+
+    fn give_up(&mut self, index: usize, why: GivenUp, report: Report<'_>, now: Instant) -> bool {
+        if !self.breaker.allows(&self.settings.limits) {
+            let delay = self.settings.delays.longest();
+            self.wait(
+                index,
+                "is not given up, for the handler seems broken",
+                report,
+                delay,
+                now,
+            );
+            return false;
+        }
+        let reason = match why {
+            GivenUp::Attempts => "failed for the last time (--max-attempts)",
+            GivenUp::Age => "is too old (--max-record-age)",
+        };
+        let disposed = self.dispose(index, reason, report, now);
+        if disposed && self.breaker.give_up(&self.settings.limits) {
+            log::error!(
+                "{} records were given up in a row with none done between: the handler is taken for broken, and no \
+                 more are given up until one is done (--max-consecutive-failures)",
+                self.settings.limits.max_consecutive_failures
+            );
+        }
+        disposed
+    }
+
+    /// Does with a record that will not be done what the user's flags say; whether it counts as done.
+    fn dispose(&mut self, index: usize, reason: &str, report: Report<'_>, now: Instant) -> bool {
+        let blocked = match self.settings.on_failure.clone() {
+            OnFailure::Skip => {
+                self.say_disposed(index, reason, report, "it is skipped (--on-failure skip)");
+                None
+            }
+            OnFailure::DeadLetter(file) => match self.write_letter(index, &file, report) {
+                Ok(file) => {
+                    self.say_disposed(
+                        index,
+                        reason,
+                        report,
+                        &format!("it is in '{}'", file.display()),
+                    );
+                    None
+                }
+                Err(e) => Some(format!("{reason}, but {e:#}")),
+            },
+            OnFailure::Halt => {
+                self.halt(index, report);
+                return false;
+            }
+            OnFailure::Block => Some(format!("{reason} and blocks its shard")),
+        };
+        match &blocked {
+            None => self.dispose_of(index),
+            Some(why) => self.wait(index, why, report, self.settings.delays.longest(), now),
+        }
+        blocked.is_none()
+    }
+
+    fn write_letter(&mut self, index: usize, file: &Path, report: Report<'_>) -> Result<PathBuf> {
+        let file = file
+            .to_str()
+            .context("the dead-letter file's name is not UTF-8")?;
+        let file = PathBuf::from(file.replace("{shard}", &self.shard_id));
+        let stderr = String::from_utf8_lossy(report.stderr);
+        let cause = Cause {
+            attempts: self.trial(index).handed,
+            outcome: report.outcome,
+            stderr: &stderr,
+        };
+        let record = self.batch.record(index);
+        let letter = DeadLetter::new(
+            &self.shard_id,
+            &record,
+            self.batch.millis_behind_latest,
+            cause,
+        );
+        dead_letter::append(&file, &letter)?;
+        Ok(file)
+    }
+
+    /// The record needs nothing more.
+    fn dispose_of(&mut self, index: usize) {
+        if !self.trials.is_empty() {
+            self.trials.remove(&index);
+        }
+        self.lanes.done(index);
+    }
+
+    fn wait(
+        &mut self,
+        index: usize,
+        reason: &str,
+        report: Report<'_>,
+        delay: Duration,
+        now: Instant,
+    ) {
+        self.say_again(index, reason, report, delay);
+        self.lanes.put_back(index, Some(now + delay));
+    }
+
+    fn say_again(&self, index: usize, reason: &str, report: Report<'_>, delay: Duration) {
+        let number = self.attempt_number(index);
+        let (position, outcome) = (self.position(index), report.outcome);
+        log::warn!(
+            "record {position}: {reason}: {outcome}; attempt {number} follows in {}",
+            shown(delay)
+        );
+    }
+
+    fn say_disposed(&self, index: usize, reason: &str, report: Report<'_>, place: &str) {
+        log::warn!(
+            "record {} {reason}: {}; {place}",
+            self.position(index),
+            report.outcome
+        );
+    }
+
+    fn trial(&mut self, index: usize) -> &mut Trial {
+        self.trials.entry(index).or_default()
+    }
+
+    fn age(&self, index: usize) -> Option<Duration> {
+        let arrived =
+            u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        now.checked_sub(Duration::from_millis(arrived))
+    }
+}
+
+/// A delay as a person reads it.
+fn shown(delay: Duration) -> impl std::fmt::Display {
+    format_duration(Duration::from_millis(delay.as_millis() as u64))
+}

@@ -1,0 +1,820 @@
+//! Conversations between the daemon and the bridge, as texts.
+//!
+//! `>` is what the daemon says, `<` what kclpipe says, `*` what happens to the handlers, `#` what the
+//! bridge tells the handlers. A test is the whole conversation: what the daemon and the handlers do is
+//! taken from it, and what the bridge does must come out exactly where it stands.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use kclpipe::bridge::Bridge;
+use kclpipe::checkpoint::{Checkpoints, Strategy, Stuck};
+use kclpipe::exit::Exit;
+use kclpipe::handler::{Event, Finish, Handlers};
+use kclpipe::protocol::Wire;
+use kclpipe::record::{Batch, Position};
+use kclpipe::retry::Delays;
+
+/// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
+const DELAYS: Delays = Delays {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(1),
+};
+
+/// Everything that both ends of the conversation and the handlers share.
+struct Stage {
+    steps: VecDeque<String>,
+    transcript: Vec<String>,
+    now: Instant,
+    /// The bytes of a daemon line that were not read yet.
+    line: Vec<u8>,
+    /// Records of the batch, and how many of them are in the run.
+    records: Vec<Position>,
+    run: usize,
+    stuck: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Play(Rc<RefCell<Stage>>);
+
+impl Play {
+    fn note(&self, line: impl Into<String>) {
+        self.0.borrow_mut().transcript.push(line.into());
+    }
+
+    /// The next step, if it begins with `mark`.
+    fn step(&self, mark: &str) -> Option<String> {
+        let mut stage = self.0.borrow_mut();
+        let step = stage.steps.front()?.strip_prefix(mark)?.trim().to_owned();
+        let whole = stage.steps.pop_front()?;
+        stage.transcript.push(whole);
+        Some(step)
+    }
+}
+
+impl Read for Play {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.0.borrow().line.is_empty() {
+            match self.step(">") {
+                Some(said) => self.0.borrow_mut().line = daemon_line(&said),
+                None => return Ok(0),
+            }
+        }
+        let mut stage = self.0.borrow_mut();
+        let n = to.len().min(stage.line.len());
+        to[..n].copy_from_slice(&stage.line[..n]);
+        stage.line.drain(..n);
+        Ok(n)
+    }
+}
+
+impl Write for Play {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8(bytes.to_vec()).expect("ASCII");
+        self.note(format!("< {}", short(text.trim())));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Handlers for Play {
+    fn begin(&mut self, _: &str) -> anyhow::Result<()> {
+        match self.step("* missing") {
+            Some(_) => anyhow::bail!("the handler is missing"),
+            None => Ok(()),
+        }
+    }
+
+    fn offer(&mut self, batch: Batch) {
+        let mut stage = self.0.borrow_mut();
+        stage.records = (0..batch.len())
+            .map(|index| batch.record(index).position())
+            .collect();
+        stage.run = 0;
+    }
+
+    fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> anyhow::Result<Event> {
+        if let Some(happened) = self.step("*") {
+            return Ok(self.0.borrow_mut().happen(&happened, until));
+        }
+        let next = self.0.borrow().steps.front().cloned();
+        match next {
+            Some(step) if !step.starts_with('>') => {
+                panic!("the bridge waits, but now should come: {step}")
+            }
+            _ if watch_input => Ok(Event::Input),
+            Some(step) => panic!("the bridge does not read, but now the daemon should say: {step}"),
+            None => Ok(Event::Finished),
+        }
+    }
+
+    fn finish(&mut self, how: Finish) {
+        self.note(format!("# finish {how:?}").to_lowercase());
+        let mut stage = self.0.borrow_mut();
+        if stage
+            .steps
+            .front()
+            .is_some_and(|step| step.starts_with('#'))
+        {
+            stage.steps.pop_front();
+        }
+    }
+
+    fn stuck(&self) -> Option<Stuck> {
+        let stage = self.0.borrow();
+        let next = stage.records.get(stage.run)?.clone();
+        Some(Stuck {
+            since: stage.stuck?,
+            next,
+        })
+    }
+}
+
+impl Stage {
+    fn happen(&mut self, happened: &str, until: Option<Instant>) -> Event {
+        let words: Vec<&str> = happened.split(' ').collect();
+        match words.as_slice() {
+            ["done", at] => {
+                let end = position(at);
+                let run = self
+                    .records
+                    .iter()
+                    .position(|p| *p == end)
+                    .expect("a record of the batch")
+                    + 1;
+                let records = (run - self.run) as u64;
+                (self.run, self.stuck) = (run, None);
+                Event::Done { end, records }
+            }
+            ["wish", at] => Event::Wish(position(at)),
+            ["halt"] => Event::Halted("a record".into()),
+            ["signal"] => Event::Signal(15),
+            ["finished"] => Event::Finished,
+            ["stuck"] => {
+                self.stuck = Some(self.now);
+                Event::Deadline
+            }
+            [time, "later"] => {
+                self.now += humantime::parse_duration(time).expect("a duration");
+                assert!(
+                    until.is_some_and(|until| until <= self.now),
+                    "the bridge would sleep on"
+                );
+                Event::Deadline
+            }
+            _ => panic!("no such thing: {happened}"),
+        }
+    }
+}
+
+fn position(text: &str) -> Position {
+    let (number, sub) = text.split_once('.').unwrap_or((text, "0"));
+    Position::new(number, sub.parse().expect("a number")).expect("digits")
+}
+
+/// What the daemon writes for a short form.
+fn daemon_line(said: &str) -> Vec<u8> {
+    let words: Vec<&str> = said.split(' ').collect();
+    let text = match words.as_slice() {
+        ["initialize", at] => {
+            let (number, sub) = at.split_once('.').unwrap_or((at, "0"));
+            format!(
+                r#"{{"action":"initialize","shardId":"shardId-0","sequenceNumber":"{number}","subSequenceNumber":{sub}}}"#
+            )
+        }
+        ["records", records @ ..] => {
+            let record = |at: &&str| {
+                let at = position(at);
+                format!(
+                    r#"{{"data":"aGk=","partitionKey":"k","sequenceNumber":"{}","approximateArrivalTimestamp":1,"subSequenceNumber":{},"action":"record"}}"#,
+                    at.sequence_number, at.sub_sequence_number
+                )
+            };
+            let records: Vec<String> = records.iter().map(record).collect();
+            format!(
+                r#"{{"action":"processRecords","records":[{}],"millisBehindLatest":0}}"#,
+                records.join(",")
+            )
+        }
+        ["ack"] => {
+            r#"{"action":"checkpoint","sequenceNumber":"1","subSequenceNumber":0,"error":null}"#
+                .into()
+        }
+        ["ack", error] => {
+            format!(
+                r#"{{"action":"checkpoint","sequenceNumber":"1","subSequenceNumber":0,"error":"{error}"}}"#
+            )
+        }
+        ["shutdown", reason] => format!(r#"{{"action":"shutdown","reason":"{reason}"}}"#),
+        ["line", ..] => said["line ".len()..].to_owned(),
+        [action] => format!(r#"{{"action":"{action}"}}"#),
+        _ => panic!("no such message: {said}"),
+    };
+    format!("{text}\n").into_bytes()
+}
+
+/// A message of ours in its short form; only the exact text has one.
+fn short(line: &str) -> String {
+    let between = |start: &str, end: &str| line.strip_prefix(start)?.strip_suffix(end);
+    if let Some(action) = between(r#"{"action":"status","responseFor":""#, r#""}"#) {
+        return format!("status {action}");
+    }
+    if let Some(at) = between(r#"{"action":"checkpoint","sequenceNumber":""#, "}") {
+        return format!(
+            "checkpoint {}",
+            at.replace(r#"","subSequenceNumber":"#, ".")
+        );
+    }
+    match line {
+        r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null}"# => {
+            "checkpoint the end".into()
+        }
+        r#"{"action":"leaseLost"}"# => "something to ignore".into(),
+        other => other.into(),
+    }
+}
+
+/// What a run of the bridge is given besides the conversation.
+#[derive(Default)]
+struct Flags {
+    strategy: Strategy,
+    keepalive: Option<Duration>,
+}
+
+/// Plays a conversation and compares it; how the bridge left.
+fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
+    let lines: Vec<String> = conversation
+        .lines()
+        .map(|l| l.trim().to_owned())
+        .filter(|l| !l.is_empty())
+        .collect();
+    let stage = Stage {
+        steps: lines
+            .iter()
+            .filter(|line| line.starts_with(['>', '*']))
+            .cloned()
+            .collect(),
+        transcript: Vec::new(),
+        now: Instant::now(),
+        line: Vec::new(),
+        records: Vec::new(),
+        run: 0,
+        stuck: None,
+    };
+    let play = Play(Rc::new(RefCell::new(stage)));
+    let clock = || play.0.borrow().now;
+    let (mut input, mut output, mut handlers) = (play.clone(), play.clone(), play.clone());
+    let checkpoints = Checkpoints::new(flags.strategy, DELAYS, flags.keepalive, clock());
+    let wire = Wire::new(&mut input, &mut output);
+    let exit = Bridge::new(
+        wire,
+        &mut handlers,
+        checkpoints,
+        &clock,
+        Duration::from_secs(10),
+    )
+    .run();
+    let mut got = play.0.borrow().transcript.clone();
+    // The one way out stops the handlers; it is the same everywhere.
+    assert_eq!(
+        got.pop().as_deref(),
+        Some("# finish stop"),
+        "every way out stops the handlers"
+    );
+    assert_eq!(got.join("\n"), lines.join("\n"));
+    exit
+}
+
+fn strategy(edit: impl FnOnce(&mut Strategy)) -> Flags {
+    let mut flags = Flags::default();
+    edit(&mut flags.strategy);
+    flags
+}
+
+fn every(seconds: u64) -> Flags {
+    strategy(|s| s.every = Some(Duration::from_secs(seconds)))
+}
+
+#[track_caller]
+fn leaves(flags: Flags, exit: Exit, conversation: &str) {
+    assert_eq!(play(flags, conversation).expect("no error"), exit);
+}
+
+#[track_caller]
+fn fails(said: &str, conversation: &str) {
+    let error = format!(
+        "{:#}",
+        play(Flags::default(), conversation).expect_err("an error")
+    );
+    assert!(error.contains(said), "{error}");
+}
+
+#[test]
+fn a_lease_from_its_start_to_its_loss() {
+    leaves(
+        strategy(|s| s.records = Some(2)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2 3
+         * done 1
+         * done 2
+         < checkpoint 2.0
+         > ack
+         * done 3
+         < status processRecords
+         > records 4
+         * done 4
+         < checkpoint 4.0
+         > ack
+         < status processRecords
+         > leaseLost
+         # finish stop
+         < status leaseLost",
+    );
+}
+
+#[test]
+fn a_checkpoint_carries_the_place_within_an_aggregate() {
+    leaves(
+        strategy(|s| s.records = Some(1)),
+        Exit::Done,
+        "> initialize 7.2
+         < status initialize
+         > records 7.3 7.4
+         * done 7.3
+         < checkpoint 7.3
+         > ack
+         * done 7.4
+         < checkpoint 7.4
+         > ack
+         < status processRecords",
+    );
+}
+
+#[test]
+fn records_done_while_an_ack_is_awaited_are_in_the_next_checkpoint() {
+    leaves(
+        strategy(|s| s.records = Some(1)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2 3
+         * done 1
+         < checkpoint 1.0
+         * done 2
+         * done 3
+         > ack
+         < checkpoint 3.0
+         > ack
+         < status processRecords",
+    );
+}
+
+#[test]
+fn time_alone_makes_a_checkpoint_due_while_a_handler_runs() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         * 60s later
+         < checkpoint 1.0
+         > ack
+         * done 2
+         < status processRecords",
+    );
+}
+
+#[test]
+fn an_empty_batch_is_an_occasion_to_checkpoint() {
+    leaves(
+        strategy(|s| s.batch = true),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < checkpoint 1.0
+         > ack ThrottlingException
+         * 1s later
+         < checkpoint 1.0
+         > ack ThrottlingException
+         * 1s later
+         < checkpoint 1.0
+         > ack KinesisClientLibDependencyException
+         * 1s later
+         < checkpoint 1.0
+         > ack RuntimeException
+         * 1s later
+         < checkpoint 1.0
+         > ack ThrottlingException
+         < status processRecords
+         > records
+         < status processRecords",
+    );
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > records
+         < status processRecords",
+    );
+}
+
+#[test]
+fn a_wish_is_granted_at_once_and_one_beyond_the_run_when_the_run_gets_there() {
+    leaves(
+        strategy(|s| s.manual = true),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2 3
+         * wish 2
+         * done 1
+         * done 3
+         < checkpoint 2.0
+         > ack
+         < status processRecords
+         > shutdownRequested
+         # finish orderly
+         * finished
+         < status shutdownRequested
+         > leaseLost
+         # finish stop
+         < status leaseLost",
+    );
+}
+
+#[test]
+fn an_orderly_shutdown_checkpoints_and_stays() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > shutdownRequested
+         # finish orderly
+         < checkpoint 1.0
+         > ack
+         * finished
+         < status shutdownRequested
+         > leaseLost
+         # finish stop
+         < status leaseLost",
+    );
+}
+
+#[test]
+fn a_shutdown_tries_its_checkpoint_again_before_it_answers() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > shutdownRequested
+         # finish orderly
+         < checkpoint 1.0
+         * finished
+         > ack ThrottlingException
+         * 1s later
+         < checkpoint 1.0
+         > ack
+         < status shutdownRequested",
+    );
+}
+
+#[test]
+fn a_shard_end_is_answered_only_when_it_is_stored() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > shardEnded
+         # finish orderly
+         * finished
+         < checkpoint the end
+         > ack ThrottlingException
+         * 1s later
+         < checkpoint the end
+         > ack
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn a_shard_end_that_can_never_be_stored_is_not_answered() {
+    for error in [
+        "InvalidStateException",
+        "IllegalArgumentException",
+        "NullPointerException",
+    ] {
+        leaves(
+            Flags::default(),
+            Exit::Internal,
+            &format!(
+                "> initialize TRIM_HORIZON
+                 < status initialize
+                 > shardEnded
+                 # finish orderly
+                 * finished
+                 < checkpoint the end
+                 > ack {error}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_shard_end_after_the_lease_was_lost_is_answered() {
+    leaves(
+        Flags::default(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > shardEnded
+         # finish orderly
+         * finished
+         < checkpoint the end
+         > ack ShutdownException
+         # finish stop
+         * finished
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn a_lost_lease_stops_the_work_and_every_later_action_gets_its_status_alone() {
+    leaves(
+        strategy(|s| s.records = Some(1)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2 3
+         * done 1
+         < checkpoint 1.0
+         > ack ShutdownException
+         # finish stop
+         * finished
+         < status processRecords
+         > records 4
+         < status processRecords
+         > shutdownRequested
+         < status shutdownRequested
+         > shardEnded
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn a_refused_checkpoint_is_not_repeated() {
+    leaves(
+        strategy(|s| s.records = Some(1)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         < checkpoint 1.0
+         > ack IllegalArgumentException
+         * done 2
+         < checkpoint 2.0
+         > ack
+         < status processRecords",
+    );
+}
+
+#[test]
+fn the_first_generation_says_shutdown() {
+    leaves(
+        Flags::default(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > shutdown TERMINATE
+         # finish orderly
+         * finished
+         < checkpoint the end
+         > ack
+         < status shutdown",
+    );
+    for reason in ["ZOMBIE", "LEASE_LOST", "REQUESTED"] {
+        leaves(
+            Flags::default(),
+            Exit::Done,
+            &format!(
+                "> initialize TRIM_HORIZON
+                 < status initialize
+                 > shutdown {reason}
+                 # finish stop
+                 < status shutdown"
+            ),
+        );
+    }
+}
+
+#[test]
+fn after_a_signal_every_step_is_stored_and_the_daemon_decides() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2 3
+         * done 1
+         * signal
+         < checkpoint 1.0
+         > ack
+         * done 2
+         < checkpoint 2.0
+         > ack
+         * done 3
+         < checkpoint 3.0
+         > ack
+         < status processRecords",
+    );
+}
+
+#[test]
+fn a_halt_stores_the_run_and_leaves_without_a_status() {
+    leaves(
+        every(60),
+        Exit::Halt,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         * halt
+         < checkpoint 1.0
+         > ack
+         * finished",
+    );
+}
+
+#[test]
+fn a_halt_while_nothing_is_to_be_done_counts_at_the_next_batch() {
+    leaves(
+        every(60),
+        Exit::Halt,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         * halt
+         * finished
+         > records 2
+         < checkpoint 1.0
+         > ack",
+    );
+}
+
+#[test]
+fn input_that_ends_within_an_action_gets_no_checkpoint_and_no_status() {
+    leaves(
+        strategy(|s| s.batch = true),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1",
+    );
+    leaves(
+        strategy(|s| s.records = Some(1)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < checkpoint 1.0",
+    );
+}
+
+#[test]
+fn a_command_that_is_missing_is_looked_for_again_and_then_given_up() {
+    leaves(
+        Flags::default(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         * missing
+         * 250ms later
+         * missing
+         * 250ms later
+         < status initialize",
+    );
+    let looks = "* missing\n* 250ms later\n".repeat(20);
+    leaves(
+        Flags::default(),
+        Exit::Config,
+        &format!("> initialize TRIM_HORIZON\n{looks}* missing"),
+    );
+}
+
+#[test]
+fn a_blocked_shard_probes_its_lease_until_it_is_found_gone() {
+    leaves(
+        every(600),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 5.1 9
+         * done 5.1
+         * stuck
+         * 30s later
+         < checkpoint 5.2
+         > ack
+         * 30s later
+         < checkpoint 5.3
+         > ack ShutdownException
+         # finish stop
+         * finished
+         < status processRecords",
+    );
+}
+
+#[test]
+fn the_keep_alive_is_harmless_before_a_checkpoint_and_repeats_it_after() {
+    let flags = Flags {
+        keepalive: Some(Duration::from_secs(10)),
+        ..strategy(|s| s.records = Some(1))
+    };
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * 10s later
+         < something to ignore
+         * done 1
+         < checkpoint 1.0
+         > ack
+         * 10s later
+         < checkpoint 1.0
+         > ack
+         * done 2
+         < checkpoint 2.0
+         > ack
+         < status processRecords",
+    );
+}
+
+#[test]
+fn what_breaks_the_protocol_ends_the_process() {
+    let begun = "> initialize TRIM_HORIZON\n< status initialize\n";
+    fails("unknown action", &format!("{begun}> dance"));
+    fails("not a message", &format!("{begun}> line not json"));
+    fails("before 'initialize'", "> records 1");
+    fails("before 'initialize'", "> leaseLost");
+    fails(
+        "a second time",
+        &format!("{begun}> initialize TRIM_HORIZON"),
+    );
+    fails("not asked for", &format!("{begun}> ack"));
+    fails(
+        "'x' is not decimal digits",
+        &format!(
+            r#"{begun}> line {{"action":"processRecords","records":[{{"sequenceNumber":"x"}}]}}"#
+        ),
+    );
+}
+
+#[test]
+fn another_message_in_place_of_an_ack_ends_the_process() {
+    let play = play(
+        strategy(|s| s.records = Some(1)),
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         < checkpoint 1.0
+         > leaseLost",
+    );
+    assert!(
+        play.expect_err("an error")
+            .to_string()
+            .contains("'leaseLost' where it owes the answer")
+    );
+}
