@@ -1,5 +1,7 @@
 //! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
 
+mod replay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,7 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+
+pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
 use crate::outcome::{CLASSES, Class, SIGNALS};
 
@@ -37,7 +43,10 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
                   MultiLangDaemon: name it in the daemon's executableName.",
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples.",
-    override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE",
+    override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
+                      kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     max_term_width = 100,
 )]
 struct Cli {
@@ -46,7 +55,19 @@ struct Cli {
     /// The handler, and what follows it
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+    #[command(subcommand)]
+    other: Option<Other>,
 }
+
+/// The other things that kclpipe does, each under a word of its own.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Other {
+    /// Play the daemon: try a child without AWS and Java, on recorded or made-up records
+    Replay(Box<ReplayOptions>),
+}
+
+/// The words of [`Other`].
+const OTHERS: [&str; 1] = ["replay"];
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]
@@ -317,6 +338,26 @@ pub fn variables(
         known.insert(option, value);
     }
     Ok((known, unknown))
+}
+
+/// What is asked for under another word than the bridge's, or `None`. The environment has no say in it.
+///
+/// # Errors
+/// One line on what is wrong.
+pub fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
+    let Some(word) = OTHERS
+        .iter()
+        .find(|word| arguments.first().is_some_and(|a| a == *word))
+    else {
+        return Ok(None);
+    };
+    let matches = match command_line(arguments, []) {
+        Ok(matches) => matches,
+        Err(e) if !e.use_stderr() => return Ok(Some(Err(e.render().to_string()))),
+        Err(e) => bail!(one_line(&e).replace("kclpipe --help", &format!("kclpipe {word} --help"))),
+    };
+    let cli = Cli::from_arg_matches(&matches).map_err(|e| anyhow!(one_line(&e)))?;
+    Ok(cli.other.map(Ok))
 }
 
 /// Parses; options that are not among the arguments come from `variables`. Also the names of the options

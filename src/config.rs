@@ -1,5 +1,7 @@
 //! What was typed, turned into what is needed. Every rule between two options is here.
 
+mod replay;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,8 @@ pub struct Config {
 pub enum Task {
     /// To be the daemon's child.
     Bridge(Box<Config>),
+    /// To play the daemon.
+    Replay(Box<crate::replay::Settings>),
     /// To print this and be done.
     Show(String),
 }
@@ -67,7 +71,15 @@ pub fn read(
     arguments: impl Iterator<Item = OsString>,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Task> {
-    let arguments = cli::arguments(arguments)?;
+    let arguments: Vec<OsString> = arguments.collect();
+    match cli::other(&arguments)? {
+        Some(Ok(cli::Other::Replay(options))) => {
+            return Ok(Task::Replay(Box::new(replay::settings(*options)?)));
+        }
+        Some(Err(shown)) => return Ok(Task::Show(shown)),
+        None => {}
+    }
+    let arguments = cli::arguments(arguments.into_iter())?;
     let (mut variables, unknown) = cli::variables(environment)?;
     let mut remarks: Vec<String> = unknown
         .into_iter()
@@ -415,6 +427,7 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
+            Task::Replay(_) => Err(anyhow!("a replay")),
         }
     }
 

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// The lease was lost, the shard ended, or the daemon closed our input.
     Done = 0,
-    /// The handler or the user's flags asked to stop; the daemon then stops the whole worker.
+    /// The handler or the user's flags asked to stop; the daemon then stops the whole worker. Of replay:
+    /// the protocol was broken, or a shard did not reach its end.
     Halt = 1,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,

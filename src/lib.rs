@@ -6,6 +6,8 @@
 //! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`bridge`] tells [`checkpoint`] how far
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
+//!
+//! [`replay`] plays the other part, the daemon's.
 
 pub mod bridge;
 pub mod checkpoint;
@@ -19,8 +21,10 @@ pub mod lanes;
 pub mod logging;
 pub mod outcome;
 pub mod process;
+pub mod properties;
 pub mod protocol;
 pub mod record;
+pub mod replay;
 pub mod retry;
 
 use std::fs::File;
@@ -44,6 +48,7 @@ pub fn run() -> Exit {
     match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
+        Ok(Task::Replay(settings)) => guarded(|| Ok(replay(&settings))),
         Err(e) => complain(&e, Exit::Usage),
     }
 }
@@ -86,6 +91,26 @@ fn bridge(config: Config) -> Result<Exit> {
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output);
     Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain).run()
+}
+
+/// The daemon's part, played.
+fn replay(settings: &replay::Settings) -> Exit {
+    let stage = match replay::start(settings) {
+        Ok(stage) => stage,
+        Err(e) => return complain(&e, Exit::Usage),
+    };
+    let report = match stage.run() {
+        Ok(report) => report,
+        Err(e) => return complain(&e, Exit::Internal),
+    };
+    let text = match settings.json {
+        true => report.to_json(),
+        false => report.to_string(),
+    };
+    match print(&(text + "\n")) {
+        Exit::Done if !report.ok => Exit::Halt,
+        exit => exit,
+    }
 }
 
 /// Takes the daemon's end of stdout away to a descriptor of our own and points stdout at stderr: whatever

@@ -17,6 +17,8 @@ pub(super) struct Attempt {
     pub(super) given: u64,
     /// Records it has answered: the number N of its oldest unanswered one is one more.
     pub(super) answered: u64,
+    /// Bytes of the records that it was given since it last had none.
+    pub(super) fed: u64,
     /// The last answer that will mean something once the process ends.
     pub(super) said: Option<Line>,
     /// It asked for a checkpoint, without a number.
@@ -104,6 +106,7 @@ impl Attempt {
             unanswered: VecDeque::new(),
             given: 0,
             answered: 0,
+            fed: 0,
             said: None,
             wished: false,
             reply: Vec::new(),
@@ -162,6 +165,12 @@ impl Attempt {
         let running = self.stopped.is_none() && !self.unanswered.is_empty();
         let next = if self.half_said { limit } else { limit / 2 };
         running.then_some(self.alive + next)
+    }
+
+    /// Whether the handler has not even begun to read the records that it has, given how much of its input
+    /// it left unread: it ended between two records.
+    pub(super) fn has_read_none(&self, unread: u64) -> bool {
+        self.fed > 0 && unread >= self.fed
     }
 
     /// The handler showed that it is alive.

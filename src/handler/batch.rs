@@ -79,29 +79,31 @@ pub(super) fn verdict(
     find: Option<&lambda::Find<'_>>,
 ) -> Verdict {
     let class = on_exit.class(end.ended);
-    let good = matches!(class, Class::Done | Class::Checkpoint);
-    if good && end.unread > 0 {
-        return Verdict::Unnamed(Class::Fail);
+    if !matches!(class, Class::Done | Class::Checkpoint) {
+        return failed(attempt, class, names(attempt, end.ended));
     }
-    if good && let Some(find) = find {
-        match lambda::reply(&attempt.reply, find) {
-            lambda::Reply::Success => {}
-            lambda::Reply::FailedFrom(index) => {
-                return Verdict::Upto {
-                    records: index,
-                    next: Class::Fail,
-                };
-            }
-            lambda::Reply::Failure => return Verdict::Unnamed(Class::Fail),
-        }
+    if end.unread > 0 {
+        return failed(attempt, Class::Fail, false);
     }
-    match class {
-        Class::Done => Verdict::Done {
-            wish: attempt.wished,
+    let wish = attempt.wished || class == Class::Checkpoint;
+    match find.map_or(lambda::Reply::Success, |find| {
+        lambda::reply(&attempt.reply, find)
+    }) {
+        lambda::Reply::Success => Verdict::Done { wish },
+        lambda::Reply::FailedFrom(records) => Verdict::Upto {
+            records,
+            next: Class::Fail,
         },
-        Class::Checkpoint => Verdict::Done { wish: true },
-        class if attempt.given == 1 || names(attempt, end.ended) => Verdict::Oldest(class),
-        class => Verdict::Unnamed(class),
+        lambda::Reply::Failure => failed(attempt, Class::Fail, false),
+    }
+}
+
+/// A failure is about a record if it names it, or if the handler was given no other.
+fn failed(attempt: &Attempt, class: Class, named: bool) -> Verdict {
+    if named || attempt.given == 1 {
+        Verdict::Oldest(class)
+    } else {
+        Verdict::Unnamed(class)
     }
 }
 

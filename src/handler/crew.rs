@@ -164,7 +164,7 @@ impl<'fd> Crew<'fd> {
         let spawn = Spawn {
             environment: &environment,
             without: &self.without,
-            watch_input: matches!(settings.per, Per::Batch { .. }),
+            watch_input: !matches!(settings.per, Per::Record),
             line_limit: if self.replies() { REPLY } else { process::LINE },
             stderr: Stderr::Log,
         };
@@ -201,6 +201,10 @@ impl<'fd> Crew<'fd> {
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
         let narrow = self.slots[slot].suspects.div_ceil(2);
         let mut bytes = 0;
+        let framed = self.input.len();
+        if attempt.unanswered.is_empty() {
+            attempt.fed = 0;
+        }
         let mut next = self.records.lanes.peek(slot, now);
         while let Some(index) = next {
             let alone = self.records.goes_alone(index);
@@ -232,6 +236,7 @@ impl<'fd> Crew<'fd> {
                 attempt.sealed = next.is_none();
             }
         }
+        attempt.fed += (self.input.len() - framed) as u64;
         Ok(())
     }
 
@@ -381,7 +386,7 @@ impl<'fd> Crew<'fd> {
     }
 
     fn ended(&mut self, slot: usize, mut end: End, now: Instant) {
-        let Some(attempt) = self.slots[slot].attempt.take() else {
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
             return;
         };
         if attempt.stopped == Some(Stopped::Withdrawn) {
@@ -397,7 +402,9 @@ impl<'fd> Crew<'fd> {
             Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
             Some(Stopped::Withdrawn) | None => {}
         }
-        if attempt.unanswered.is_empty() {
+        let is_shard = matches!(self.settings.per, Per::Shard { .. });
+        if attempt.unanswered.is_empty() || (is_shard && attempt.has_read_none(end.unread)) {
+            self.records.come_back(attempt.unanswered.drain(..), None);
             return self.ended_idle(slot, &attempt, &end, now);
         }
         let outcome = match attempt.stopped {
@@ -664,7 +671,10 @@ impl Handlers for Crew<'_> {
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
         loop {
-            self.hand_over(Instant::now())?;
+            // One reading of the clock for what may start and for how long to sleep: with two, what falls
+            // due between them would be slept through.
+            let now = Instant::now();
+            self.hand_over(now)?;
             self.records.tell_run();
             if std::mem::take(&mut self.records.halted) {
                 self.finish(Finish::Stop);
@@ -676,7 +686,6 @@ impl Handlers for Crew<'_> {
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
-            let now = Instant::now();
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }

@@ -67,8 +67,10 @@ pub enum Shutdown {
 }
 
 /// One record of a [`Message::ProcessRecords`], its texts borrowed from the line.
+///
+/// Written, it has `"action":"record"`, by which clients such as kclpy know a record.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(tag = "action", rename = "record", rename_all = "camelCase")]
 pub struct WireRecord<'a> {
     /// The payload in base64; null stands for an empty one.
     #[serde(borrow, default)]

@@ -1,0 +1,109 @@
+//! The options of `kclpipe replay`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Limit, limit};
+
+/// What `kclpipe replay --help` shows behind the options.
+const EXAMPLES: &str = "\
+Examples:
+  One record a line, and a checkpoint after every second record:
+    kclpipe replay records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh
+  A few lines from a pipe, to see what a handler gets; its stderr is in the log:
+    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'env | grep KCLPIPE >&2; cat >&2'
+  Records that were taken from a stream, on four shards:
+    aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
+    kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
+  Dead letters once more, after the handler was mended:
+    kclpipe replay dead.jsonl -- kclpipe --dead-letter dead-again.jsonl -- ./handler.sh
+  Exactly what the daemon would run, and how it stands a loss of its lease:
+    kclpipe replay records.txt --properties my.properties --shutdown lease-lost
+
+'kclpipe' as CHILD is always this very program. CHILD may be any child of the MultiLangDaemon.
+Options of replay never come from the environment; CHILD gets the environment as it is.
+A record without a partition key has key-N, where N is its number in the input; one without a
+sequence number gets one.
+Exit code: 0 the protocol was kept and every shard reached its end, 1 not so, 64 a mistake in the
+command line or the input.";
+
+/// What was typed behind `replay`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Play the daemon: try a child without AWS and Java, on recorded or made-up records",
+    long_about = "Plays Amazon's MultiLangDaemon, so that its child can be tried without AWS, Java and network. \
+                  It keeps the daemon's rules, and says in plain words what the child does wrong.",
+    override_usage = "kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
+                      kclpipe replay [OPTIONS] [INPUT...] --properties FILE",
+    after_long_help = EXAMPLES,
+    after_help = "See --help for more, and for examples."
+)]
+pub struct ReplayOptions {
+    /// Files with records, or - for stdin [default: -]
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// How records stand in the input [default: told from the content of each]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub input_format: Option<InputFormatName>,
+    /// Take CHILD from executableName in FILE, split as the daemon splits it
+    #[arg(long, value_name = "FILE")]
+    pub properties: Option<PathBuf>,
+    /// The most records in one processRecords; 10 MiB of payload are the most, too
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_size: u32,
+    /// Deal the records to N shards, by the MD5 of the partition key as Kinesis does, each with a
+    /// child of its own, all at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub shards: u32,
+    /// How the daemon ends
+    #[arg(long, value_enum, value_name = "WAY", default_value = "shard-end")]
+    pub shutdown: EndingName,
+    /// Start a child that died again from its last checkpoint, so often for each shard
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub restarts: u32,
+    /// Give a child up that says nothing for so long, where the daemon would wait for ever; 10s at
+    /// most if its answer could not be understood; 0 for never
+    #[arg(long, value_parser = limit, value_name = "DURATION", default_value = "10m")]
+    pub timeout: Limit,
+    /// How the report is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub report: ReportName,
+    /// The child, and what follows it
+    #[arg(last = true, value_name = "CHILD")]
+    pub child: Vec<OsString>,
+}
+
+/// The values of `--input-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormatName {
+    /// One record a line, byte for byte, without the line feed
+    Lines,
+    /// One object a line with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have it
+    Jsonl,
+    /// What aws kinesis get-records prints, once or several times
+    Aws,
+}
+
+/// The values of `--shutdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EndingName {
+    /// The shard ends: the child must have SHARD_END stored
+    ShardEnd,
+    /// The worker stops: shutdownRequested, then leaseLost
+    Graceful,
+    /// Another worker has the lease: leaseLost
+    LeaseLost,
+    /// The daemon dies: the input ends half-way, with a batch unanswered
+    Kill,
+}
+
+/// The values of `--report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportName {
+    /// A line for each shard, and a verdict
+    Text,
+    /// One JSON object on one line
+    Json,
+}

@@ -1,0 +1,190 @@
+//! `kclpipe replay`: plays the daemon, so that a child of the MultiLangDaemon can be tried without AWS,
+//! without Java and without a network.
+//!
+//! [`input`] finds the records, [`stream`] deals them to shards, [`shard`] is the daemon's side of one
+//! shard's conversation, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
+//! checkpoint can be, [`run`] connects shards with processes, and [`report`] tells what came out.
+
+pub mod input;
+pub mod mark;
+pub mod reply;
+pub mod report;
+pub mod run;
+pub mod shard;
+pub mod stream;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::Command;
+use crate::properties::{Properties, split_command};
+use input::{InputFormat, InputRecord};
+use run::{Stage, say};
+use shard::{Rules, Shard};
+
+/// What a replay needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Files with records; `-` is stdin.
+    pub inputs: Vec<PathBuf>,
+    /// How records stand in them; `None` to tell it from the content of each.
+    pub format: Option<InputFormat>,
+    /// What to start.
+    pub child: Child,
+    /// How many shards.
+    pub shards: usize,
+    /// How each is played.
+    pub rules: Rules,
+    /// How long a child may be silent; `None` for ever.
+    pub timeout: Option<Duration>,
+    /// Whether the report is JSON.
+    pub json: bool,
+}
+
+/// Where the child's command is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Child {
+    /// The command line.
+    Words(Vec<OsString>),
+    /// `executableName` in this file.
+    Properties(PathBuf),
+}
+
+/// Reads the input and starts the children.
+///
+/// # Errors
+/// An input cannot be read, or the child cannot be started; the message names it.
+pub fn start(settings: &Settings) -> Result<Stage> {
+    let command = command(&settings.child)?;
+    let records = records(settings)?;
+    let (dealt, renumbered) = stream::deal(records, settings.shards, now());
+    for shard in renumbered {
+        let id = shard_id(shard);
+        say(&format!(
+            "{id}: the sequence numbers of the input do not increase here, or some are missing; new ones are made"
+        ));
+    }
+    let numbered = dealt.into_iter().enumerate();
+    let shards = numbered.map(|(at, records)| Shard::new(shard_id(at), records, settings.rules));
+    Stage::start(shards.collect(), command, settings.timeout)
+}
+
+fn records(settings: &Settings) -> Result<Vec<InputRecord>> {
+    let mut all = Vec::new();
+    for input in &settings.inputs {
+        let bytes = input::bytes_of(input)?;
+        let name = input.display();
+        let (format, records) =
+            input::read(&bytes, settings.format).with_context(|| format!("the input '{name}'"))?;
+        say(&format!(
+            "'{name}': {} records ({})",
+            records.len(),
+            format.name()
+        ));
+        all.extend(records);
+    }
+    Ok(all)
+}
+
+fn command(child: &Child) -> Result<Command> {
+    let words = match child {
+        Child::Words(words) => words.clone(),
+        Child::Properties(file) => executable_name(file)?,
+    };
+    let Some((program, arguments)) = words.split_first() else {
+        bail!("no child: its command is empty");
+    };
+    let program = if program == "kclpipe" {
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        say(&format!("'kclpipe' is this program, '{}'", own.display()));
+        own.into_os_string()
+    } else {
+        program.clone()
+    };
+    Ok(Command {
+        program,
+        arguments: arguments.to_vec(),
+        directory: None,
+    })
+}
+
+/// The command that the daemon would make of a configuration.
+fn executable_name(file: &Path) -> Result<Vec<OsString>> {
+    let name = file.display();
+    let bytes =
+        std::fs::read(file).with_context(|| format!("cannot read the properties '{name}'"))?;
+    let properties = Properties::parse(&bytes).with_context(|| format!("in '{name}'"))?;
+    let Some(value) = properties.get("executableName") else {
+        bail!("'{name}' has no executableName");
+    };
+    let words = split_command(value);
+    match words.first().map(String::as_str) {
+        None => bail!("executableName in '{name}' is empty"),
+        Some("") => {
+            bail!("executableName in '{name}' starts with a space, so the daemon would run ''")
+        }
+        Some(_) => say(&format!("'{name}' runs {words:?}")),
+    }
+    Ok(words.into_iter().map(OsString::from).collect())
+}
+
+/// As Kinesis names the shards of a new stream.
+fn shard_id(index: usize) -> String {
+    format!("shardId-{index:012}")
+}
+
+/// In milliseconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_file(text: &str) -> Result<Vec<OsString>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("my.properties");
+        std::fs::write(&file, text).expect("written");
+        executable_name(&file)
+    }
+
+    #[test]
+    fn the_deployed_line_is_what_is_tried() {
+        let words =
+            in_file("executableName = old\nexecutableName = kclpipe  --name \\\n x -- sh -c 'a b'");
+        let expected = ["kclpipe", "--name", "x", "--", "sh", "-c", "'a", "b'"];
+        assert_eq!(words.expect("sound"), expected.map(OsString::from));
+        for (text, said) in [
+            ("streamName=x", "my.properties' has no executableName"),
+            ("executablename=x", "no executableName"),
+            ("executableName=", "is empty"),
+            ("executableName=\\ x", "starts with a space"),
+            ("executableName=\\u12", "line 1"),
+        ] {
+            let error = format!("{:#}", in_file(text).expect_err(text));
+            assert!(
+                error.contains(said) && error.contains("my.properties"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bare_kclpipe_is_this_very_program() {
+        let words = |words: &[&str]| Child::Words(words.iter().map(OsString::from).collect());
+        let own = std::env::current_exe().expect("a path");
+        let bare = command(&words(&["kclpipe", "--", "cat"])).expect("sound");
+        assert_eq!(
+            (bare.program, bare.arguments.len()),
+            (own.into_os_string(), 2)
+        );
+        let other = command(&words(&["./kclpipe"])).expect("sound");
+        assert_eq!(other.program, "./kclpipe");
+        assert!(command(&words(&[])).is_err());
+    }
+}

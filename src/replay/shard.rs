@@ -1,0 +1,295 @@
+//! The daemon's side of one shard, as a value without I/O: the child's lines go in, and what the daemon
+//! does comes out.
+//!
+//! The rules are those of KCL 3.5.1: `MultiLangProtocol.java` for the order of messages, and
+//! `ShardRecordProcessorCheckpointer.java` for what a checkpoint may name.
+
+mod answers;
+mod script;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::mark::Mark;
+use super::report::ShardReport;
+use super::stream::Record;
+
+/// How many of one child's lines are told of that are no messages.
+const TOLD: usize = 5;
+
+/// How many faults of a shard are kept.
+const FAULTS: usize = 20;
+
+/// How long a child is waited for that believes to have answered: longer makes nothing better.
+const AFTER_LOST_ANSWER: Duration = Duration::from_secs(10);
+
+/// How the daemon ends a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The shard has ended: the child stores `SHARD_END`.
+    ShardEnd,
+    /// The worker stops in an orderly way.
+    Graceful,
+    /// Another worker has the lease.
+    LeaseLost,
+    /// The daemon dies half-way: the child's input ends with a batch unanswered.
+    Kill,
+}
+
+/// What a shard is played by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The most records in one batch.
+    pub batch_size: usize,
+    /// How it ends.
+    pub ending: Ending,
+    /// How often a child that died is started again.
+    pub restarts: u32,
+}
+
+/// What the daemon does next; to be done in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Start a child.
+    Start,
+    /// Write this line to the child.
+    Send(String),
+    /// Close the child's input: it has to exit now.
+    Close,
+    /// Close the child's input, and stop it if it does not exit soon.
+    Stop,
+    /// Stop the child: its input is closed already, and it was waited for.
+    StopNow,
+    /// Tell the user.
+    Say(String),
+}
+
+/// The work that a child was given and has to answer with a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Initialize,
+    ProcessRecords,
+    ShutdownRequested,
+    LeaseLost,
+    ShardEnded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No child has been started.
+    New,
+    /// The child has this to answer.
+    Doing(Action),
+    /// The child's input is closed and all was well so far.
+    Leaving,
+    /// The child's input is closed because something was wrong, or the user wants no more.
+    Stopping,
+    /// There is no child any more.
+    Over,
+}
+
+/// One shard, its lease, and where the conversation with its child is.
+#[derive(Debug)]
+pub struct Shard {
+    records: Vec<Record>,
+    /// When the newest record came into the stream.
+    newest: i64,
+    rules: Rules,
+    phase: Phase,
+    /// The last checkpoint that was stored.
+    lease: Mark,
+    /// The largest position delivered to this child.
+    largest: Mark,
+    /// The largest position delivered when the shard ended.
+    at_end: Option<Mark>,
+    /// The record to be delivered next.
+    next: usize,
+    /// The first record that was never delivered.
+    fresh: usize,
+    /// How many records are in batches that were answered.
+    done: usize,
+    /// The action before the one that is outstanding.
+    answered: Option<Action>,
+    /// Actions sent, and how many of them the child can have read before it wrote what we read now.
+    actions: u64,
+    seen: u64,
+    signs: u64,
+    /// The child has written an answer that the daemon passed over.
+    lost_answer: bool,
+    told: usize,
+    report: ShardReport,
+}
+
+impl Action {
+    fn name(self) -> &'static str {
+        match self {
+            Action::Initialize => "initialize",
+            Action::ProcessRecords => "processRecords",
+            Action::ShutdownRequested => "shutdownRequested",
+            Action::LeaseLost => "leaseLost",
+            Action::ShardEnded => "shardEnded",
+        }
+    }
+
+    /// Whether the daemon has a checkpointer while this is outstanding.
+    fn takes_checkpoints(self) -> bool {
+        !matches!(self, Action::Initialize | Action::LeaseLost)
+    }
+}
+
+impl Shard {
+    /// A shard with a fresh lease.
+    pub fn new(shard_id: String, records: Vec<Record>, rules: Rules) -> Shard {
+        let report = ShardReport {
+            shard_id,
+            records: records.len(),
+            ..ShardReport::default()
+        };
+        Shard {
+            newest: records
+                .iter()
+                .map(|record| record.arrival)
+                .max()
+                .unwrap_or(0),
+            records,
+            rules,
+            phase: Phase::New,
+            lease: Mark::TrimHorizon,
+            largest: Mark::TrimHorizon,
+            at_end: None,
+            next: 0,
+            fresh: 0,
+            done: 0,
+            answered: None,
+            actions: 0,
+            seen: 0,
+            signs: 0,
+            lost_answer: false,
+            told: 0,
+            report,
+        }
+    }
+
+    /// The shard's name.
+    pub fn id(&self) -> &str {
+        &self.report.shard_id
+    }
+
+    /// A child was started: it is told where the lease stands.
+    pub fn start(&mut self) -> Vec<Step> {
+        let lease = &self.lease;
+        self.next = match lease {
+            Mark::Latest => self.records.len(),
+            lease => self
+                .records
+                .partition_point(|record| Mark::At(record.position.clone()) <= *lease),
+        };
+        (self.largest, self.at_end, self.answered) = (lease.clone(), None, None);
+        (self.lost_answer, self.told) = (false, 0);
+        vec![self.initialize()]
+    }
+
+    /// Everything that was sent so far can be known to whatever is read from the child after this.
+    pub fn begin_reading(&mut self) {
+        self.seen = self.actions;
+    }
+
+    /// The child has written a line. A lone carriage return ends one, too.
+    pub fn take(&mut self, line: &[u8]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let lines = line.split(|b| *b == b'\r');
+        for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+            if let Phase::Doing(action) = self.phase {
+                self.answer(action, line, &mut steps);
+            }
+        }
+        steps
+    }
+
+    /// The child has ended, in the way that `how` says.
+    pub fn ended(&mut self, how: &str, well: bool) -> Vec<Step> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        match phase {
+            Phase::Doing(action) => self.died(action, how),
+            Phase::Leaving => {
+                self.report.reached_end = true;
+                let note = || format!("the child ended with {how}; the daemon only logs that here");
+                (!well).then(|| Step::Say(note())).into_iter().collect()
+            }
+            Phase::New | Phase::Stopping | Phase::Over => Vec::new(),
+        }
+    }
+
+    /// How long to wait for the child from its last sign of life on, where `limit` is what the user says.
+    /// `None` where there is no limit, or nothing to wait for.
+    pub fn patience(&self, limit: Option<Duration>) -> Option<Duration> {
+        match self.phase {
+            Phase::Doing(_) if self.lost_answer => limit.map(|limit| limit.min(AFTER_LOST_ANSWER)),
+            Phase::Doing(_) | Phase::Leaving => limit,
+            Phase::New | Phase::Stopping | Phase::Over => None,
+        }
+    }
+
+    /// The child was waited for that long in vain.
+    pub fn silent(&mut self, waited: Duration) -> Vec<Step> {
+        let waited = humantime::format_duration(waited);
+        let mut steps = Vec::new();
+        match self.phase {
+            Phase::Doing(action) => {
+                let lost = match self.lost_answer {
+                    true => ", since its answer was passed over",
+                    false => "",
+                };
+                self.fail(
+                    format!(
+                        "no answer to {} for {waited}{lost}: the daemon would wait for ever",
+                        action.name()
+                    ),
+                    &mut steps,
+                );
+            }
+            Phase::Leaving => {
+                let text = format!(
+                    "its input ended {waited} ago and it still runs: the daemon would wait for ever"
+                );
+                self.wrong(text, &mut steps);
+                self.phase = Phase::Stopping;
+                steps.push(Step::StopNow);
+            }
+            Phase::New | Phase::Stopping | Phase::Over => {}
+        }
+        steps
+    }
+
+    /// The user wants no more.
+    pub fn interrupt(&mut self) -> Vec<Step> {
+        match self.phase {
+            Phase::Doing(_) | Phase::Leaving => {
+                self.phase = Phase::Stopping;
+                vec![Step::Stop]
+            }
+            Phase::New | Phase::Stopping | Phase::Over => Vec::new(),
+        }
+    }
+
+    /// A number that changes with every message in either direction.
+    pub fn signs_of_life(&self) -> u64 {
+        self.signs
+    }
+
+    /// How many records are in batches that were answered.
+    pub fn progress(&self) -> usize {
+        self.done
+    }
+
+    /// What came out so far.
+    pub fn report(&self) -> ShardReport {
+        let (sequence_number, sub_sequence_number) = self.lease.numbers();
+        ShardReport {
+            sequence_number: sequence_number.to_owned(),
+            sub_sequence_number,
+            ..self.report.clone()
+        }
+    }
+}

@@ -1,0 +1,609 @@
+//! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what the
+//! user is told (a part of it), `*` what else the daemon does, `^` how the child ends.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::protocol::Message;
+use crate::record::Position;
+
+const RULES: Rules = Rules {
+    batch_size: 2,
+    ending: Ending::ShardEnd,
+    restarts: 1,
+};
+
+fn records(numbers: &[&str]) -> Vec<Record> {
+    let record = |number: &&str| {
+        let (number, sub) = number.split_once('.').unwrap_or((number, "0"));
+        Record {
+            data: "aGk=".to_owned(),
+            partition_key: "k".to_owned(),
+            position: Position::new(number, sub.parse().expect("digits")).expect("digits"),
+            arrival: 7,
+        }
+    };
+    numbers.iter().map(record).collect()
+}
+
+fn shard(numbers: &[&str], rules: Rules) -> Shard {
+    Shard::new("shardId-0".to_owned(), records(numbers), rules)
+}
+
+/// A message in few words.
+fn brief(line: &str) -> String {
+    let message = Message::parse(line.trim_end()).expect(line);
+    let action = message.action();
+    let numbers = |number: Option<&str>, sub: Option<u64>| {
+        format!(
+            "{}.{}",
+            number.unwrap_or("-"),
+            sub.map_or("-".to_owned(), |sub| sub.to_string())
+        )
+    };
+    match &message {
+        Message::Initialize {
+            sequence_number,
+            sub_sequence_number,
+            ..
+        } => format!(
+            "{action} {}",
+            numbers(sequence_number.as_deref(), *sub_sequence_number)
+        ),
+        Message::ProcessRecords { records, .. } => {
+            let number = |record: &crate::protocol::WireRecord<'_>| {
+                numbers(Some(&record.sequence_number), record.sub_sequence_number)
+            };
+            let all: Vec<String> = records.iter().map(number).collect();
+            format!("{action} {}", all.join(" "))
+        }
+        Message::Checkpoint {
+            sequence_number,
+            sub_sequence_number,
+            error,
+        } => format!(
+            "ack {} {}",
+            numbers(sequence_number.as_deref(), *sub_sequence_number),
+            error.as_deref().unwrap_or("ok")
+        ),
+        _ => action.to_owned(),
+    }
+}
+
+fn shown(step: &Step) -> String {
+    match step {
+        Step::Start => "* start".to_owned(),
+        Step::Send(line) => format!("> {}", brief(line)),
+        Step::Close => "* close".to_owned(),
+        Step::Stop => "* stop".to_owned(),
+        Step::StopNow => "* stop now".to_owned(),
+        Step::Say(text) => format!("# {text}"),
+    }
+}
+
+/// `status X`, `checkpoint`, `checkpoint N`, `checkpoint N.S`, or a line as it is.
+fn written(brief: &str) -> String {
+    match brief.split_once(' ').unwrap_or((brief, "")) {
+        ("status", action) => format!(r#"{{"action":"status","responseFor":"{action}"}}"#),
+        ("checkpoint", "") => r#"{"action":"checkpoint"}"#.to_owned(),
+        ("checkpoint", at) => match at.split_once('.') {
+            None => format!(r#"{{"action":"checkpoint","sequenceNumber":"{at}"}}"#),
+            Some((number, sub)) => format!(
+                r#"{{"action":"checkpoint","sequenceNumber":"{number}","subSequenceNumber":{sub}}}"#
+            ),
+        },
+        _ => brief.to_owned(),
+    }
+}
+
+/// Plays the child's lines of `script`, and compares what the daemon does with the rest of it.
+fn converse(shard: &mut Shard, script: &str) -> ShardReport {
+    let mut done = VecDeque::from([Step::Start]);
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        let (kind, text) = line.split_at(2.min(line.len()));
+        let input = match kind.trim() {
+            "<" => {
+                shard.begin_reading();
+                shard.take(written(text).as_bytes())
+            }
+            // Written together with the line before, so before the daemon's answer to that.
+            "+" => shard.take(written(text).as_bytes()),
+            "^" => shard.ended(text, text == "exit code 0"),
+            "~" => shard.silent(Duration::from_secs(9)),
+            _ => {
+                let step = done
+                    .pop_front()
+                    .unwrap_or_else(|| panic!("nothing more, but not '{line}'"));
+                let shown = shown(&step);
+                let same = match kind.trim() {
+                    "#" => shown.starts_with('#') && shown.contains(text),
+                    _ => shown == line,
+                };
+                assert!(same, "'{shown}' instead of '{line}'");
+                if step == Step::Start {
+                    done.extend(shard.start());
+                }
+                continue;
+            }
+        };
+        assert!(done.is_empty(), "before '{line}': {done:?}");
+        done.extend(input);
+    }
+    assert!(done.is_empty(), "{done:?}");
+    shard.report()
+}
+
+#[test]
+fn a_shard_is_read_to_its_end() {
+    let mut shard = shard(&["1", "2", "3"], RULES);
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 1
+         > ack 1.- ok
+         < status processRecords
+         > processRecords 3.0
+         < status processRecords
+         > shardEnded
+         < checkpoint
+         > ack -.- ok
+         < status shardEnded
+         * close
+         ^ exit code 0",
+    );
+    assert_eq!(
+        (report.delivered, report.redelivered, report.checkpoints),
+        (3, 0, 2)
+    );
+    assert_eq!(report.sequence_number, "SHARD_END");
+    assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
+    assert_eq!(shard.progress(), 3);
+}
+
+#[test]
+fn the_first_lines_are_those_of_the_daemon() {
+    let mut shard = shard(&["1"], RULES);
+    let first = shard.start();
+    assert_eq!(
+        first,
+        [Step::Send("{\"action\":\"initialize\",\"shardId\":\"shardId-0\",\"sequenceNumber\":\"TRIM_HORIZON\",\"subSequenceNumber\":0}\n".to_owned())]
+    );
+    shard.begin_reading();
+    let batch = shard.take(written("status initialize").as_bytes());
+    let Some(Step::Send(line)) = batch.first() else {
+        panic!("{batch:?}")
+    };
+    let value: serde_json::Value = serde_json::from_str(line).expect(line);
+    let expected = serde_json::json!({
+        "action": "processRecords",
+        "records": [{"action": "record", "data": "aGk=", "partitionKey": "k", "sequenceNumber": "1",
+                     "approximateArrivalTimestamp": 7, "subSequenceNumber": 0}],
+        "millisBehindLatest": 0,
+    });
+    assert_eq!(value, expected);
+}
+
+#[test]
+fn the_other_ends_are_played_to_the_exit() {
+    for (ending, script) in [
+        (
+            Ending::Graceful,
+            "> shutdownRequested
+             < checkpoint 2
+             > ack 2.- ok
+             < status shutdownRequested
+             > leaseLost
+             < status leaseLost
+             * close
+             ^ exit code 0",
+        ),
+        (
+            Ending::LeaseLost,
+            "> leaseLost
+             < status leaseLost
+             * close
+             ^ exit code 0",
+        ),
+    ] {
+        let mut shard = shard(&["1", "2"], Rules { ending, ..RULES });
+        let start = "* start
+                     > initialize TRIM_HORIZON.0
+                     < status initialize
+                     > processRecords 1.0 2.0
+                     < status processRecords\n";
+        let report = converse(&mut shard, &format!("{start}{script}"));
+        assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_a_batch_unanswered() {
+    let mut shard = shard(
+        &["1", "2", "3", "4", "5", "6"],
+        Rules {
+            ending: Ending::Kill,
+            ..RULES
+        },
+    );
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < status processRecords
+         > processRecords 3.0 4.0
+         * close
+         < status processRecords
+         ^ exit code 0",
+    );
+    assert!(report.reached_end && report.delivered == 4, "{report:?}");
+}
+
+#[test]
+fn a_child_that_dies_is_started_again_behind_its_last_checkpoint() {
+    let mut shard = shard(
+        &["1.0", "1.1", "1.2"],
+        Rules {
+            batch_size: 9,
+            ..RULES
+        },
+    );
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 1.1 1.2
+         < checkpoint 1.1
+         > ack 1.1 ok
+         ^ signal 9 (SIGKILL)
+         # signal 9 (SIGKILL) and processRecords unanswered
+         * start
+         > initialize 1.1
+         < status initialize
+         > processRecords 1.2
+         < status processRecords
+         > shardEnded
+         < checkpoint
+         > ack -.- ok
+         < status shardEnded
+         * close
+         ^ exit code 0",
+    );
+    assert_eq!(
+        (report.delivered, report.redelivered, report.restarts),
+        (4, 1, 1)
+    );
+    assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
+}
+
+#[test]
+fn restarts_have_a_limit_and_a_child_that_never_answers_has_none() {
+    let mut one = shard(&["1"], RULES);
+    let script = "* start
+                  > initialize TRIM_HORIZON.0
+                  < status initialize
+                  > processRecords 1.0
+                  ^ exit code 1";
+    let report = converse(
+        &mut one,
+        &format!("{script}\n# started again from TRIM_HORIZON\n{script}\n# no restart is left"),
+    );
+    assert!(
+        !report.reached_end && report.faults.len() == 1,
+        "{report:?}"
+    );
+    let mut other = shard(&["1"], RULES);
+    let report = converse(
+        &mut other,
+        "* start
+         > initialize TRIM_HORIZON.0
+         ^ exit code 64
+         # exit code 64 and initialize unanswered",
+    );
+    assert_eq!((report.restarts, report.reached_end), (0, false));
+}
+
+#[test]
+fn a_checkpoint_is_taken_only_in_range_and_while_there_is_a_checkpointer() {
+    let mut shard = shard(&["1", "2.0", "2.1", "3"], RULES);
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < checkpoint
+         > ack -.- InvalidStateException
+         # while answering initialize
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 2.1
+         > ack 2.1 IllegalArgumentException
+         # beyond what was delivered, 2.0
+         < checkpoint 2
+         > ack 2.- ok
+         < checkpoint 2
+         > ack 2.- ok
+         < checkpoint 1.5
+         > ack 1.5 IllegalArgumentException
+         # behind the last one at 2.0
+         < checkpoint x
+         > ack x.- IllegalArgumentException
+         # no position
+         < checkpoint SHARD_END
+         > ack SHARD_END.- IllegalArgumentException
+         # beyond what was delivered
+         < status processRecords
+         > processRecords 2.1 3.0
+         < checkpoint 2.7
+         > ack 2.7 ok
+         < checkpoint 2
+         > ack 2.- IllegalArgumentException
+         # behind the last one at 2.7",
+    );
+    assert_eq!((report.checkpoints, report.refused_checkpoints), (2, 6));
+    assert_eq!(
+        (report.sequence_number.as_str(), report.sub_sequence_number),
+        ("2", 7)
+    );
+}
+
+#[test]
+fn a_wrong_status_ends_the_daemon() {
+    for (line, said) in [
+        (
+            "status processrecords",
+            "'processrecords' while 'processRecords'",
+        ),
+        ("status initialize", "answered twice?"),
+        ("status checkpoint", "gets no status"),
+        (r#"{"action":"status"}"#, "without 'responseFor'"),
+        ("null", "just 'null'"),
+    ] {
+        let mut shard = shard(&["1"], RULES);
+        let report = converse(
+            &mut shard,
+            &format!(
+                "* start
+                 > initialize TRIM_HORIZON.0
+                 < status initialize
+                 > processRecords 1.0
+                 < {line}
+                 # {said}
+                 * stop
+                 < status processRecords
+                 ^ exit code 0"
+            ),
+        );
+        assert!(
+            !report.reached_end && report.faults.len() == 1,
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn a_second_status_is_found_where_it_came_too_early_for_the_next_action() {
+    let mut shard = shard(&["1", "2", "3"], RULES);
+    converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < status processRecords
+         > processRecords 3.0
+         + status processRecords
+         # a second status for processRecords
+         * stop",
+    );
+}
+
+#[test]
+fn the_end_of_a_shard_must_be_stored() {
+    let to_the_end = "* start
+                      > initialize TRIM_HORIZON.0
+                      < status initialize
+                      > processRecords 1.0
+                      < checkpoint 1
+                      > ack 1.- ok
+                      < status processRecords
+                      > shardEnded\n";
+    let script = |rest: &str| format!("{to_the_end}{rest}");
+    let report = converse(
+        &mut shard(&["1"], RULES),
+        &script(
+            "< status shardEnded
+             # would never finish
+             * stop
+             ^ exit code 0",
+        ),
+    );
+    assert!(!report.reached_end);
+    converse(
+        &mut shard(&["1"], RULES),
+        &script(
+            "< checkpoint 1
+             # stores nothing
+             > ack 1.- ok
+             < checkpoint SHARD_END
+             > ack SHARD_END.- ok
+             < status shardEnded
+             * close",
+        ),
+    );
+}
+
+#[test]
+fn the_last_position_stands_for_the_end_if_it_is_new() {
+    let report = converse(
+        &mut shard(&["1"], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0
+         < status processRecords
+         > shardEnded
+         < checkpoint 1.0
+         > ack 1.0 ok
+         < status shardEnded
+         * close
+         ^ exit code 3
+         # exit code 3; the daemon only logs",
+    );
+    assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_child_that_dies_behind_the_end_needs_no_other() {
+    let report = converse(
+        &mut shard(&[], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > shardEnded
+         < checkpoint
+         > ack -.- ok
+         ^ exit code 1
+         # finished nevertheless",
+    );
+    assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
+}
+
+#[test]
+fn lines_that_are_no_messages_are_passed_over_and_answers_among_them_missed() {
+    let mut shard = shard(&["1"], RULES);
+    let limit = Some(Duration::from_secs(600));
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < hello
+         # a line of 5 bytes on its stdout is no message: it is not JSON
+         <
+         < {\"action\":\"leaseLost\"}
+         < {\"action\":\"status\",\"responseFor\":\"initialize\",\"x\":1}
+         # the key 'x'",
+    );
+    assert_eq!((report.skipped_lines, report.faults.len()), (2, 1));
+    assert_eq!(shard.patience(limit), Some(AFTER_LOST_ANSWER));
+    let steps = shard.silent(Duration::from_secs(9));
+    assert!(matches!(&steps[..], [Step::Say(text), Step::Stop]
+        if text.contains("no answer to initialize for 9s, since its answer was passed over")));
+    assert_eq!(shard.patience(limit), None);
+}
+
+#[test]
+fn a_lone_carriage_return_ends_a_line() {
+    let mut shard = shard(&[], RULES);
+    shard.start();
+    shard.begin_reading();
+    let line = format!("\r{}\r\r", written("status initialize"));
+    let steps = shard.take(line.as_bytes());
+    assert_eq!(
+        steps.iter().map(shown).collect::<Vec<_>>(),
+        ["> shardEnded"]
+    );
+}
+
+#[test]
+fn junk_is_told_of_a_few_times_only() {
+    let mut shard = shard(&[], RULES);
+    shard.start();
+    let told: usize = (0..100).map(|_| shard.take(b"junk").len()).sum();
+    assert_eq!((told, shard.report().skipped_lines), (TOLD, 100));
+}
+
+#[test]
+fn a_sentinel_is_stored_as_the_daemon_would_but_not_praised() {
+    let report = converse(
+        &mut shard(&["1"], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0
+         < checkpoint LATEST
+         # would pass over records
+         > ack LATEST.- ok
+         ^ exit code 1
+         # started again from LATEST
+         * start
+         > initialize LATEST.0
+         < status initialize
+         > shardEnded",
+    );
+    assert_eq!(report.faults.len(), 1);
+}
+
+#[test]
+fn a_child_that_stays_after_the_end_of_its_input_is_at_fault() {
+    let report = converse(
+        &mut shard(
+            &[],
+            Rules {
+                ending: Ending::LeaseLost,
+                ..RULES
+            },
+        ),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > leaseLost
+         < status leaseLost
+         * close
+         ~
+         # it still runs
+         * stop now
+         ^ signal 15 (SIGTERM)",
+    );
+    assert!(!report.reached_end);
+}
+
+#[test]
+fn the_user_may_end_it() {
+    let mut shard = shard(&["1"], RULES);
+    shard.start();
+    assert_eq!(shard.interrupt(), [Step::Stop]);
+    assert_eq!(shard.interrupt(), []);
+    assert_eq!(shard.ended("exit code 0", true), []);
+    let report = shard.report();
+    assert!(!report.reached_end && report.faults.is_empty());
+}
+
+#[test]
+fn a_batch_has_ten_megabytes_at_most_but_one_record_at_least() {
+    let mut large = records(&["1", "2", "3"]);
+    for (record, megabytes) in large.iter_mut().zip([20, 6, 6]) {
+        record.data = "A".repeat(megabytes << 20);
+    }
+    let mut shard = Shard::new(
+        "shardId-0".to_owned(),
+        large,
+        Rules {
+            batch_size: 9,
+            ..RULES
+        },
+    );
+    shard.start();
+    let mut batches = Vec::new();
+    for action in ["initialize", "processRecords"] {
+        shard.begin_reading();
+        batches.extend(
+            shard
+                .take(written(&format!("status {action}")).as_bytes())
+                .iter()
+                .map(shown),
+        );
+    }
+    assert_eq!(
+        batches,
+        ["> processRecords 1.0", "> processRecords 2.0 3.0"]
+    );
+}

@@ -1,0 +1,213 @@
+//! A crew with real handlers and no daemon: what handlers are given, and what comes of their answers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kclpipe::format::Format;
+use kclpipe::handler::{Crew, Event, Finish, Handlers, OnFailure, Per, Settings};
+use kclpipe::outcome::OnExit;
+use kclpipe::process::{Command, Processes, Stop};
+use kclpipe::protocol::Message;
+use kclpipe::record::{Batch, Layout};
+use kclpipe::retry::{Delays, Limits};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+/// Longer than any of this takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One way of handing records over, with a handler.
+pub(crate) struct Play {
+    folder: TempDir,
+    pub(crate) settings: Settings,
+    batches: u32,
+}
+
+/// What came of a play.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The events, shortened: `done N` for the run's end, `wish N`, `halted`.
+    pub(crate) events: Vec<String>,
+    /// What the handlers wrote to the file `log`.
+    pub(crate) log: Vec<String>,
+    /// The payloads of the dead letters.
+    pub(crate) letters: Vec<String>,
+}
+
+impl Play {
+    /// Handlers run this script; `$LOG` in it is the name of the log file.
+    pub(crate) fn new(per: Per, script: &str) -> Play {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("handler");
+        let log = folder.path().join("log");
+        let script = script.replace("$LOG", &log.display().to_string());
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        let settings = Settings {
+            command: Command {
+                program: program.into(),
+                ..Command::default()
+            },
+            per,
+            format: if per == Per::Record {
+                Format::Raw
+            } else {
+                Format::Lines
+            },
+            jobs: 1,
+            on_exit: OnExit::default(),
+            limits: Limits {
+                max_attempts: Some(2),
+                max_age: None,
+                max_consecutive_failures: 10,
+            },
+            delays: Delays {
+                first: Duration::from_millis(2),
+                longest: Duration::from_millis(10),
+            },
+            on_failure: OnFailure::DeadLetter(folder.path().join("letters")),
+            timeout: None,
+            stop: Stop {
+                signal: Signal::TERM,
+                timeout: Duration::from_secs(10),
+            },
+        };
+        Play {
+            folder,
+            settings,
+            batches: 0,
+        }
+    }
+
+    /// Changes the settings.
+    pub(crate) fn with(mut self, edit: impl FnOnce(&mut Settings)) -> Play {
+        edit(&mut self.settings);
+        self
+    }
+
+    /// Gives each of these texts, a word a record, as one batch to the crew, and ends the lease. A record
+    /// `key:payload` has that key.
+    pub(crate) fn run(mut self, batches: &[&str]) -> Outcome {
+        let processes = Processes::new(None, false).expect("a poll loop");
+        let mut crew = Crew::new(self.settings.clone(), processes);
+        crew.begin("shardId-7").expect("the handler");
+        let mut events = Vec::new();
+        'batches: for records in batches {
+            let batch = self.batch(records);
+            let mut left = batch.len() as u64;
+            crew.offer(batch);
+            while left > 0 {
+                match next(&mut crew) {
+                    Event::Done { end, records } => {
+                        left -= records;
+                        events.push(format!("done {}", end.sequence_number));
+                    }
+                    Event::Wish(at) => events.push(format!("wish {}", at.sequence_number)),
+                    Event::Halted(_) => {
+                        events.push("halted".into());
+                        break 'batches;
+                    }
+                    other => panic!("{other:?} in the middle of a batch"),
+                }
+            }
+        }
+        crew.finish(Finish::Orderly);
+        while next(&mut crew) != Event::Finished {}
+        drop(crew);
+        Outcome {
+            events,
+            log: self.lines("log"),
+            letters: self.letters(),
+        }
+    }
+
+    /// Sequence numbers go on from batch to batch, from 1.
+    fn batch(&mut self, records: &str) -> Batch {
+        let records: Vec<String> = records
+            .split_whitespace()
+            .map(|word| self.record(word))
+            .collect();
+        let line = format!(
+            r#"{{"action":"processRecords","records":[{}],"millisBehindLatest":5}}"#,
+            records.join(",")
+        );
+        let Message::ProcessRecords {
+            records,
+            millis_behind_latest,
+        } = Message::parse(&line).expect("a message")
+        else {
+            panic!("no batch")
+        };
+        let layout = Layout::find(&line, &records).expect("records");
+        Batch::new(line.clone(), layout, millis_behind_latest)
+    }
+
+    fn record(&mut self, word: &str) -> String {
+        use base64::Engine;
+        self.batches += 1;
+        let (key, payload) = word.split_once(':').unwrap_or(("k", word));
+        let payload = payload.replace("\\n", "\n");
+        let data = base64::engine::general_purpose::STANDARD.encode(payload);
+        format!(
+            r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{}","approximateArrivalTimestamp":1000,"subSequenceNumber":0}}"#,
+            self.batches
+        )
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read(self.file(name)).unwrap_or_default();
+        String::from_utf8_lossy(&text)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn letters(&self) -> Vec<String> {
+        use base64::Engine;
+        let letter = |line: &String| {
+            let letter: serde_json::Value = serde_json::from_str(line).expect("a letter is JSON");
+            let data = letter["dataBase64"].as_str().expect("a payload");
+            let payload = base64::engine::general_purpose::STANDARD
+                .decode(data)
+                .expect("base64");
+            String::from_utf8(payload).expect("text")
+        };
+        self.lines("letters").iter().map(letter).collect()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn next(crew: &mut Crew<'_>) -> Event {
+    let event = crew
+        .wait(false, Some(Instant::now() + PATIENCE))
+        .expect("the system works");
+    assert_ne!(event, Event::Deadline, "nothing happens any more");
+    event
+}
+
+/// A whole batch in one run.
+pub(crate) const BATCH: Per = Per::Batch {
+    size: None,
+    bytes: None,
+};
+
+/// One handler for the lease, in lock-step.
+pub(crate) const SHARD: Per = Per::Shard {
+    inflight: 1,
+    plain: false,
+    max_records: None,
+};
+
+/// One handler for the lease, with up to so many records unanswered.
+pub(crate) fn window(inflight: usize) -> Per {
+    Per::Shard {
+        inflight,
+        plain: false,
+        max_records: None,
+    }
+}

@@ -1,0 +1,585 @@
+//! `kclpipe replay` with real processes: a kclpipe as the child, and children that break each rule.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
+
+/// Takes a record's payload into the file `out`.
+const TAKE: &str = "cat >> out; echo >> out";
+
+/// A folder to run in.
+struct Place(TempDir);
+
+/// What a replay left.
+struct Left {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect(name);
+    }
+
+    fn script(&self, name: &str, body: &str) {
+        self.write(name, &format!("#!/bin/sh\n{body}\n"));
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.path(name), executable).expect(name);
+    }
+
+    /// The lines of a file that handlers wrote.
+    fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(name)).expect(name);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(KCLPIPE);
+        command
+            .arg("replay")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn replay(&self, arguments: &[&str]) -> Left {
+        let output = self.command(arguments).output().expect("started");
+        Left {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Left {
+    fn with_code(self, code: i32) -> Left {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+
+    fn json(&self) -> Value {
+        assert_eq!(self.out.lines().count(), 1, "{}", self.out);
+        serde_json::from_str(&self.out).expect("JSON")
+    }
+}
+
+fn numbers(count: usize) -> String {
+    (1..=count).map(|n| format!("{n}\n")).collect()
+}
+
+#[test]
+fn a_newcomer_sees_the_main_job_work() {
+    let place = Place::new();
+    place.write("records.txt", "one\ntwo\nthree\n");
+    place.script("handler.sh", TAKE);
+    let left = place.replay(&[
+        "records.txt",
+        "--",
+        "kclpipe",
+        "--checkpoint-records",
+        "2",
+        "--",
+        "./handler.sh",
+    ]);
+    let left = left.with_code(0);
+    assert_eq!(place.lines("out"), ["one", "two", "three"]);
+    assert!(
+        left.out
+            .contains("3 of 3 records delivered, 0 again; 2 checkpoints, now at SHARD_END"),
+        "{}",
+        left.out
+    );
+    assert!(left.out.contains("the protocol was kept"), "{}", left.out);
+    assert!(
+        left.err.contains("'kclpipe' is this program"),
+        "{}",
+        left.err
+    );
+    assert!(
+        left.err.contains("'records.txt': 3 records (lines)"),
+        "{}",
+        left.err
+    );
+}
+
+/// The daemon's other child: a script that knows the protocol. `$batch` stands for what it does with
+/// processRecords, and so on.
+fn child(initialize: &str, batch: &str, end: &str, after: &str) -> String {
+    format!(
+        r#"say() {{ printf '%s\n' "$1"; }}
+status() {{ say "{{\"action\":\"status\",\"responseFor\":\"$1\"}}"; }}
+checkpoint() {{ say "{{\"action\":\"checkpoint\",\"sequenceNumber\":$1}}"; read -r ack; }}
+while read -r line; do
+  case $line in
+    '{{"action":"initialize"'*) {initialize} ;;
+    '{{"action":"processRecords"'*) {batch} ;;
+    '{{"action":"shardEnded"'*) {end} ;;
+    *) exit 9 ;;
+  esac
+done
+{after}"#
+    )
+}
+
+const INITIALIZE: &str = "status initialize";
+const BATCH: &str = "checkpoint null; status processRecords";
+const END: &str = "checkpoint null; status shardEnded";
+
+#[test]
+fn any_child_of_the_daemon_may_be_tried() {
+    let place = Place::new();
+    place.write("in", &numbers(5));
+    place.script("child", &child(INITIALIZE, BATCH, END, ""));
+    let left = place.replay(&[
+        "in",
+        "--batch-size",
+        "2",
+        "--report",
+        "json",
+        "--",
+        "./child",
+    ]);
+    let report = left.with_code(0).json();
+    assert_eq!(
+        (&report["delivered"], &report["checkpoints"]),
+        (&5.into(), &4.into())
+    );
+}
+
+#[test]
+fn each_fault_is_found_and_said_in_plain_words() {
+    let extra = r#"say '{"action":"status","responseFor":"processRecords","x":1}'"#;
+    for (what, script, said) in [
+        (
+            "an unknown key",
+            child(INITIALIZE, extra, END, ""),
+            &["the key 'x'", "wait for ever"][..],
+        ),
+        (
+            "no answer",
+            child(INITIALIZE, ":", END, ""),
+            &["no answer to processRecords", "wait for ever"],
+        ),
+        (
+            "another action",
+            child("status processRecords", BATCH, END, ""),
+            &["'processRecords' while 'initialize'"],
+        ),
+        (
+            "null",
+            child(INITIALIZE, "say null", END, ""),
+            &["just 'null'"],
+        ),
+        (
+            "two statuses",
+            child(
+                INITIALIZE,
+                "status processRecords; status processRecords",
+                END,
+                "",
+            ),
+            &["processRecords"],
+        ),
+        (
+            "no SHARD_END",
+            child(INITIALIZE, BATCH, "status shardEnded", ""),
+            &["would never finish"],
+        ),
+        (
+            "a checkpoint too far",
+            child(
+                INITIALIZE,
+                "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
+                END,
+                "",
+            ),
+            &["IllegalArgumentException", "beyond what was delivered"],
+        ),
+        (
+            "a checkpoint too early",
+            child("checkpoint null; status initialize", BATCH, END, ""),
+            &["InvalidStateException", "while answering initialize"],
+        ),
+        (
+            "an end at once",
+            "exit 3".to_owned(),
+            &["exit code 3 and initialize unanswered"],
+        ),
+        (
+            "an end each time",
+            child(INITIALIZE, "exit 4", END, ""),
+            &["exit code 4", "no restart is left"],
+        ),
+        (
+            "no exit",
+            child(INITIALIZE, BATCH, END, "exec sleep 600"),
+            &["it still runs"],
+        ),
+    ] {
+        let place = Place::new();
+        place.write("in", "one\n");
+        place.script("child", &script);
+        let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
+        let timeout = if waits { "2s" } else { "60s" };
+        let left = place.replay(&[
+            "in",
+            "--timeout",
+            timeout,
+            "--restarts",
+            "1",
+            "--",
+            "./child",
+        ]);
+        let left = left.with_code(1);
+        for said in said {
+            assert!(left.err.contains(said), "{what}: {}", left.err);
+        }
+        assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
+        assert!(
+            !left.err.contains("b25l"),
+            "{what}: a payload is not printed: {}",
+            left.err
+        );
+    }
+}
+
+#[test]
+fn what_a_child_prints_besides_is_told_and_does_no_harm() {
+    let place = Place::new();
+    place.write("in", "one\n");
+    place.script(
+        "child",
+        &child("echo hello; status initialize", BATCH, END, ""),
+    );
+    let left = place.replay(&["in", "--", "./child"]).with_code(0);
+    assert!(
+        left.err
+            .contains("a line of 5 bytes on its stdout is no message"),
+        "{}",
+        left.err
+    );
+    assert!(left.out.contains("1 skipped line"), "{}", left.out);
+}
+
+#[test]
+fn a_child_that_is_killed_in_the_middle_loses_no_record() {
+    let place = Place::new();
+    place.write("in", &numbers(9));
+    place.script(
+        "handler.sh",
+        "record=$(cat); if [ \"$record\" = 6 ] && mkdir killed; then kill -9 $PPID; exit 1; fi; echo \"$record\" >> out",
+    );
+    let left = place.replay(&[
+        "in",
+        "--report",
+        "json",
+        "--",
+        "kclpipe",
+        "--checkpoint-records",
+        "2",
+        "--",
+        "./handler.sh",
+    ]);
+    let report = left.with_code(0).json();
+    assert_eq!(
+        (&report["shards"][0]["restarts"], &report["ok"]),
+        (&1.into(), &true.into())
+    );
+    assert!(
+        report["redelivered"].as_u64() >= Some(4),
+        "behind the checkpoint at 4: {report}"
+    );
+    let taken: BTreeSet<String> = place.lines("out").into_iter().collect();
+    assert_eq!(taken.len(), 9, "{taken:?}");
+}
+
+#[test]
+fn several_shards_are_played_at_once_and_each_in_order() {
+    let place = Place::new();
+    place.write("in", &numbers(40));
+    place.script(
+        "handler.sh",
+        "cat >> $KCLPIPE_SHARD_ID; echo >> $KCLPIPE_SHARD_ID",
+    );
+    let left = place.replay(&[
+        "in",
+        "--shards",
+        "3",
+        "--batch-size",
+        "4",
+        "--report",
+        "json",
+        "--",
+        "kclpipe",
+        "--",
+        "./handler.sh",
+    ]);
+    let report = left.with_code(0).json();
+    let shards = report["shards"].as_array().expect("shards");
+    let mut all = Vec::new();
+    for shard in shards {
+        let name = shard["shardId"].as_str().expect("a name");
+        let taken: Vec<usize> = place
+            .lines(name)
+            .iter()
+            .map(|line| line.parse().expect("a number"))
+            .collect();
+        assert_eq!(Some(taken.len() as u64), shard["records"].as_u64());
+        assert!(taken.is_sorted(), "{taken:?}");
+        all.extend(taken);
+    }
+    all.sort_unstable();
+    assert_eq!((shards.len(), all), (3, (1..=40).collect()));
+}
+
+#[test]
+fn dead_letters_can_be_played_again() {
+    let place = Place::new();
+    place.write("in", "good\nbad\n");
+    place.script(
+        "strict.sh",
+        "[ \"$(cat)\" = good ] || { echo $KCLPIPE_SEQUENCE_NUMBER > number; exit 65; }",
+    );
+    place
+        .replay(&[
+            "in",
+            "--",
+            "kclpipe",
+            "--dead-letter",
+            "dead",
+            "--",
+            "./strict.sh",
+        ])
+        .with_code(0);
+    place.script(
+        "mild.sh",
+        "cat >> out; echo \" $KCLPIPE_SEQUENCE_NUMBER\" >> out",
+    );
+    let left = place
+        .replay(&["dead", "--", "kclpipe", "--", "./mild.sh"])
+        .with_code(0);
+    assert!(
+        left.err.contains("'dead': 1 records (jsonl)"),
+        "{}",
+        left.err
+    );
+    assert_eq!(
+        place.lines("out"),
+        [format!("bad {}", place.lines("number")[0])]
+    );
+}
+
+#[test]
+fn what_aws_printed_can_be_played() {
+    let place = Place::new();
+    place.write(
+        "in",
+        r#"{
+    "Records": [
+        {
+            "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+            "ApproximateArrivalTimestamp": "2018-12-17T20:50:50.987000+00:00",
+            "Data": "aGVsbG8=",
+            "PartitionKey": "greeting"
+        }
+    ],
+    "MillisBehindLatest": 0
+}
+"#,
+    );
+    place.script(
+        "handler.sh",
+        "echo \"$(cat) $KCLPIPE_PARTITION_KEY $KCLPIPE_ARRIVAL_TIMESTAMP $KCLPIPE_SEQUENCE_NUMBER\" > out",
+    );
+    place
+        .replay(&["in", "--", "kclpipe", "--", "./handler.sh"])
+        .with_code(0);
+    assert_eq!(
+        place.lines("out"),
+        ["hello greeting 1545079850987 49590338271490256608559692538361571095921575989136588898"]
+    );
+}
+
+#[test]
+fn the_deployed_line_is_tried_as_the_daemon_would_split_it() {
+    let place = Place::new();
+    place.write("in", "one\n");
+    place.write("args", "-- sh -c 'cat > \"the out\"'");
+    place.write(
+        "my.properties",
+        "executableName = wrong\nexecutableName = kclpipe \\\n   @args\n",
+    );
+    let left = place
+        .replay(&["in", "--properties", "my.properties"])
+        .with_code(0);
+    assert_eq!(place.lines("the out"), ["one"]);
+    assert!(
+        left.err.contains(r#"runs ["kclpipe", "@args"]"#),
+        "{}",
+        left.err
+    );
+    place.write(
+        "my.properties",
+        "executableName = kclpipe -- sh -c 'cat > out'\n",
+    );
+    place
+        .replay(&["in", "--timeout", "2s", "--properties", "my.properties"])
+        .with_code(1);
+}
+
+#[test]
+fn the_daemon_may_end_in_every_way() {
+    for (way, end) in [
+        ("graceful", "49"),
+        ("lease-lost", "49"),
+        ("shard-end", "SHARD_END"),
+        ("kill", ""),
+    ] {
+        let place = Place::new();
+        place.write("in", &numbers(8));
+        place.script("handler.sh", TAKE);
+        let left = place.replay(&[
+            "in",
+            "--shutdown",
+            way,
+            "--batch-size",
+            "2",
+            "--report",
+            "json",
+            "--",
+            "kclpipe",
+            "--checkpoint-batch",
+            "--",
+            "./handler.sh",
+        ]);
+        let report = left.with_code(0).json();
+        let at = report["shards"][0]["sequenceNumber"]
+            .as_str()
+            .expect("a position");
+        assert!(at.starts_with(end), "{way}: {at}");
+        assert_eq!(
+            report["delivered"].as_u64(),
+            Some(if way == "kill" { 6 } else { 8 }),
+            "{way}"
+        );
+    }
+}
+
+#[test]
+fn the_environment_is_the_childs_alone() {
+    let place = Place::new();
+    place.write("in", &numbers(4));
+    let mut command = place.command(&["in", "--report", "json", "--", "kclpipe", "--", "cat"]);
+    command
+        .env("KCLPIPE_CHECKPOINT_RECORDS", "1")
+        .env("KCLPIPE_REPORT", "text");
+    let output = command.output().expect("started");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["checkpoints"], 5, "one a record, and the end");
+}
+
+#[test]
+fn stdin_is_an_input() {
+    let place = Place::new();
+    place.script("handler.sh", TAKE);
+    for arguments in [&["-", "--"][..], &["--"]] {
+        let arguments = [arguments, &["kclpipe", "--", "./handler.sh"]].concat();
+        let mut replay = place
+            .command(&arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut stdin = replay.stdin.take().expect("piped");
+        stdin.write_all(b"from a pipe").expect("written");
+        drop(stdin);
+        assert!(replay.wait().expect("ended").success());
+    }
+    assert_eq!(place.lines("out"), ["from a pipe", "from a pipe"]);
+}
+
+#[test]
+fn ctrl_c_ends_the_childrens_input_and_still_reports() {
+    let place = Place::new();
+    place.write("in", "one\n");
+    place.script("handler.sh", "echo here >&2; exec sleep 600");
+    let mut replay = place
+        .command(&["in", "--shards", "2", "--", "kclpipe", "--", "./handler.sh"])
+        .spawn()
+        .expect("started");
+    let mut err = BufReader::new(replay.stderr.take().expect("piped")).lines();
+    err.by_ref()
+        .map(|line| line.expect("text"))
+        .find(|line| line.contains("here"))
+        .expect("the handler starts");
+    kill_process(Pid::from_child(&replay), Signal::INT).expect("sent");
+    let rest: Vec<String> = err.map(|line| line.expect("text")).collect();
+    let mut out = String::new();
+    replay
+        .stdout
+        .take()
+        .expect("piped")
+        .read_to_string(&mut out)
+        .expect("text");
+    assert_eq!(replay.wait().expect("ended").code(), Some(1));
+    assert!(
+        rest.iter().any(|line| line.contains("asked to stop")),
+        "{rest:?}"
+    );
+    assert!(
+        out.contains("NOT at its end") && out.ends_with("not every shard reached its end\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_mistake_is_one_line_and_64() {
+    let place = Place::new();
+    place.write("in", "{\"data\":\"x\"}\nsecret\n");
+    place.write("empty.properties", "streamName = x\n");
+    for (arguments, said) in [
+        (&["nothing", "--", "cat"][..], "'nothing'"),
+        (&["in", "--", "cat"], "line 2"),
+        (
+            &["--input-format", "lines", "in", "--", "./no-child"],
+            "cannot start the child './no-child'",
+        ),
+        (&["in"], "behind '--'"),
+        (
+            &["in", "--properties", "empty.properties"],
+            "no executableName",
+        ),
+        (&["in", "--properties", "nothing"], "'nothing'"),
+        (&["--shutdown", "now", "in", "--", "cat"], "--shutdown"),
+    ] {
+        let left = place.replay(arguments).with_code(64);
+        let last = left.err.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("kclpipe: ") && last.contains(said),
+            "{}",
+            left.err
+        );
+        assert!(!left.err.contains("secret"), "{}", left.err);
+    }
+}
