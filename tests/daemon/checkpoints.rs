@@ -3,13 +3,18 @@
 use crate::harness::{Application, Case, Checkpoint, Record, tests};
 
 tests! {
-    a_checkpoint_follows_each_so_many_records: kcl3_per_record kcl2_per_record kcl1_per_record;
-    a_checkpoint_follows_each_batch_and_none_comes_before: kcl3_per_record kcl2_per_record kcl1_per_record;
-    a_checkpoint_follows_the_clock_also_while_a_handler_runs: kcl3_per_record kcl2_per_record kcl1_per_record;
-    a_checkpoint_stands_where_the_handler_asked_for_it: kcl3_per_record kcl2_per_record kcl1_per_record;
+    a_checkpoint_follows_each_so_many_records:
+        kcl3_per_record kcl3_per_shard kcl2_per_record kcl1_per_record;
+    a_checkpoint_follows_each_batch_and_none_comes_before:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+    a_checkpoint_follows_the_clock_also_while_a_handler_runs:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+    a_checkpoint_stands_where_the_handler_asked_for_it:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
 }
 
-/// The held record gives the first checkpoint time to be stored: meanwhile no other is sent.
+/// The held record gives the first checkpoint time to be stored: meanwhile no other is sent. There is no such test per
+/// batch, where several answers may be read at a time, and the checkpoint is then due at the last of them.
 fn a_checkpoint_follows_each_so_many_records(case: Case) {
     let mut application = Application::new(case, "--checkpoint-every 0 --checkpoint-records 10");
     let shards = application.put_on_both(&Record::many_with(25, 15, "hold"));

@@ -3,7 +3,8 @@
 use crate::harness::{Application, Case, Record, tests};
 
 tests! {
-    every_record_arrives_with_every_byte: kcl3_per_record kcl2_per_record kcl1_per_record;
+    every_record_arrives_with_every_byte:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
 }
 
 fn every_record_arrives_with_every_byte(case: Case) {

@@ -3,7 +3,7 @@
 use crate::harness::{Application, Case, Record, tests};
 
 tests! {
-    a_record_that_fails_holds_up_only_its_own_shard: kcl3_per_record;
+    a_record_that_fails_holds_up_only_its_own_shard: kcl3_per_record kcl3_per_batch kcl3_per_shard;
 }
 
 fn a_record_that_fails_holds_up_only_its_own_shard(case: Case) {

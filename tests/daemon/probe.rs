@@ -4,8 +4,10 @@
 use crate::harness::{Application, Case, Checkpoint, Kcl, Record, Sent, is_alive, tests};
 
 tests! {
-    a_blocked_shard_notices_that_its_lease_was_taken: kcl3_per_record kcl2_per_record kcl1_per_record;
-    a_restart_after_a_probe_loses_and_repeats_nothing: kcl3_per_record kcl2_per_record kcl1_per_record;
+    a_blocked_shard_notices_that_its_lease_was_taken:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+    a_restart_after_a_probe_loses_and_repeats_nothing:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
 }
 
 const OPTIONS: &str = "--checkpoint-every 1s --retry-delay 1s --retry-max-delay 2s";

@@ -4,7 +4,7 @@ use crate::harness::{Application, Case, Checkpoint, Daemon, Record, Sent, Shard,
 
 tests! {
     after_a_split_and_a_merge_parents_are_at_their_end_and_children_are_read:
-        kcl3_per_record kcl2_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
 }
 
 fn after_a_split_and_a_merge_parents_are_at_their_end_and_children_are_read(case: Case) {

@@ -24,7 +24,6 @@ pub(crate) enum Kcl {
 }
 
 /// The ways to hand records over.
-#[expect(dead_code, reason = "until the other ways are there")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Per {
     Record,
@@ -79,6 +78,8 @@ pub(crate) mod cases {
 
     cases! {
         kcl3_per_record: V3 Record;
+        kcl3_per_batch: V3 Batch;
+        kcl3_per_shard: V3 Shard;
         kcl2_per_record: V2 Record;
         kcl1_per_record: V1 Record;
     }
