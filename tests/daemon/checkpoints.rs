@@ -13,18 +13,19 @@ tests! {
         kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
 }
 
-/// The held record gives the first checkpoint time to be stored: meanwhile no other is sent. There is no such test per
-/// batch, where several answers may be read at a time, and the checkpoint is then due at the last of them.
+/// The held record gives the first checkpoint time to be stored: meanwhile no other is sent. There
+/// is no such test per batch, where several answers may be read at a time, and the checkpoint is
+/// then due at the last of them.
 fn a_checkpoint_follows_each_so_many_records(case: Case) {
     let mut application = Application::new(case, "--checkpoint-every 0 --checkpoint-records 10");
     let shards = application.put_on_both(&Record::many_with(25, 15, "hold"));
-    let mut daemon = application.start();
+    let daemon = application.start();
     for sent in &shards {
         daemon.until("the held record", || application.journal.is_held(&sent[15]));
         daemon.until("the first checkpoint", || {
             application.is_checkpointed(&sent[9])
         });
-        application.assert_checkpoint_stays(&mut daemon, &sent[9]);
+        application.assert_checkpoint_stays(&daemon, &sent[9]);
     }
     application.release();
     for sent in &shards {
@@ -32,14 +33,14 @@ fn a_checkpoint_follows_each_so_many_records(case: Case) {
         daemon.until("the second checkpoint", || {
             application.is_checkpointed(&sent[19])
         });
-        application.assert_checkpoint_stays(&mut daemon, &sent[19]);
+        application.assert_checkpoint_stays(&daemon, &sent[19]);
     }
 }
 
 fn a_checkpoint_follows_each_batch_and_none_comes_before(case: Case) {
     let mut application = Application::new(case, "--checkpoint-every 0 --checkpoint-batch");
     let shards = application.put_on_both(&Record::many_with(30, 25, "hold"));
-    let mut daemon = application.start();
+    let daemon = application.start();
     for sent in &shards {
         daemon.until("the held record", || application.journal.is_held(&sent[25]));
         assert_eq!(
@@ -56,7 +57,7 @@ fn a_checkpoint_follows_each_batch_and_none_comes_before(case: Case) {
 fn a_checkpoint_follows_the_clock_also_while_a_handler_runs(case: Case) {
     let mut application = Application::new(case, "--checkpoint-every 1s");
     let shards = application.put_on_both(&Record::many_with(30, 25, "hold"));
-    let mut daemon = application.start();
+    let daemon = application.start();
     for sent in &shards {
         daemon.until("the checkpoint", || application.is_checkpointed(&sent[24]));
         assert!(application.journal.is_held(&sent[25]));
@@ -72,7 +73,7 @@ fn a_checkpoint_follows_the_clock_also_while_a_handler_runs(case: Case) {
 fn a_checkpoint_stands_where_the_handler_asked_for_it(case: Case) {
     let mut application = Application::new(case, "--checkpoint-manual");
     let shards = application.put_on_both(&Record::many_with(30, 25, "checkpoint"));
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("all records", || application.journal.has(&shards.concat()));
     for sent in &shards {
         daemon.until("the checkpoint", || application.is_checkpointed(&sent[25]));

@@ -1,4 +1,5 @@
-//! Whatever is killed, no record is lost, and only what came after the last checkpoint is handed over again.
+//! Whatever is killed, no record is lost, and only what came after the last checkpoint is handed
+//! over again.
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -24,7 +25,7 @@ fn killing_java_in_the_middle_of_a_record_loses_none(case: Case) {
         application.stream.put(&left, &records),
         application.stream.put_aggregate(&right, &records),
     ];
-    let mut daemon = application.start();
+    let daemon = application.start();
     for sent in &shards {
         daemon.until("the held record", || application.journal.is_held(&sent[70]));
         // 70 are done, so less than 20 of them are not checkpointed yet.
@@ -39,7 +40,7 @@ fn killing_java_in_the_middle_of_a_record_loses_none(case: Case) {
 fn killing_java_in_full_flow_loses_no_record(case: Case) {
     let mut application = Application::new(case, EVERY_20);
     let shards = application.put_on_both(&Record::many(1_000));
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("the flow", || application.journal.entries().len() > 300);
     daemon.kill();
     assert_next_life_goes_on(application, daemon, &shards.concat());
@@ -52,7 +53,7 @@ fn killing_kclpipe_loses_no_record(case: Case) {
         .stream
         .put(&left, &Record::many_with(100, 70, "hold"));
     let right = application.stream.put(&right, &Record::many(100));
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("the held record", || application.journal.is_held(&left[70]));
     kill(
         application
@@ -69,7 +70,7 @@ fn killing_a_handler_repeats_its_record_alone(case: Case) {
     let mut application = Application::new(case, "--retry-delay 100ms");
     let shards = application.put_on_both(&Record::many_with(20, 10, "hold"));
     let [left, _] = &shards;
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("the held record", || application.journal.is_held(&left[10]));
     let first = application
         .journal
@@ -90,14 +91,14 @@ fn killing_a_handler_repeats_its_record_alone(case: Case) {
 
 /// Waits until nothing is left of the daemon's life, and has another one finish the work.
 #[track_caller]
-fn assert_next_life_goes_on(mut application: Application, mut daemon: Daemon, sent: &[Sent]) {
+fn assert_next_life_goes_on(mut application: Application, daemon: Daemon, sent: &[Sent]) {
     daemon.wait();
     application.wait_until_nothing_runs();
     let before = application.journal.entries().len();
     let checkpoints = application.checkpoints();
 
     application.release();
-    let mut daemon = application.restart();
+    let daemon = application.restart();
     daemon.until("all records", || application.journal.has(sent));
     application.journal.assert_done(sent);
     application.journal.assert_resumed(before, &checkpoints);

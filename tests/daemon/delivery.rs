@@ -29,7 +29,7 @@ fn every_record_arrives_with_every_byte(case: Case) {
             .put(&right, &[Record::new("after", "the large one")]),
     );
 
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("all records", || application.journal.has(&sent));
     application.journal.assert_done_once(&sent);
     for entry in application.journal.entries() {

@@ -14,7 +14,7 @@ fn a_record_that_fails_holds_up_only_its_own_shard(case: Case) {
         .stream
         .put(&left, &Record::many_with(20, 10, "poison"));
     let mut good = application.stream.put(&right, &Record::many(20));
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("some attempts", || {
         application.journal.failures(&bad[10]) >= 3
     });

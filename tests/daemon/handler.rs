@@ -1,12 +1,13 @@
-//! The handler of the daemon tests: writes down what it is given, and takes orders from partition keys.
-//! Compiled by the harness with `rustc`; it is no part of the test binary.
+//! The handler of the daemon tests: writes down what it is given, and takes orders from partition
+//! keys. Compiled by the harness with `rustc`; it is no part of the test binary.
 //!
 //! usage: `handler record|batch|shard DIRECTORY`
 //!
-//! Every record it takes up becomes an entry of `DIRECTORY/journal`, which `harness/journal.rs` reads:
-//! a line with the lengths of two parts, then the parts, in one write. The first holds `NAME=VALUE` strings, each
-//! ended by a NUL: OUTCOME, PID, PARENT and the whole `KCLPIPE_*` environment. The second is what came on stdin:
-//! the payload, or for `batch` and `shard` the JSON line.
+//! Every record it takes up becomes an entry of `DIRECTORY/journal`, which `harness/journal.rs`
+//! reads: a line with the lengths of two parts, then the parts, in one write. The first holds
+//! `NAME=VALUE` strings, each ended by a NUL: OUTCOME, PID, PARENT and the whole `KCLPIPE_*`
+//! environment. The second is what came on stdin: the payload, or for `batch` and `shard` the JSON
+//! line.
 //!
 //! A partition key that starts with one of these words is an order; any other record is just done:
 //! - `poison`: fail for as long as `DIRECTORY/cure` does not exist
@@ -95,7 +96,8 @@ impl Handler {
         ExitCode::SUCCESS
     }
 
-    /// Carries out the order of a record and notes it, before the answer: what was answered is in the journal.
+    /// Carries out the order of a record and notes it, before the answer: what was answered is in
+    /// the journal.
     fn handle(&self, key: &str, input: &[u8]) -> Outcome {
         if key.starts_with("hold") {
             self.note("held", input);

@@ -1,4 +1,5 @@
-//! kclpipe under the real MultiLangDaemon: Amazon's own Java, against Kinesis and DynamoDB on loopback.
+//! kclpipe under the real MultiLangDaemon: Amazon's own Java, against Kinesis and DynamoDB on
+//! loopback.
 //!
 //! `tests/daemon/setup` first, then `cargo test --test daemon -- --ignored`. See `README.md`.
 

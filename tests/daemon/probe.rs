@@ -1,5 +1,6 @@
-//! A shard that waits for a bad record finds out whether it still has its lease: after half a minute kclpipe
-//! checkpoints positions just behind the last done record, which pass over nothing but must be written.
+//! A shard that waits for a bad record finds out whether it still has its lease: after half a
+//! minute kclpipe checkpoints positions just behind the last done record, which pass over nothing
+//! but must be written.
 
 use crate::harness::{Application, Case, Checkpoint, Kcl, Record, Sent, is_alive, tests};
 
@@ -14,7 +15,7 @@ const OPTIONS: &str = "--checkpoint-every 1s --retry-delay 1s --retry-max-delay 
 
 fn a_blocked_shard_notices_that_its_lease_was_taken(case: Case) {
     let (mut application, [left, right]) = with_a_bad_record(case);
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("the bad record", || {
         application.journal.failures(&left[10]) > 0
     });
@@ -46,7 +47,7 @@ fn a_blocked_shard_notices_that_its_lease_was_taken(case: Case) {
 
 fn a_restart_after_a_probe_loses_and_repeats_nothing(case: Case) {
     let (mut application, [left, right]) = with_a_bad_record(case);
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("the checkpoint of the other shard", || {
         application.is_checkpointed(&right[19])
     });
@@ -60,7 +61,7 @@ fn a_restart_after_a_probe_loses_and_repeats_nothing(case: Case) {
     );
 
     application.cure();
-    let mut daemon = application.restart();
+    let daemon = application.restart();
     let sent = [left, right].concat();
     daemon.until("all records", || application.journal.has(&sent));
     application.journal.assert_done_once(&sent);

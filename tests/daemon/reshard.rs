@@ -9,14 +9,14 @@ tests! {
 
 fn after_a_split_and_a_merge_parents_are_at_their_end_and_children_are_read(case: Case) {
     let mut application = Application::new(case, "");
-    let mut daemon = application.start();
+    let daemon = application.start();
     let mut sent = put_everywhere(&application);
     daemon.until("the first records", || application.journal.has(&sent));
 
     let [left, right] = application.shards();
     application.stream.split(&left);
     sent.extend(put_everywhere(&application));
-    wait_for_end(&mut daemon, &application, &[left]);
+    wait_for_end(&daemon, &application, &[left]);
     daemon.until("the records after the split", || {
         application.journal.has(&sent)
     });
@@ -28,7 +28,7 @@ fn after_a_split_and_a_merge_parents_are_at_their_end_and_children_are_read(case
         .expect("one shard was split");
     application.stream.merge(&first, &second);
     sent.extend(put_everywhere(&application));
-    wait_for_end(&mut daemon, &application, &[first, second]);
+    wait_for_end(&daemon, &application, &[first, second]);
     daemon.until("the records after the merge", || {
         application.journal.has(&sent)
     });
@@ -51,7 +51,7 @@ fn put_everywhere(application: &Application) -> Vec<Sent> {
         .collect()
 }
 
-fn wait_for_end(daemon: &mut Daemon, application: &Application, shards: &[Shard]) {
+fn wait_for_end(daemon: &Daemon, application: &Application, shards: &[Shard]) {
     for shard in shards {
         daemon.until("the end of a shard", || {
             application.leases.checkpoint(&shard.id) == Checkpoint::ShardEnd

@@ -30,13 +30,13 @@ fn sigterm_to_the_group_checkpoints_the_last_done_record(case: Case) {
 fn end_when_idle(case: Case, terminate: fn(&Daemon)) {
     let mut application = Application::new(case, ONLY_FINAL);
     let [left, right] = application.put_on_both(&Record::many(20));
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("all records", || {
         application.journal.has(&[&left[..], &right].concat())
     });
 
     terminate(&daemon);
-    assert_eq!(daemon.wait().code(), TERMINATED);
+    assert_eq!(daemon.wait(), TERMINATED);
     application.assert_checkpointed(&left[19]);
     application.assert_checkpointed(&right[19]);
     application.wait_until_nothing_runs();
@@ -49,7 +49,7 @@ fn sigterm_to_java_lets_the_record_in_progress_finish(case: Case) {
         .stream
         .put(&left, &Record::many_with(20, 10, "hold"));
     let right = application.stream.put(&right, &Record::many(20));
-    let mut daemon = application.start();
+    let daemon = application.start();
     daemon.until("the idle shard", || application.journal.has(&right));
     daemon.until("the held record", || application.journal.is_held(&left[10]));
 
@@ -59,7 +59,7 @@ fn sigterm_to_java_lets_the_record_in_progress_finish(case: Case) {
         application.is_checkpointed(&right[19])
     });
     application.release();
-    assert_eq!(daemon.wait().code(), TERMINATED);
+    assert_eq!(daemon.wait(), TERMINATED);
     application.assert_checkpointed(&left[19]);
     application
         .journal
@@ -71,13 +71,13 @@ fn sigterm_to_java_lets_the_record_in_progress_finish(case: Case) {
 fn sigterm_to_the_group_checkpoints_what_was_done_before_a_record_that_never_ends(case: Case) {
     let mut application = Application::new(case, ONLY_FINAL);
     let shards = application.put_on_both(&Record::many_with(20, 10, "hold"));
-    let mut daemon = application.start();
+    let daemon = application.start();
     for sent in &shards {
         daemon.until("the held record", || application.journal.is_held(&sent[10]));
     }
 
     daemon.terminate_group();
-    assert_eq!(daemon.wait().code(), TERMINATED);
+    assert_eq!(daemon.wait(), TERMINATED);
     application.wait_until_nothing_runs();
     for sent in &shards {
         application.assert_checkpointed(&sent[9]);

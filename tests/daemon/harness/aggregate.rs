@@ -1,5 +1,5 @@
-//! The aggregate format of the Kinesis Producer Library: several records in one, as a protobuf message between a
-//! magic number and the message's MD5.
+//! The aggregate format of the Kinesis Producer Library: several records in one, as a protobuf
+//! message between a magic number and the message's MD5.
 //!
 //! ```proto
 //! message AggregatedRecord {

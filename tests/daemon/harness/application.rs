@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use rustix::process::{Pid, test_kill_process};
 use tempfile::TempDir;
@@ -16,9 +15,10 @@ use super::journal::{Entry, Journal};
 use super::leases::{Checkpoint, Leases};
 use super::stack::Stack;
 use super::stream::{Record, Sent, Shard, Stream};
-use super::{Case, Kcl, wait};
+use super::{Case, Kcl, logs, wait};
 
-/// A stream, the application that reads it through kclpipe, and all it leaves behind, kept after a failure.
+/// A stream, the application that reads it through kclpipe, and all it leaves behind, kept after a
+/// failure.
 pub(crate) struct Application {
     pub(crate) stream: Stream,
     pub(crate) leases: Leases,
@@ -30,7 +30,8 @@ pub(crate) struct Application {
 }
 
 impl Application {
-    /// Makes a stream of two shards, and has kclpipe run with these options, `handler.rs` being the handler.
+    /// Makes a stream of two shards, and has kclpipe run with these options, `handler.rs` being the
+    /// handler.
     pub(crate) fn new(case: Case, options: &str) -> Self {
         let stack = Stack::shared();
         let name = unique_name();
@@ -116,6 +117,7 @@ impl Application {
         }
     }
 
+    /// Asserts that a shard's checkpoint is at this record.
     #[track_caller]
     pub(crate) fn assert_checkpointed(&self, sent: &Sent) {
         assert_eq!(
@@ -128,7 +130,7 @@ impl Application {
 
     /// Watches a checkpoint until the daemon has renewed the lease three times.
     #[track_caller]
-    pub(crate) fn assert_checkpoint_stays(&self, daemon: &mut Daemon, sent: &Sent) {
+    pub(crate) fn assert_checkpoint_stays(&self, daemon: &Daemon, sent: &Sent) {
         let lease = || self.leases.get(&sent.shard).expect("the shard has a lease");
         let counter = lease().counter;
         daemon.until("three renewals of a lease", || {
@@ -146,18 +148,15 @@ impl Application {
         });
     }
 
+    /// Gives the handlers an order: they look for files.
     fn tell(&self, word: &str) {
         fs::write(self.directory.path().join(word), "").expect("an order can be written");
     }
 }
 
 impl Drop for Application {
-    /// Shows everything after a failure, and keeps it.
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.directory.disable_cleanup(true);
-            show(self.directory.path());
-        }
+        logs::show_after_failure(&mut self.directory);
     }
 }
 
@@ -212,28 +211,4 @@ fn handler() -> &'static Path {
         );
         program
     })
-}
-
-/// Prints the end of each log. Tests that pass print nothing.
-#[expect(clippy::print_stderr, reason = "libtest shows it with the failure")]
-fn show(directory: &Path) {
-    const LINES: usize = 100;
-    eprintln!("--- everything is kept in {}", directory.display());
-    let mut files: Vec<PathBuf> = fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|file| file.path())
-        .collect();
-    files.sort();
-    for file in files.iter().filter(|file| !file.ends_with("journal")) {
-        let text = String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        let skipped = lines.len().saturating_sub(LINES);
-        eprintln!(
-            "--- {} ({skipped} lines before)\n{}",
-            file.display(),
-            lines[skipped..].join("\n")
-        );
-    }
 }

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
+};
 
 use super::stack::{Stack, installed};
 use super::{Kcl, wait};
@@ -33,10 +35,10 @@ impl Daemon {
         let properties = properties(kcl, stack, stream, application);
         fs::write(directory.join("kcl.properties"), properties)
             .expect("the properties can be written");
-        let lives = fs::read_dir(directory)
-            .expect("the directory can be read")
-            .count();
-        let log = directory.join(format!("daemon-{lives}.log"));
+        let log = (1..)
+            .map(|life| directory.join(format!("daemon-{life}.log")))
+            .find(|log| !log.exists())
+            .expect("there are fewer lives than numbers");
         let output = File::create(&log).expect("a log can be made");
         let mut command = command(kcl);
         command.current_dir(directory).process_group(0);
@@ -51,27 +53,19 @@ impl Daemon {
 
     /// Looks until it is so, and gives up at once when the daemon ends.
     #[track_caller]
-    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         wait::until(what, || {
-            let ended = self.status();
+            let ended = self.ended();
             // What was awaited may have been the last that it did.
-            is_so()
-                || ended
-                    .is_some_and(|status| panic!("the daemon ended with {status}, before {what}"))
+            is_so() || ended.is_some_and(|how| panic!("the daemon ended before {what}: {how:?}"))
         });
-    }
-
-    /// How it ended, if it did.
-    pub(crate) fn status(&mut self) -> Option<ExitStatus> {
-        self.java.try_wait().expect("the daemon can be asked")
     }
 
     /// Waits for a text in its log. What its kclpipes print on stderr is there too.
     #[track_caller]
-    pub(crate) fn until_logged(&mut self, text: &str) {
-        let log = self.log.clone();
+    pub(crate) fn until_logged(&self, text: &str) {
         self.until(text, || {
-            let logged = fs::read(&log).expect("the log can be read");
+            let logged = fs::read(&self.log).expect("the log can be read");
             String::from_utf8_lossy(&logged).contains(text)
         });
     }
@@ -91,12 +85,16 @@ impl Daemon {
         kill_process(self.pid(), Signal::KILL).expect("the daemon can be killed");
     }
 
-    /// Waits for its end.
+    /// Waits for its end. The exit code is none after a signal.
     #[track_caller]
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait::until_some("the daemon's end", || {
-            self.java.try_wait().expect("the daemon can be asked")
-        })
+    pub(crate) fn wait(&self) -> Option<i32> {
+        wait::until_some("the daemon's end", || self.ended()).exit_status()
+    }
+
+    /// How it ended, if it did. It is not reaped before the drop, so that its number stays its own.
+    fn ended(&self) -> Option<WaitIdStatus> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        waitid(WaitId::Pid(self.pid()), options).expect("the daemon can be asked")
     }
 
     fn pid(&self) -> Pid {
@@ -105,12 +103,11 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    /// The guard goes first: once Java is reaped, its number may be another group's.
+    /// Ends the whole group: if Java ended by itself, a kclpipe may be left that should not be.
     fn drop(&mut self) {
         self.guard.kill().expect("the guard can be killed");
         self.guard.wait().expect("the guard can be awaited");
-        // What is left of the group after Java's own end gets it too.
-        let _ = kill_process_group(self.pid(), Signal::KILL);
+        kill_process_group(self.pid(), Signal::KILL).expect("the daemon's group can be killed");
         self.java.wait().expect("the daemon can be awaited");
     }
 }
@@ -126,37 +123,32 @@ fn guard(java: &Child) -> Child {
     ]);
     guard
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0);
     guard.spawn().expect("sh can be started")
 }
 
+/// Java with the daemon, as its documentation starts it.
 fn command(kcl: Kcl) -> Command {
-    let (jars, main) = match kcl {
-        Kcl::V3 => (
-            "kcl-3.1.3",
-            "software.amazon.kinesis.multilang.MultiLangDaemon",
-        ),
-        Kcl::V2 => (
-            "kcl-2.5.4",
-            "software.amazon.kinesis.multilang.MultiLangDaemon",
-        ),
-        Kcl::V1 => (
-            "kcl-1.15.3",
-            "com.amazonaws.services.kinesis.multilang.MultiLangDaemon",
-        ),
+    let (jars, package) = match kcl {
+        Kcl::V3 => ("kcl-3.1.3", "software.amazon.kinesis"),
+        Kcl::V2 => ("kcl-2.5.4", "software.amazon.kinesis"),
+        Kcl::V1 => ("kcl-1.15.3", "com.amazonaws.services.kinesis"),
     };
     let mut java = Command::new("java");
     // It lives for seconds: what the second compiler would win it never gets back.
     java.args(["-Xmx1g", "-XX:TieredStopAtLevel=1"]);
-    // The daemon speaks to its child in the platform's encoding, which depends on the locale before Java 18.
+    // The daemon speaks to its child in the platform's encoding, which depends on the locale before
+    // Java 18.
     java.arg("-Dfile.encoding=UTF-8");
     // kinesalite cannot write large replies in CBOR.
     java.args([
         "-Daws.cborEnabled=false",
         "-Dcom.amazonaws.sdk.disableCbor=true",
     ]);
-    java.arg("-cp").arg(installed(jars).join("*")).arg(main);
+    java.arg("-cp").arg(installed(jars).join("*"));
+    java.arg(format!("{package}.multilang.MultiLangDaemon"));
     java.args(match kcl {
         Kcl::V3 | Kcl::V2 => &["--properties-file", "kcl.properties"][..],
         Kcl::V1 => &["kcl.properties"],

@@ -59,6 +59,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// A journal that handlers will write at `path`.
     pub(crate) fn new(path: PathBuf, per: Per) -> Self {
         Self {
             path,
@@ -112,7 +113,8 @@ impl Journal {
             .all(|record| done.contains(&(record.shard.as_str(), &record.at)))
     }
 
-    /// Asserts that these records were done and no others, each as it was sent, and those of a shard in their order.
+    /// Asserts that these records were done and no others, each as it was sent, and those of a
+    /// shard in their order.
     #[track_caller]
     pub(crate) fn assert_done(&mut self, sent: &[Sent]) {
         assert!(self.has(sent), "a record is lost");
@@ -144,7 +146,8 @@ impl Journal {
         assert_eq!(self.done().count(), sent.len(), "each record is done once");
     }
 
-    /// Asserts that what was handed over after the first `mark` entries lies beyond the checkpoint of its shard.
+    /// Asserts that what was handed over after the first `mark` entries lies beyond the checkpoint
+    /// of its shard.
     #[track_caller]
     pub(crate) fn assert_resumed(
         &mut self,
@@ -199,7 +202,8 @@ fn split_entry(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((about, input, rest))
 }
 
-/// The fields of a record are in the environment where a handler gets one record, and in its JSON line elsewhere.
+/// The fields of a record are in the environment where a handler gets one record, and in its JSON
+/// line elsewhere.
 fn parse(about: &[u8], input: &[u8], per: Per) -> Entry {
     let about = String::from_utf8_lossy(about);
     let about: HashMap<&str, &str> = about
@@ -223,11 +227,13 @@ fn parse(about: &[u8], input: &[u8], per: Per) -> Entry {
         text.parse()
             .unwrap_or_else(|_| panic!("'{text}' is no number"))
     };
+    let shard = field("KCLPIPE_SHARD_ID", "shardId");
+    assert_eq!(about["KCLPIPE_SHARD_ID"], shard, "it is told in any way");
     Entry {
         outcome: outcome(about["OUTCOME"]),
         handler: process(about["PID"]),
         kclpipe: process(about["PARENT"]),
-        shard: field("KCLPIPE_SHARD_ID", "shardId"),
+        shard,
         at: Position {
             sequence: field("KCLPIPE_SEQUENCE_NUMBER", "sequenceNumber"),
             sub: number(field("KCLPIPE_SUB_SEQUENCE_NUMBER", "subSequenceNumber")),

@@ -26,14 +26,15 @@ pub(crate) enum Checkpoint {
 /// One row.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
+    /// How far the shard is done.
     pub(crate) checkpoint: Checkpoint,
     /// Goes up with every renewal and every change.
     pub(crate) counter: u64,
 }
 
 impl Leases {
-    /// Makes the table and an unowned lease for each shard. Left to itself a daemon waits up to half a minute before
-    /// it makes a table, and KCL 3 another ten seconds for the index.
+    /// Makes the table and an unowned lease for each shard. Left to itself a daemon waits up to
+    /// half a minute before it makes a table, and KCL 3 another ten seconds for the index.
     pub(crate) fn create(service: &Service, application: &str, shards: &[Shard]) -> Self {
         let leases = Self {
             service: service.clone(),
@@ -49,6 +50,7 @@ impl Leases {
         leases
     }
 
+    /// The lease of a shard, if it has one.
     pub(crate) fn get(&self, shard: &str) -> Option<Lease> {
         let key = json!({ "leaseKey": { "S": shard } });
         let request = json!({ "TableName": self.application, "Key": key, "ConsistentRead": true });
@@ -62,7 +64,8 @@ impl Leases {
         self.get(shard).expect("the shard has a lease").checkpoint
     }
 
-    /// Takes or renews a lease in the name of a worker that does not exist, as a real one would write it.
+    /// Takes or renews a lease in the name of a worker that does not exist, as a real one would
+    /// write it.
     pub(crate) fn seize(&self, shard: &str, owner: &str) {
         self.service.call(
             "UpdateItem",
@@ -75,8 +78,8 @@ impl Leases {
         );
     }
 
-    /// Removes the lock of KCL 3's leader. A daemon that was killed leaves it behind, and it holds up the next one
-    /// for two minutes.
+    /// Removes the lock of KCL 3's leader. A daemon that was killed leaves it behind, and it holds
+    /// up the next one for two minutes.
     pub(crate) fn forget_leader(&self) {
         let table = format!("{}-CoordinatorState", self.application);
         self.service.call(

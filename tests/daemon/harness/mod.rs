@@ -5,6 +5,7 @@ mod application;
 mod daemon;
 mod journal;
 mod leases;
+mod logs;
 mod service;
 mod stack;
 mod stream;
@@ -49,8 +50,8 @@ pub(crate) struct Case {
     pub(crate) per: Per,
 }
 
-/// Makes a test of a scenario for each case: `scenario: kcl3_per_record kcl2_per_record;` makes the tests
-/// `scenario::kcl3_per_record` and `scenario::kcl2_per_record`, which call `scenario(case)`.
+/// Makes a test of a scenario for each case: `scenario: kcl3_per_record kcl2_per_record;` makes the
+/// tests `scenario::kcl3_per_record` and `scenario::kcl2_per_record`, which call `scenario(case)`.
 macro_rules! tests {
     ($($scenario:ident: $($case:ident)+;)+) => {$(
         mod $scenario {$(

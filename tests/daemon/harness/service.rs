@@ -5,6 +5,11 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
+/// Neither server checks the signature, but both want to see one.
+const SIGNATURE: &str = "AWS4-HMAC-SHA256 \
+    Credential=AKIAEXAMPLE/20250101/us-east-1/any/aws4_request, \
+    SignedHeaders=host, Signature=none";
+
 /// One of the two services, at its loopback address.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
@@ -15,6 +20,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Kinesis at this URL.
     pub(crate) fn kinesis(url: &str) -> Self {
         Self {
             url: url.into(),
@@ -23,6 +29,7 @@ impl Service {
         }
     }
 
+    /// DynamoDB at this URL.
     pub(crate) fn dynamodb(url: &str) -> Self {
         Self {
             url: url.into(),
@@ -41,8 +48,7 @@ impl Service {
         serde_json::from_str(&reply).unwrap_or(Value::Null)
     }
 
-    /// Speaks HTTP/1.0, so that the reply is neither chunked nor followed by another. Neither server checks the
-    /// signature, but both want to see one.
+    /// Speaks HTTP/1.0, so that the reply is neither chunked nor followed by another.
     fn post(&self, operation: &str, body: &str) -> std::io::Result<(u16, String)> {
         let address = self.url.trim_start_matches("http://");
         let head = format!(
@@ -52,8 +58,7 @@ impl Service {
              Content-Length: {}\r\n\
              X-Amz-Target: {}.{operation}\r\n\
              X-Amz-Date: 20250101T000000Z\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20250101/us-east-1/any/aws4_request, \
-             SignedHeaders=host, Signature=none\r\n\r\n",
+             Authorization: {SIGNATURE}\r\n\r\n",
             self.content_type,
             body.len(),
             self.target,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::service::Service;
-use super::wait;
+use super::{logs, wait};
 
 /// What `tests/daemon/setup` installed.
 pub(crate) fn installed(name: &str) -> PathBuf {
@@ -39,12 +39,14 @@ fn support(name: &str) -> PathBuf {
     .collect()
 }
 
-/// Kinesis and DynamoDB. The tests that run at the same time share them, each with its own stream and tables.
+/// Kinesis and DynamoDB. The tests that run at the same time share them, each with its own stream
+/// and tables.
 pub(crate) struct Stack {
     /// Kinesis over HTTP/1.1.
     pub(crate) kinesis: Service,
     /// Where Kinesis speaks HTTP/2.
     pub(crate) kinesis_http2: String,
+    /// DynamoDB.
     pub(crate) dynamodb: Service,
     _servers: [Server; 2],
 }
@@ -77,24 +79,17 @@ impl Stack {
             .arg(support("DynamoDb.java"));
         let dynamodb = Server::start(dynamodb);
 
-        let addresses = [kinesis.ready(), dynamodb.ready()];
-        let url = |server: usize, name: &str| {
-            addresses[server][name]
-                .as_str()
-                .expect("a server prints its URLs")
-                .to_owned()
-        };
         Self {
-            kinesis: Service::kinesis(&url(0, "http")),
-            kinesis_http2: url(0, "http2"),
-            dynamodb: Service::dynamodb(&url(1, "url")),
+            kinesis: Service::kinesis(&kinesis.url("http")),
+            kinesis_http2: kinesis.url("http2"),
+            dynamodb: Service::dynamodb(&dynamodb.url("http")),
             _servers: [kinesis, dynamodb],
         }
     }
 }
 
-/// A server that prints one line of JSON when it is ready. It ends with its stdin, so that none is left behind when
-/// the tests are killed.
+/// A server that prints one line of JSON when it is ready. It ends with its stdin, so that none is
+/// left behind when the tests are killed.
 struct Server {
     child: Child,
     directory: TempDir,
@@ -116,11 +111,12 @@ impl Server {
         Self { child, directory }
     }
 
-    /// Waits for the line.
-    fn ready(&self) -> Value {
+    /// Waits for the line, and takes a URL from it.
+    fn url(&self, name: &str) -> String {
         let stdout = self.directory.path().join("stdout");
         wait::until_some("a server", || {
-            serde_json::from_str(&fs::read_to_string(&stdout).ok()?).ok()
+            let urls: Value = serde_json::from_str(&fs::read_to_string(&stdout).ok()?).ok()?;
+            Some(urls[name].as_str()?.to_owned())
         })
     }
 }
@@ -129,5 +125,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().expect("a server can be killed");
         self.child.wait().expect("a server can be awaited");
+        logs::show_after_failure(&mut self.directory);
     }
 }

@@ -51,6 +51,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// A record with this partition key.
     pub(crate) fn new(key: &str, data: impl Into<Vec<u8>>) -> Self {
         Self {
             key: key.into(),
@@ -98,6 +99,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Creates one with so many shards of equal size.
     pub(crate) fn create(service: &Service, name: &str, shards: u32) -> Self {
         service.call(
             "CreateStream",
@@ -136,7 +138,8 @@ impl Stream {
 
     /// Puts records as one aggregate of the Kinesis Producer Library.
     pub(crate) fn put_aggregate(&self, shard: &Shard, records: &[Record]) -> Vec<Sent> {
-        // KCL drops an aggregate with a record that belongs to another shard, hence the explicit hash key.
+        // KCL drops an aggregate with a record that belongs to another shard, hence the explicit
+        // hash key.
         let data = aggregate::encode(records, shard.first_hash);
         let whole = self.put(shard, &[Record::new("aggregate", data)]).remove(0);
         let place = |(sub, record): (u64, &Record)| {
@@ -157,22 +160,23 @@ impl Stream {
     /// Splits a shard in the middle.
     pub(crate) fn split(&self, shard: &Shard) {
         let middle = shard.first_hash + (shard.last_hash - shard.first_hash) / 2;
-        self.reshard(
-            "SplitShard",
-            json!({ "StreamName": self.name, "ShardToSplit": shard.id, "NewStartingHashKey": middle.to_string() }),
-        );
+        let request = json!({
+            "StreamName": self.name,
+            "ShardToSplit": shard.id,
+            "NewStartingHashKey": middle.to_string(),
+        });
+        self.service.call("SplitShard", &request);
+        self.wait_until_active();
     }
 
     /// Merges two neighbours.
     pub(crate) fn merge(&self, one: &Shard, other: &Shard) {
-        self.reshard(
-            "MergeShards",
-            json!({ "StreamName": self.name, "ShardToMerge": one.id, "AdjacentShardToMerge": other.id }),
-        );
-    }
-
-    fn reshard(&self, operation: &str, request: Value) {
-        self.service.call(operation, &request);
+        let request = json!({
+            "StreamName": self.name,
+            "ShardToMerge": one.id,
+            "AdjacentShardToMerge": other.id,
+        });
+        self.service.call("MergeShards", &request);
         self.wait_until_active();
     }
 

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take. Far longer than it ever does: it bounds a failure and measures nothing.
+/// How long anything may take. Far longer than it ever does: it bounds a failure and measures
+/// nothing.
 const DEADLINE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(50);
 

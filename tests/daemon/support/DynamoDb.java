@@ -10,7 +10,7 @@ import org.eclipse.jetty.server.ServerConnector;
  * Amazon's DynamoDB Local, in memory, on a free port of the loopback interface.
  *
  * <p>Its own main class listens on every interface and sends telemetry, so the tests start it through this one.
- * It prints {"url": …} when it is ready and ends with its standard input, so it cannot outlive the tests.
+ * It prints {"http": URL} when it is ready and ends with its standard input, so it cannot outlive the tests.
  */
 class DynamoDb {
     public static void main(String[] args) throws Exception {
@@ -18,7 +18,7 @@ class DynamoDb {
         server.setHandler(new LocalDynamoDBServerHandler(inMemory(), "*"));
         server.start();
         var port = ((ServerConnector) server.getConnectors()[0]).getLocalPort();
-        System.out.println("{\"url\": \"http://127.0.0.1:" + port + "\"}");
+        System.out.println("{\"http\": \"http://127.0.0.1:" + port + "\"}");
         System.in.transferTo(OutputStream.nullOutputStream());
         System.exit(0);
     }
