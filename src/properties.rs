@@ -163,13 +163,13 @@ fn hexadecimal(units: &[u16]) -> Result<(u16, &[u16])> {
 /// `executableName` as the daemon splits it: at runs of spaces and nothing else, without quotes; spaces
 /// at the start give an empty first word.
 pub fn split_command(value: &str) -> Vec<String> {
-    let first_is_empty = value.starts_with(' ').then_some("");
-    let words = value.split(' ').filter(|word| !word.is_empty());
-    first_is_empty
-        .into_iter()
-        .chain(words)
-        .map(str::to_owned)
-        .collect()
+    let mut words: Vec<String> = value.split(' ').map(str::to_owned).collect();
+    let mut first = true;
+    words.retain(|word| std::mem::take(&mut first) || !word.is_empty());
+    if words == [""] {
+        words.clear();
+    }
+    words
 }
 
 #[cfg(test)]
@@ -270,6 +270,7 @@ mod tests {
             ("a\tb c", &["a\tb", "c"]),
             ("  a", &["", "a"]),
             ("", &[]),
+            ("  ", &[]),
         ] {
             assert_eq!(split_command(value), words, "{value:?}");
         }

@@ -58,6 +58,8 @@ pub(super) fn frame(
         data: text,
         data_base64: text.is_none().then_some(record.data_base64),
     };
+    // Most of the line is known in advance; without this a large one is copied as it grows.
+    out.reserve(payload.len().max(record.data_base64.len() / 4 * 3));
     serde_json::to_writer(&mut *out, &object)?;
     out.push(b'\n');
     Ok(())

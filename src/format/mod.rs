@@ -54,6 +54,9 @@ pub enum Framed {
     Unfit(&'static str),
 }
 
+/// Working memory beyond this, as a large record needs it, is not kept.
+const KEEP: usize = 1024 * 1024;
+
 /// A format with its working memory.
 #[derive(Debug)]
 pub struct Framer {
@@ -96,6 +99,9 @@ impl Framer {
             Format::Jsonl(data) => jsonl::frame(record, envelope, *data, &mut self.payload, out)?,
             Format::Netstring => netstring::frame(record, &mut self.payload, out)?,
             Format::Lambda { stream_arn } => lambda::frame(record, envelope, stream_arn, out)?,
+        }
+        if self.payload.capacity() > KEEP {
+            self.payload = Vec::new();
         }
         Ok(Framed::Written)
     }

@@ -20,6 +20,9 @@ use crate::record::Batch;
 /// The longest reply of a Lambda handler that is read.
 const REPLY: usize = 16 * 1024 * 1024;
 
+/// A buffer that grew beyond this for large records is not kept.
+const KEEP: usize = 1024 * 1024;
+
 /// How long a handler may have printed nothing before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
 
@@ -138,7 +141,7 @@ impl<'fd> Crew<'fd> {
             );
             return Ok(());
         }
-        self.processes.feed(slot, &mut self.input);
+        self.feed(slot);
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
             self.processes.close_input(slot);
         }
@@ -188,13 +191,20 @@ impl<'fd> Crew<'fd> {
         };
         if attempt.stopped.is_none() {
             self.fill(slot, &mut attempt, now)?;
-            self.processes.feed(slot, &mut self.input);
+            self.feed(slot);
             if self.is_spent(&attempt) {
                 self.processes.close_input(slot);
             }
         }
         self.slots[slot].attempt = Some(attempt);
         Ok(())
+    }
+
+    fn feed(&mut self, slot: usize) {
+        self.processes.feed(slot, &mut self.input);
+        if self.input.capacity() > KEEP {
+            self.input = Vec::new();
+        }
     }
 
     /// Appends to the input what the attempt may have now.

@@ -230,19 +230,21 @@ impl Records {
         self.halted = true;
     }
 
-    /// Tells how far the run has come.
+    /// Tells how far the run has come. A batch that is done is let go at once: the next one may be as large.
     pub(super) fn tell_run(&mut self) {
         let run = self.lanes.run();
-        if run > self.told {
-            let end = self.position(run - 1);
-            self.events.push_back(Event::Done {
-                end,
-                records: (run - self.told) as u64,
-            });
-            self.told = run;
-            if self.lanes.all_done() {
-                self.pace.end(Instant::now());
-            }
+        if run == self.told {
+            return;
+        }
+        let end = self.position(run - 1);
+        self.events.push_back(Event::Done {
+            end,
+            records: (run - self.told) as u64,
+        });
+        self.told = run;
+        if self.lanes.all_done() {
+            self.pace.end(Instant::now());
+            self.withdraw();
         }
     }
 
