@@ -202,9 +202,16 @@ impl Child {
         }
     }
 
+    /// Hands on a last line without an end, where its pipe is held open by something else than the child:
+    /// no more is read of it.
+    pub(super) fn end_output(&mut self, stdout: impl FnMut(&[u8]), stderr: impl FnMut(&[u8])) {
+        self.stdout_lines.finish(stdout);
+        self.stderr_lines.finish(stderr);
+    }
+
     /// Notices that the child has ended, without reaping it.
     pub(super) fn look(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ended { .. }) {
+        if self.has_ended() {
             return;
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -263,6 +270,11 @@ impl Child {
             Phase::Stopping { kill_at } => Some(kill_at),
             Phase::Ended { read_until } => Some(read_until),
         }
+    }
+
+    /// Whether the child has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
     }
 
     /// Whether the child has ended and its output is read, or has been waited for long enough.

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_grou
 
 use child::Child;
 pub use command::Command;
-use log::{Throttle, log_stderr};
+use log::log_stderr;
 pub use log::{excerpt, log_stdout};
 use signals::Signals;
 
@@ -99,7 +99,6 @@ pub struct Processes<'fd> {
     signals: Signals,
     /// Groups of children that are gone whose other members may still have to be reaped.
     strays: Vec<Pid>,
-    throttle: Throttle,
     /// Where a pipe is read into, for all of them: clearing one anew for every read would cost more than
     /// the read.
     chunk: Box<[u8]>,
@@ -131,7 +130,6 @@ impl<'fd> Processes<'fd> {
             input,
             signals,
             strays: Vec::new(),
-            throttle: Throttle::default(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
         })
     }
@@ -152,6 +150,12 @@ impl<'fd> Processes<'fd> {
     /// Whether a child is in `slot`.
     pub fn is_running(&self, slot: usize) -> bool {
         self.children.get(slot).is_some_and(Option::is_some)
+    }
+
+    /// Whether the child in `slot` has ended, and only its output is still read.
+    pub fn has_ended(&self, slot: usize) -> bool {
+        let child = self.children.get(slot).and_then(Option::as_ref);
+        child.is_some_and(Child::has_ended)
     }
 
     /// Whether any child is there.
@@ -183,7 +187,7 @@ impl<'fd> Processes<'fd> {
             child.read(
                 &mut self.chunk,
                 |line| lines.push(line.to_vec()),
-                |line| log_stderr(&mut self.throttle, line),
+                log_stderr,
             );
         }
         lines
@@ -274,7 +278,6 @@ impl<'fd> Processes<'fd> {
 
     /// Moves bytes in the pipes of the children that are ready, and does what is due by time in all.
     fn serve(&mut self, ready: &[usize], happened: &mut Vec<Happening>) {
-        let throttle = &mut self.throttle;
         for &slot in ready {
             let Some(child) = &mut self.children[slot] else {
                 continue;
@@ -282,13 +285,8 @@ impl<'fd> Processes<'fd> {
             child.write();
             child.read(
                 &mut self.chunk,
-                |line| {
-                    happened.push(Happening::Line {
-                        slot,
-                        line: line.to_vec(),
-                    })
-                },
-                |line| log_stderr(throttle, line),
+                |line| happened.push(printed(slot, line)),
+                log_stderr,
             );
         }
         let now = Instant::now();
@@ -299,7 +297,8 @@ impl<'fd> Processes<'fd> {
     fn bury_the_dead(&mut self, happened: &mut Vec<Happening>) -> io::Result<()> {
         let now = Instant::now();
         for (slot, place) in self.children.iter_mut().enumerate() {
-            if let Some(child) = place.take_if(|child| child.is_over(now)) {
+            if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
+                child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
                 let remains = child.bury()?;
                 let (status, unread, stderr) = (remains.status, remains.unread, remains.stderr);
@@ -326,6 +325,13 @@ impl Drop for Processes<'_> {
         for child in self.children.iter_mut().filter_map(Option::take) {
             let _ = child.bury();
         }
+    }
+}
+
+fn printed(slot: usize, line: &[u8]) -> Happening {
+    Happening::Line {
+        slot,
+        line: line.to_vec(),
     }
 }
 
