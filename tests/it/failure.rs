@@ -343,6 +343,22 @@ fn what_a_handler_left_running_is_killed_and_reaped() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn what_left_the_handlers_group_is_reaped_when_it_ends() {
+    let script = "setsid sh -c 'echo >>apart; while [ ! -e go ]; do sleep 0.01; done' &
+        while [ ! -e apart ]; do sleep 0.01; done";
+    let mut daemon = begun(Bridge::new(script));
+    daemon.numbers(1..=1);
+    daemon.expect_status("processRecords");
+    go(&daemon);
+    daemon.until("it has ended", |daemon| daemon.processes().is_empty());
+    daemon.until("no zombie is left", |daemon| {
+        children_of(daemon.id()).is_empty()
+    });
+    daemon.finish();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_handler_has_its_own_group_no_blocked_signal_and_three_descriptors() {
     let script = "cut -d' ' -f5 /proc/$$/stat >group; echo $$ >pid
         grep -E 'SigBlk|SigIgn' /proc/self/status >signals; ls /proc/self/fd >descriptors";
