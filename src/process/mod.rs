@@ -232,6 +232,7 @@ impl<'fd> Processes<'fd> {
                     .iter_mut()
                     .flatten()
                     .for_each(|child| child.look(Instant::now()));
+                self.reap_the_adopted();
             }
             self.serve(&woken.ready, &mut happened);
             self.bury_the_dead(&mut happened)?;
@@ -312,6 +313,20 @@ impl<'fd> Processes<'fd> {
         }
         self.strays.retain(|group| !reap_group(*group));
         Ok(())
+    }
+
+    /// Reaps those of our children that we did not start: what left its handler's group has become ours
+    /// with its parent's end. Where the system has no such file they stay zombies until we end.
+    fn reap_the_adopted(&self) {
+        let ours = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let ours = ours
+            .split_whitespace()
+            .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+        let adopted = ours.filter(|pid| !self.children.iter().flatten().any(|c| c.group == *pid));
+        for pid in adopted {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let _ = waitid(WaitId::Pid(pid), options);
+        }
     }
 
     fn child(&mut self, slot: usize) -> Option<&mut Child> {

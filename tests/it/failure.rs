@@ -127,10 +127,10 @@ fn a_script_whose_interpreter_is_missing_is_broken_not_skipped() {
 #[test]
 fn a_handler_need_not_read_its_input() {
     let large = "x".repeat(10 << 20);
-    let script = "exec <&-; echo $KCLPIPE_ATTEMPT >>handed";
-    let daemon = takes(script, &[&large, "x"]);
-    assert_eq!(daemon.lines("handed"), ["1", "1"]);
     let daemon = takes("echo $KCLPIPE_ATTEMPT >>handed", &[&large, "x"]);
+    assert_eq!(daemon.lines("handed"), ["1", "1"]);
+    let script = "exec <&-; echo $KCLPIPE_ATTEMPT >>handed";
+    let daemon = takes(script, &[&large[..1 << 20], "x"]);
     assert_eq!(daemon.lines("handed"), ["1", "1"]);
 }
 
@@ -152,7 +152,7 @@ fn a_mebibyte_on_stderr_before_anything_is_read_blocks_nothing() {
 
 #[test]
 fn ten_megabytes_on_stdout_are_read_while_the_input_is_written() {
-    let large = "x\n".repeat(5_000_000);
+    let large = ("x".repeat(99) + "\n").repeat(100_000);
     let daemon = takes("cat | tee stdin", &[&large]);
     assert_eq!(daemon.read("stdin"), large);
 }
@@ -335,6 +335,22 @@ fn what_a_handler_left_running_is_killed_and_reaped() {
     daemon.expect_status("processRecords");
     assert_eq!(daemon.lines("pids").len(), 5);
     daemon.until("no process is left", |daemon| daemon.processes().is_empty());
+    daemon.until("no zombie is left", |daemon| {
+        children_of(daemon.id()).is_empty()
+    });
+    daemon.finish();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_left_the_handlers_group_is_reaped_when_it_ends() {
+    let script = "setsid sh -c 'echo >>apart; while [ ! -e go ]; do sleep 0.01; done' &
+        while [ ! -e apart ]; do sleep 0.01; done";
+    let mut daemon = begun(Bridge::new(script));
+    daemon.numbers(1..=1);
+    daemon.expect_status("processRecords");
+    go(&daemon);
+    daemon.until("it has ended", |daemon| daemon.processes().is_empty());
     daemon.until("no zombie is left", |daemon| {
         children_of(daemon.id()).is_empty()
     });

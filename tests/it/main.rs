@@ -1,5 +1,7 @@
 //! Integration tests, one program.
 
+/// The command line, its other two sources, and the log.
+mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
 /// What goes wrong around handlers, and on the daemon's side.
