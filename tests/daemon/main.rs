@@ -1,1 +1,13 @@
-//! Tests.
+//! kclpipe under the real MultiLangDaemon: Amazon's own Java, against Kinesis and DynamoDB on
+//! loopback.
+//!
+//! `tests/daemon/setup` first, then `cargo test --test daemon -- --ignored`. See `README.md`.
+
+mod checkpoints;
+mod crash;
+mod delivery;
+mod failure;
+mod harness;
+mod probe;
+mod reshard;
+mod shutdown;

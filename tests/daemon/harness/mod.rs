@@ -1,0 +1,87 @@
+//! What the tests stand on: the services, the daemon, and one test's application on them.
+
+mod aggregate;
+mod application;
+mod daemon;
+mod journal;
+mod leases;
+mod logs;
+mod service;
+mod stack;
+mod stream;
+pub(crate) mod wait;
+
+pub(crate) use application::{Application, is_alive};
+pub(crate) use daemon::Daemon;
+pub(crate) use leases::Checkpoint;
+pub(crate) use stream::{Record, Sent, Shard};
+
+/// The generations of the daemon: 3.1.3, 2.5.4 and 1.15.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kcl {
+    V3,
+    V2,
+    V1,
+}
+
+/// The ways to hand records over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Per {
+    Record,
+    Batch,
+    Shard,
+}
+
+impl Per {
+    /// The word for it, on the command lines of kclpipe and of the handler.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Batch => "batch",
+            Self::Shard => "shard",
+        }
+    }
+}
+
+/// What a test is run with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) kcl: Kcl,
+    pub(crate) per: Per,
+}
+
+/// Makes a test of a scenario for each case: `scenario: kcl3_per_record kcl2_per_record;` makes the
+/// tests `scenario::kcl3_per_record` and `scenario::kcl2_per_record`, which call `scenario(case)`.
+macro_rules! tests {
+    ($($scenario:ident: $($case:ident)+;)+) => {$(
+        mod $scenario {$(
+            #[test]
+            #[ignore = "needs tests/daemon/setup, Java and Node"]
+            fn $case() {
+                super::$scenario(crate::harness::cases::$case());
+            }
+        )+}
+    )+};
+}
+pub(crate) use tests;
+
+/// The cases that there are.
+pub(crate) mod cases {
+    use super::{Case, Kcl, Per};
+
+    macro_rules! cases {
+        ($($name:ident: $kcl:ident $per:ident;)+) => {$(
+            pub(crate) fn $name() -> Case {
+                Case { kcl: Kcl::$kcl, per: Per::$per }
+            }
+        )+};
+    }
+
+    cases! {
+        kcl3_per_record: V3 Record;
+        kcl3_per_batch: V3 Batch;
+        kcl3_per_shard: V3 Shard;
+        kcl2_per_record: V2 Record;
+        kcl1_per_record: V1 Record;
+    }
+}
