@@ -27,6 +27,8 @@ pub(super) struct Attempt {
     pub(super) reply: Vec<u8>,
     /// It was told that nothing more comes before it answers.
     pub(super) sealed: bool,
+    /// There was more for it than was made ready at once.
+    pub(super) owed: bool,
     /// It has printed something, so its output is not stuck in a buffer.
     pub(super) printed: bool,
     pub(super) hinted: bool,
@@ -111,6 +113,7 @@ impl Attempt {
             wished: false,
             reply: Vec::new(),
             sealed: false,
+            owed: false,
             printed: false,
             hinted: false,
             started: now,

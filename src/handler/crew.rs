@@ -23,6 +23,10 @@ const REPLY: usize = 16 * 1024 * 1024;
 /// A buffer that grew beyond this for large records is not kept.
 const KEEP: usize = 1024 * 1024;
 
+/// About so much is made ready for a handler that lives on before its pipe has taken it: enough for the
+/// handler to be busy while the next is made, little enough to stay in the processor's cache.
+const AHEAD: usize = 256 * 1024;
+
 /// How long a handler may have printed nothing before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
 
@@ -81,20 +85,30 @@ impl<'fd> Crew<'fd> {
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
                     self.start(slot, now)?
                 }
-                Some(attempt) if self.takes_more(attempt) => self.give_more(slot, now)?,
+                Some(attempt) if self.takes_more(slot, attempt) => self.give_more(slot, now)?,
                 _ => {}
+            }
+            while self.is_owed_more(slot) {
+                self.give_more(slot, now)?;
             }
         }
         Ok(())
     }
 
     /// Whether a running handler may be given records.
-    fn takes_more(&self, attempt: &Attempt) -> bool {
+    fn takes_more(&self, slot: usize, attempt: &Attempt) -> bool {
         matches!(self.settings.per, Per::Shard { .. })
+            && self.processes.is_fed(slot)
             && attempt.stopped.is_none()
             && !attempt.sealed
             && !self.is_full(attempt, 0)
             && !self.is_spent(attempt)
+    }
+
+    /// Whether the handler was told that more comes, and its pipe has taken all before that.
+    fn is_owed_more(&self, slot: usize) -> bool {
+        let attempt = self.slots[slot].attempt.as_ref();
+        attempt.is_some_and(|attempt| attempt.owed && self.takes_more(slot, attempt))
     }
 
     /// Whether the handler may not have one more record, of so many bytes, before it answers or ends.
@@ -216,6 +230,7 @@ impl<'fd> Crew<'fd> {
         if attempt.unanswered.is_empty() {
             attempt.fed = 0;
         }
+        attempt.owed = false;
         let mut next = self.records.lanes.peek(slot, now);
         while let Some(index) = next {
             let alone = self.records.goes_alone(index);
@@ -247,9 +262,20 @@ impl<'fd> Crew<'fd> {
             } else {
                 attempt.sealed = next.is_none();
             }
+            if self.is_ahead() {
+                attempt.owed = !attempt.sealed;
+                break;
+            }
         }
         attempt.fed += (self.input.len() - framed) as u64;
         Ok(())
+    }
+
+    /// Whether enough is made ready. Not with several lanes: the handler was told that more comes, but
+    /// another one may take it first.
+    fn is_ahead(&self) -> bool {
+        let lives_on = matches!(self.settings.per, Per::Shard { .. });
+        lives_on && self.settings.jobs == 1 && self.input.len() >= AHEAD
     }
 
     fn frame(&mut self, index: usize, n: u64, last: bool) -> Result<Framed> {
@@ -280,6 +306,7 @@ impl<'fd> Crew<'fd> {
                 self.records.events.push_back(Event::Signal(signal));
             }
             Happening::Line { slot, line } => self.hear(slot, &line, now),
+            Happening::Fed { .. } => {}
             Happening::Ended {
                 slot,
                 status,

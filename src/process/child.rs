@@ -131,7 +131,7 @@ impl Child {
         let stdin = self
             .stdin
             .as_ref()
-            .filter(|_| self.pending() > 0)
+            .filter(|_| !self.is_fed())
             .map(|pipe| (pipe.as_fd(), PollFlags::OUT));
         let stdout = self
             .stdout
@@ -147,6 +147,11 @@ impl Child {
     /// Bytes given to the child that are not in its pipe yet.
     pub(super) fn pending(&self) -> usize {
         self.outbox.len() - self.sent
+    }
+
+    /// Whether nothing waits for room in the child's pipe.
+    pub(super) fn is_fed(&self) -> bool {
+        self.stdin.is_none() || self.pending() == 0
     }
 
     /// Writes as much of the outbox as the pipe takes. A child that has closed its input gets no more; it

@@ -78,6 +78,11 @@ pub enum Happening {
         /// The line without its line feed, cut at [`Spawn::line_limit`].
         line: Vec<u8>,
     },
+    /// The rest of the input that a child's pipe did not take at once is in the pipe now, or will never be.
+    Fed {
+        /// Which child.
+        slot: usize,
+    },
     /// A child has ended and is reaped, and so is its group.
     Ended {
         /// Which child.
@@ -156,6 +161,13 @@ impl<'fd> Processes<'fd> {
     pub fn has_ended(&self, slot: usize) -> bool {
         let child = self.children.get(slot).and_then(Option::as_ref);
         child.is_some_and(Child::has_ended)
+    }
+
+    /// Whether nothing waits for room in the pipe of the child in `slot`; if it does, [`Happening::Fed`]
+    /// follows.
+    pub fn is_fed(&self, slot: usize) -> bool {
+        let child = self.children.get(slot).and_then(Option::as_ref);
+        child.is_none_or(Child::is_fed)
     }
 
     /// Whether any child is there.
@@ -283,7 +295,10 @@ impl<'fd> Processes<'fd> {
             let Some(child) = &mut self.children[slot] else {
                 continue;
             };
-            child.write();
+            if !child.is_fed() {
+                child.write();
+                happened.extend(child.is_fed().then_some(Happening::Fed { slot }));
+            }
             child.read(
                 &mut self.chunk,
                 |line| happened.push(printed(slot, line)),

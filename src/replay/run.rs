@@ -112,7 +112,7 @@ impl Stage {
                 self.perform(slot, steps)
             }
             Happening::Signal(_) => self.interrupt(),
-            Happening::Input => Ok(()),
+            Happening::Input | Happening::Fed { .. } => Ok(()),
         }
     }
 
