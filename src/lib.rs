@@ -84,6 +84,7 @@ fn bridge(config: Config) -> Result<Exit> {
         File::from(io::stdin().as_fd().try_clone_to_owned()?),
         protocol_output()?,
     );
+    process::enlarge(&input);
     let daemon = input.try_clone()?;
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);

@@ -183,6 +183,8 @@ impl<'fd> Crew<'fd> {
             environment: &environment,
             without: &self.without,
             watch_input: !matches!(settings.per, Per::Record),
+            // Not for many at a time: the system's memory for pipes is bounded.
+            large_input: !matches!(settings.per, Per::Record) && settings.jobs == 1,
             line_limit: if self.replies() { REPLY } else { process::LINE },
             stderr: Stderr::Log,
         };

@@ -101,6 +101,9 @@ impl Child {
         let mut leader = start.spawn()?;
         let stdin = stdin.or(leader.stdin.take());
         let (stdout, stderr) = (leader.stdout.take(), leader.stderr.take());
+        if spawn.large_input {
+            stdin.iter().for_each(super::enlarge);
+        }
         let pipes = [
             stdin.as_ref().map(AsFd::as_fd),
             stdout.as_ref().map(AsFd::as_fd),

@@ -11,7 +11,7 @@ mod signals;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,17 @@ pub const LINE: usize = 64 * 1024;
 /// How much one read of a pipe asks for.
 const CHUNK: usize = 16 * 1024;
 
+/// What a pipe for many records is to hold: four times the usual. The system lends an ordinary user 64 MiB
+/// for all pipes; if that is used up the pipe stays as it is.
+const LARGE_PIPE: usize = 256 * 1024;
+
+/// Makes the pipe `end` belongs to larger, if the system lets us.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+pub fn enlarge(end: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(end, LARGE_PIPE);
+}
+
 /// How to start a child.
 #[derive(Debug)]
 pub struct Spawn<'a> {
@@ -40,6 +51,8 @@ pub struct Spawn<'a> {
     pub without: &'a [OsString],
     /// Whether to tell afterwards how much of the input was left unread.
     pub watch_input: bool,
+    /// Whether it is given so much at a time that a larger pipe saves waking it and us.
+    pub large_input: bool,
     /// Where a line of its stdout is cut.
     pub line_limit: usize,
     /// What becomes of its stderr.

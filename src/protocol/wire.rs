@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 
 use super::Reply;
 
-/// How much one read asks for; a pipe holds 64 KiB unless it was enlarged.
-const READ: usize = 64 * 1024;
+/// How much one read asks for: what the daemon's pipe holds once it is enlarged.
+const READ: usize = 256 * 1024;
 
 /// The two streams between the daemon and this child, with the bytes of lines not yet complete.
 pub struct Wire<'io> {

@@ -154,6 +154,7 @@ impl Stage {
             environment: &[],
             without: &[],
             watch_input: false,
+            large_input: false,
             line_limit: LINE,
             stderr: Stderr::Inherit,
         };

@@ -38,6 +38,21 @@ fn a_handler_that_answers_in_groups_answers_at_the_last_record() {
     assert_eq!(play.events, ["done 3", "done 4", "done 5"]);
 }
 
+/// More than is made ready at once, and more than a pipe holds.
+#[test]
+fn a_window_of_large_records_comes_whole_and_only_its_last_record_is_the_last() {
+    let script = r#"while read -r r; do
+            n=$((n + 1))
+            case $r in *'"last":true'*) echo "$KCLPIPE_TOKEN upto $n"; echo "$n" >> "$LOG";; esac
+        done"#;
+    let batch = vec!["x".repeat(50_000); 15].join(" ");
+    let play = Play::new(window(12), script)
+        .with(|s| s.format = Format::Jsonl(Data::Text))
+        .run(&[&batch]);
+    assert_eq!(play.log, ["12", "15"]);
+    assert_eq!(play.events, ["done 12", "done 15"]);
+}
+
 #[test]
 fn words_without_the_token_are_log_lines_unless_plain_answers_are_taken() {
     let script = r#"while read -r r; do echo ok; echo "$KCLPIPE_TOKEN reject"; done"#;
