@@ -80,6 +80,33 @@ pub(crate) const ROWS: &[Row] = &[
         bar: Bar::AtLeast(28.0),
         measure: jobs,
     },
+    Row {
+        name: "memory-batch",
+        what: "peak memory, 10,000 of 1 KiB, --per batch, jsonl / their line",
+        bar: Bar::AtMost(3.0),
+        measure: |bench| memory(bench, &["--per", "batch"]),
+    },
+    Row {
+        name: "memory-lambda",
+        what: "the same, --per batch, lambda / their line",
+        bar: Bar::AtMost(3.0),
+        measure: |bench| memory(bench, &["--per", "batch", "--format", "lambda"]),
+    },
+    Row {
+        name: "memory-shard",
+        what: "the same, --per shard --inflight 10000 / their line",
+        bar: Bar::AtMost(3.0),
+        measure: |bench| memory(bench, &["--per", "shard", "--inflight", "10000"]),
+    },
+    Row {
+        name: "memory-jobs",
+        what: "the same with --jobs 8 / their line",
+        bar: Bar::AtMost(3.0),
+        measure: |bench| {
+            let options = ["--per", "shard", "--inflight", "10000", "--jobs", "8"];
+            memory(bench, &options)
+        },
+    },
 ];
 
 /// What a child is given, time after time.
@@ -242,4 +269,25 @@ fn jobs(bench: &Bench) -> Result<Figures> {
     let alone = || rate("1", one);
     let [ours, alone] = interleaved(bench.rounds(5), [&ours, &alone])?;
     Ok(Figures::against(&ours, &alone, Unit::Rate))
+}
+
+/// The peak of kclpipe itself over two batches of many records, all of which a handler that answers at its
+/// last record may have at once.
+fn memory(bench: &Bench, options: &[&str]) -> Result<Figures> {
+    let line = driver::batch(10_000, &[b'r'; 1024]);
+    let handler = bench.script(
+        r#"exec awk '/"last":true/ { print ENVIRON["KCLPIPE_TOKEN"] " upto " NR; fflush() }'"#,
+    )?;
+    let ours = || {
+        let mut daemon = Daemon::start(options, &[&handler])?;
+        daemon.initialize()?;
+        daemon.process(&line)?;
+        daemon.process(&line)?;
+        let peak = daemon.memory("VmHWM")?;
+        daemon.close()?;
+        Ok(peak as f64)
+    };
+    let [ours] = interleaved(bench.rounds(3), [&ours])?;
+    let peak = measure::median(&ours);
+    Ok(Figures::against_fixed(peak, line.len(), Unit::Bytes))
 }
