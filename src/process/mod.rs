@@ -134,12 +134,19 @@ impl<'fd> Processes<'fd> {
         })
     }
 
-    /// Starts `command` in `slot`, which must be free.
+    /// Starts `command` in `slot`, which must be free, with `input` as the first of its input.
     ///
     /// # Errors
     /// It cannot be started: missing, not executable, or no resources.
-    pub fn start(&mut self, slot: usize, command: &Command, spawn: &Spawn<'_>) -> io::Result<()> {
-        let child = Child::start(command, spawn)?;
+    pub fn start(
+        &mut self,
+        slot: usize,
+        command: &Command,
+        spawn: &Spawn<'_>,
+        input: Vec<u8>,
+    ) -> io::Result<()> {
+        let mut child = Child::start(command, spawn, input)?;
+        child.write();
         if self.children.len() <= slot {
             self.children.resize_with(slot + 1, || None);
         }

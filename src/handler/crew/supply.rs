@@ -77,7 +77,6 @@ impl Crew<'_> {
         };
         self.framer.end(&mut self.input);
         if let Err(e) = self.spawn(slot, &attempt, first) {
-            self.input.clear();
             let outcome = format!(
                 "'{}' cannot be started: {e}",
                 self.settings.command.program.display()
@@ -93,7 +92,6 @@ impl Crew<'_> {
             );
             return Ok(());
         }
-        self.feed(slot);
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
             self.processes.close_input(slot);
         }
@@ -123,7 +121,8 @@ impl Crew<'_> {
             line_limit: if self.replies() { REPLY } else { process::LINE },
             stderr: Stderr::Log,
         };
-        self.processes.start(slot, &settings.command, &spawn)
+        let input = std::mem::take(&mut self.input);
+        self.processes.start(slot, &settings.command, &spawn, input)
     }
 
     /// Gives a running handler more records. What it has printed is read first: an answer now would be to
