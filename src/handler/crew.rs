@@ -73,7 +73,8 @@ impl<'fd> Crew<'fd> {
             return Ok(());
         }
         for slot in 0..self.slots.len() {
-            if self.finishing || self.records.hold_until.is_some_and(|until| now < until) {
+            let held = self.records.hold_until.is_some_and(|until| now < until);
+            if self.finishing || self.records.halted || held {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
@@ -241,7 +242,8 @@ impl<'fd> Crew<'fd> {
                     break;
                 }
                 self.records.unfit(index, why, now);
-                next = self.records.lanes.peek(slot, now);
+                let halted = self.records.halted;
+                next = self.records.lanes.peek(slot, now).filter(|_| !halted);
             } else {
                 attempt.sealed = next.is_none();
             }
@@ -516,12 +518,8 @@ impl<'fd> Crew<'fd> {
             }
             _ => {
                 self.records.suspect(records[0]);
-                self.records.all_again(
-                    &records,
-                    "the handler ended without an answer",
-                    report,
-                    now,
-                );
+                self.records
+                    .all_again(&records, "was not answered", report, now);
             }
         }
         self.rest(slot, now);
@@ -606,6 +604,9 @@ impl<'fd> Crew<'fd> {
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
+            if self.processes.has_ended(slot) {
+                continue;
+            }
             self.hint_at_buffering(slot, now);
             let Some((limit, attempt)) =
                 self.settings.timeout.zip(self.slots[slot].attempt.as_mut())
@@ -646,7 +647,10 @@ impl<'fd> Crew<'fd> {
     }
 
     fn wake(&self, now: Instant, until: Option<Instant>) -> Option<Instant> {
-        let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
+        let attempts = self.slots.iter().enumerate();
+        let attempts = attempts
+            .filter(|(slot, _)| !self.processes.has_ended(*slot))
+            .filter_map(|(_, slot)| slot.attempt.as_ref());
         let limits = attempts
             .clone()
             .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));

@@ -180,14 +180,20 @@ impl Child {
     }
 
     /// Reads what the child has written, up to a turn's worth, and hands on each complete line.
-    pub(super) fn read(&mut self, stdout: impl FnMut(&[u8]), mut stderr: impl FnMut(&[u8])) {
+    pub(super) fn read(
+        &mut self,
+        chunk: &mut [u8],
+        mut stdout: impl FnMut(&[u8]),
+        mut stderr: impl FnMut(&[u8]),
+    ) {
         let lines = &mut self.stdout_lines;
-        let mut stdout = stdout;
-        if !read_turn(&mut self.stdout, |bytes| lines.push(bytes, &mut stdout)) {
+        if !read_turn(&mut self.stdout, chunk, |bytes| {
+            lines.push(bytes, &mut stdout)
+        }) {
             lines.finish(&mut stdout);
         }
         let (lines, tail) = (&mut self.stderr_lines, &mut self.tail);
-        let more = read_turn(&mut self.stderr, |bytes| {
+        let more = read_turn(&mut self.stderr, chunk, |bytes| {
             tail.push(bytes);
             lines.push(bytes, &mut stderr);
         });
@@ -196,9 +202,16 @@ impl Child {
         }
     }
 
+    /// Hands on a last line without an end, where its pipe is held open by something else than the child:
+    /// no more is read of it.
+    pub(super) fn end_output(&mut self, stdout: impl FnMut(&[u8]), stderr: impl FnMut(&[u8])) {
+        self.stdout_lines.finish(stdout);
+        self.stderr_lines.finish(stderr);
+    }
+
     /// Notices that the child has ended, without reaping it.
     pub(super) fn look(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ended { .. }) {
+        if self.has_ended() {
             return;
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -259,6 +272,11 @@ impl Child {
         }
     }
 
+    /// Whether the child has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
     /// Whether the child has ended and its output is read, or has been waited for long enough.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         match self.phase {
@@ -289,11 +307,10 @@ impl Child {
 }
 
 /// Reads from `pipe` until it is empty or its turn is over; false if it has ended, and then closes it.
-fn read_turn(pipe: &mut Option<impl Read>, mut take: impl FnMut(&[u8])) -> bool {
-    let mut chunk = [0; 16 * 1024];
+fn read_turn(pipe: &mut Option<impl Read>, chunk: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
     let mut turn = 0;
     while let Some(open) = pipe.as_mut().filter(|_| turn < TURN) {
-        match open.read(&mut chunk) {
+        match open.read(chunk) {
             Ok(0) => *pipe = None,
             Ok(n) => {
                 turn += n;

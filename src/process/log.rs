@@ -1,6 +1,15 @@
 //! What handlers print, as log lines.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use log::Level;
+
+/// One for all handlers and both of their outputs, as there is one log.
+static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle {
+    second: None,
+    lines: 0,
+});
 
 /// Lines of handler output that are logged in one second.
 const LINES_A_SECOND: u32 = 100;
@@ -11,7 +20,7 @@ const EXCERPT: usize = 200;
 /// Holds back handler output beyond a rate: the daemon logs each of our lines twice, and a handler in a
 /// loop would fill its disk.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+struct Throttle {
     second: Option<Instant>,
     lines: u32,
 }
@@ -36,17 +45,27 @@ impl Throttle {
     }
 }
 
-pub(super) fn log_stderr(throttle: &mut Throttle, line: &[u8]) {
-    let held_back =
-        |lines| log::warn!(target: "handler", "{lines} lines more were held back in a second");
-    if throttle.allows(Instant::now(), held_back) {
-        log::warn!(target: "handler", "{}", printable(line));
-    }
+/// Logs a line of a handler's stderr.
+pub(super) fn log_stderr(line: &[u8]) {
+    log_line(Level::Warn, line);
 }
 
 /// Logs a line of a handler's stdout that is no answer.
 pub fn log_stdout(line: &[u8]) {
-    log::debug!(target: "handler", "{}", printable(line));
+    log_line(Level::Debug, line);
+}
+
+fn log_line(level: Level, line: &[u8]) {
+    if !log::log_enabled!(target: "handler", level) {
+        return;
+    }
+    let held_back = |lines| log::log!(target: "handler", level, "{lines} lines more were held back in a second");
+    let allowed = THROTTLE
+        .lock()
+        .is_ok_and(|mut throttle| throttle.allows(Instant::now(), held_back));
+    if allowed {
+        log::log!(target: "handler", level, "{}", printable(line));
+    }
 }
 
 /// The beginning of a line, for a message about it.

@@ -1,7 +1,6 @@
 //! A crew with real handlers and no daemon: what handlers are given, and what comes of their answers.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,8 @@ use kclpipe::record::{Batch, Layout};
 use kclpipe::retry::{Delays, Limits};
 use rustix::process::Signal;
 use tempfile::TempDir;
+
+use crate::harness::write_script;
 
 /// Longer than any of this takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,8 +44,7 @@ impl Play {
         let program = folder.path().join("handler");
         let log = folder.path().join("log");
         let script = script.replace("$LOG", &log.display().to_string());
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        write_script(&program, &script);
         let settings = Settings {
             command: Command {
                 program: program.into(),

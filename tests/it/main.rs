@@ -1,11 +1,19 @@
 //! Integration tests, one program.
 
+/// The command line, its other two sources, and the log.
+mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
+/// What goes wrong around handlers, and on the daemon's side.
+mod failure;
+/// The built program between a scripted daemon and scripted handlers.
+mod harness;
 /// Several handlers at a time.
 mod jobs;
 /// One handler process per batch.
 mod per_batch;
+/// One handler process per record.
+mod per_record;
 /// One handler process for the lease.
 mod per_shard;
 /// `kclpipe replay`, and children that break the daemon's rules.

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::harness::write_script;
 
 const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
@@ -40,9 +41,7 @@ impl Place {
     }
 
     fn script(&self, name: &str, body: &str) {
-        self.write(name, &format!("#!/bin/sh\n{body}\n"));
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(self.path(name), executable).expect(name);
+        write_script(&self.path(name), body);
     }
 
     /// The lines of a file that handlers wrote.
@@ -381,7 +380,7 @@ fn dead_letters_can_be_played_again() {
         .replay(&["dead", "--", "kclpipe", "--", "./mild.sh"])
         .with_code(0);
     assert!(
-        left.err.contains("'dead': 1 records (jsonl)"),
+        left.err.contains("'dead': 1 record (jsonl)"),
         "{}",
         left.err
     );

@@ -1,0 +1,436 @@
+//! The command line, its other two sources, `@FILE` and `KCLPIPE_*`, and the log.
+
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use kclpipe::config::{self, Config, Task};
+use serde_json::Value;
+
+use crate::harness::{Bridge, Daemon};
+
+/// What a run with these arguments, these variables and no input leaves: its code, stdout and stderr.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_kclpipe"))
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("kclpipe starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (
+        output.status.code().unwrap_or(-1),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// These arguments are a mistake, told in one line on stderr that has `told`.
+#[track_caller]
+fn is_refused(arguments: &[&str], variables: &[(&str, &str)], told: &str) {
+    let (code, out, err) = run(arguments, variables);
+    assert_eq!((code, out.as_str()), (64, ""), "{arguments:?}: {err}");
+    assert_eq!(err.matches('\n').count(), 1, "{arguments:?}: {err}");
+    assert!(
+        err.starts_with("kclpipe: ") && err.ends_with('\n') && err.contains(told),
+        "{arguments:?}: {err}"
+    );
+}
+
+#[test]
+fn a_mistake_is_one_line_on_stderr_and_code_64() {
+    for (line, told) in [
+        ("", "no handler"),
+        ("--per record", "no handler"),
+        ("--", "no handler"),
+        ("cat", "'cat'"),
+        ("--nope -- cat", "'--nope'"),
+        ("--per", "--per"),
+        ("--per page -- cat", "'page'"),
+        ("--jobs 0 -- cat", "--jobs"),
+        ("--per shard --inflight 0 -- cat", "--inflight"),
+        ("--timeout 5 -- cat", "--timeout"),
+        ("--timeout -5s -- cat", "-5"),
+        ("--retry-delay 0 -- cat", "--retry-delay"),
+        ("--max-attempts many -- cat", "'many'"),
+        ("--on-exit 256=done -- cat", "'256'"),
+        ("--on-exit 1=good -- cat", "'good'"),
+        ("--stop-signal LOUD -- cat", "--stop-signal"),
+        ("--log-level loud -- cat", "'loud'"),
+        ("--timeout 5s --timeout 6s -- cat", "--timeout"),
+        (
+            "--checkpoint-manual --checkpoint-batch -- cat",
+            "--checkpoint-batch",
+        ),
+        ("--dead-letter f --on-failure skip -- cat", "--dead-letter"),
+        ("--on-failure dead-letter -- cat", "--dead-letter"),
+        (
+            "--retry-delay 2m --retry-max-delay 1m -- cat",
+            "--retry-max-delay",
+        ),
+    ] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        is_refused(&arguments, &[], told);
+    }
+}
+
+#[test]
+fn help_and_version_are_on_stdout() {
+    for (argument, said) in [
+        ("--help", "Examples:"),
+        ("-h", "--checkpoint-every"),
+        ("--version", env!("CARGO_PKG_VERSION")),
+        ("-V", env!("CARGO_PKG_VERSION")),
+    ] {
+        let (code, out, err) = run(&[argument], &[]);
+        assert_eq!((code, err.as_str()), (0, ""), "{argument}");
+        assert!(out.contains(said), "{out}");
+    }
+}
+
+#[test]
+fn help_is_shown_whatever_the_environment_says() {
+    let (code, out, _) = run(&["--help"], &[("KCLPIPE_TIMEOUT", "soon")]);
+    assert_eq!(code, 0);
+    assert!(out.contains("Usage:"), "{out}");
+}
+
+#[test]
+fn every_option_is_in_the_help() {
+    let (_, help, _) = run(&["--help"], &[]);
+    for option in [
+        "per",
+        "format",
+        "data",
+        "chdir",
+        "checkpoint-every",
+        "checkpoint-records",
+        "checkpoint-batch",
+        "checkpoint-manual",
+        "max-attempts",
+        "max-record-age",
+        "retry-delay",
+        "retry-max-delay",
+        "on-exit",
+        "on-failure",
+        "dead-letter",
+        "max-consecutive-failures",
+        "timeout",
+        "stop-signal",
+        "stop-timeout",
+        "log-level",
+        "log-format",
+        "log-file",
+        "name",
+        "keepalive",
+    ] {
+        assert!(help.contains(&format!("  --{option}")), "--{option}");
+    }
+}
+
+/// What this command line asks for.
+fn configured(line: &str) -> Config {
+    let arguments = line.split_whitespace().map(OsString::from);
+    match config::read(arguments, std::iter::empty()) {
+        Ok(Task::Bridge(config)) => *config,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The options of the help that name a default, with its first word.
+fn defaults(help: &str) -> Vec<(String, String)> {
+    let options = help.split("\n      --").skip(1).filter_map(|text| {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (option, rest) = words.split_once(' ')?;
+        let (_, default) = rest.split_once("[default: ")?;
+        let default = default.split([']', ' ', ',']).next()?;
+        Some((option.to_owned(), default.to_owned()))
+    });
+    options.collect()
+}
+
+#[test]
+fn the_defaults_of_the_help_are_those_of_the_program() {
+    let (_, help, _) = run(&["--help"], &[]);
+    // These depend on where it runs.
+    let elsewhere = ["chdir", "name"];
+    let mut compared = Vec::new();
+    for (option, default) in defaults(&help) {
+        if elsewhere.contains(&option.as_str()) {
+            continue;
+        }
+        let with = match option.as_str() {
+            "data" => "--format jsonl",
+            "batch-size" | "batch-bytes" => "--per batch",
+            "inflight" | "max-records-per-handler" => "--per shard",
+            _ => "",
+        };
+        let named = configured(&format!("{with} --{option} {default} -- x"));
+        assert_eq!(
+            named,
+            configured(&format!("{with} -- x")),
+            "--{option} {default}"
+        );
+        compared.push(option);
+    }
+    for option in [
+        "per",
+        "format",
+        "checkpoint-every",
+        "max-attempts",
+        "timeout",
+        "stop-signal",
+    ] {
+        assert!(
+            compared.iter().any(|name| name == option),
+            "{option} in {compared:?}"
+        );
+    }
+    assert_eq!(
+        configured("--on-failure skip --max-attempts 5 -- x"),
+        configured("--on-failure skip -- x")
+    );
+}
+
+// @FILE.
+
+/// Runs what this file says with a record; what the handler made of it.
+fn from_file(text: &str) -> Daemon {
+    let bridge = Bridge::new("cat >stdin; echo \"$*\" >words");
+    let mut daemon = bridge.file("a.args", text).start_with(&["@a.args"]);
+    daemon.initialize();
+    daemon.payloads(&["x"]);
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    daemon
+}
+
+#[test]
+fn a_file_holds_the_command_line_with_quotes_and_comments() {
+    let text = "# the handler of the archive\n--format lines # one a line\n-- ./handler 'a  b' \"c d\" e\\ f # end\n";
+    let daemon = from_file(text);
+    assert_eq!(daemon.read("stdin"), "x\n");
+    assert_eq!(daemon.read("words"), "a  b c d e f\n");
+    let daemon = from_file(&text.replace('\n', "\r\n"));
+    assert_eq!(
+        (daemon.read("stdin"), daemon.read("words")),
+        ("x\n".into(), "a  b c d e f\n".into())
+    );
+}
+
+#[test]
+fn a_pipeline_is_written_with_sh_and_nothing_is_expanded_before() {
+    let daemon =
+        from_file("-- sh -c 'cat |\n tr x y >\"piped $KCLPIPE_SHARD_ID\"; echo $0' '$HOME'");
+    assert_eq!(daemon.read("piped shardId-0"), "y");
+}
+
+#[test]
+fn a_file_that_is_missing_nested_unclosed_or_not_alone_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).expect("written");
+        format!("@{}", folder.path().join(name).display())
+    };
+    let (good, open) = (at("good", "-- cat"), at("open", "-- sh -c 'cat"));
+    is_refused(&["@/no/such/file"], &[], "'@/no/such/file'");
+    is_refused(&[&open], &[], "open': a quote is not closed");
+    is_refused(
+        &[&good, "--per", "record"],
+        &[],
+        "must be the only argument",
+    );
+    is_refused(&[&at("nested", &good)], &[], "only one is read");
+    is_refused(&[&at("wrong", "--nope -- cat")], &[], "'--nope'");
+    is_refused(&[&at("empty", "# nothing\n")], &[], "no handler");
+}
+
+// The environment.
+
+/// The log of a run with these options and variables that has nothing to do.
+fn log_of(options: &str, variables: &[(&str, &str)]) -> String {
+    let mut arguments: Vec<&str> = options.split_whitespace().collect();
+    arguments.extend(["--", "cat"]);
+    let (code, _, err) = run(&arguments, variables);
+    assert_eq!(code, 0, "{err}");
+    err
+}
+
+#[test]
+fn an_option_may_come_from_the_environment_and_the_command_line_comes_first() {
+    for (option, expected) in [("", "x\n"), ("--format netstring", "1:x,")] {
+        let bridge = Bridge::new("cat >stdin").options(option);
+        let mut daemon = bridge.variable("KCLPIPE_FORMAT", "lines").start();
+        daemon.initialize();
+        daemon.payloads(&["x"]);
+        daemon.expect_status("processRecords");
+        daemon.finish();
+        assert_eq!(daemon.read("stdin"), expected);
+    }
+}
+
+#[test]
+fn a_flag_in_the_environment_is_yes_or_no() {
+    for (value, checkpoints) in [
+        ("1", true),
+        ("true", true),
+        ("yes", true),
+        ("Yes", true),
+        ("0", false),
+        ("false", false),
+        ("no", false),
+        ("", false),
+    ] {
+        let bridge = Bridge::new("").variable("KCLPIPE_CHECKPOINT_BATCH", value);
+        let mut daemon = bridge.start();
+        daemon.initialize();
+        daemon.payloads(&["x"]);
+        if checkpoints {
+            daemon.expect_checkpoint("1", 0);
+            daemon.ack(None);
+        }
+        daemon.expect_status("processRecords");
+        daemon.finish();
+    }
+    let maybe = [("KCLPIPE_CHECKPOINT_BATCH", "maybe")];
+    is_refused(&["--", "cat"], &maybe, "KCLPIPE_CHECKPOINT_BATCH='maybe'");
+}
+
+#[test]
+fn an_empty_variable_is_unset_and_a_wrong_one_is_named() {
+    log_of("", &[("KCLPIPE_TIMEOUT", "")]);
+    is_refused(
+        &["--", "cat"],
+        &[("KCLPIPE_TIMEOUT", "soon")],
+        "KCLPIPE_TIMEOUT",
+    );
+    log_of("--timeout 5s", &[("KCLPIPE_TIMEOUT", "soon")]);
+}
+
+#[test]
+fn a_variable_that_contradicts_the_command_line_is_dropped_with_a_line_in_the_log() {
+    let log = log_of(
+        "--checkpoint-manual",
+        &[("KCLPIPE_CHECKPOINT_RECORDS", "5")],
+    );
+    assert!(
+        log.contains("KCLPIPE_CHECKPOINT_RECORDS is dropped"),
+        "{log}"
+    );
+    let log = log_of("--on-failure skip", &[("KCLPIPE_DEAD_LETTER", "f")]);
+    assert!(log.contains("KCLPIPE_DEAD_LETTER is dropped"), "{log}");
+    let both = [
+        ("KCLPIPE_CHECKPOINT_RECORDS", "5"),
+        ("KCLPIPE_CHECKPOINT_MANUAL", "1"),
+    ];
+    is_refused(&["--", "cat"], &both, "--checkpoint-manual");
+}
+
+#[test]
+fn an_unknown_variable_is_warned_of() {
+    let log = log_of("", &[("KCLPIPE_CHEKPOINT_BATCH", "1"), ("OTHER", "1")]);
+    let warned: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warned.len(), 1, "{log}");
+    assert!(warned[0].contains("KCLPIPE_CHEKPOINT_BATCH"), "{log}");
+}
+
+// The log.
+
+/// A handler that prints on both of its outputs has a record.
+fn logged(options: &str) -> Daemon {
+    let script = "echo on stdout; echo on stderr >&2; exit $((KCLPIPE_ATTEMPT % 2))";
+    let bridge = Bridge::new(script).options("--retry-delay 1ms --retry-max-delay 2ms");
+    let mut daemon = bridge.options(options).start();
+    daemon.initialize();
+    daemon.payloads(&["x"]);
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    daemon
+}
+
+#[test]
+fn the_level_decides_which_lines_are_logged() {
+    for (level, stdout, stderr, begins, attempt) in [
+        ("", false, true, true, false),
+        ("--log-level info", false, true, true, false),
+        ("--log-level debug", true, true, true, true),
+        ("--log-level warn", false, true, false, false),
+        ("--log-level error,handler=debug", true, true, false, false),
+        ("--log-level handler=off", false, false, false, false),
+        ("--log-level off", false, false, false, false),
+    ] {
+        let log = logged(level).log();
+        let found = [
+            "handler: on stdout",
+            "handler: on stderr",
+            "the lease begins",
+            "attempt 1: exit code 1 after",
+        ]
+        .map(|text| log.contains(text));
+        assert_eq!(found, [stdout, stderr, begins, attempt], "{level}: {log}");
+    }
+}
+
+#[test]
+fn a_line_names_the_shard_and_where_it_is_from() {
+    let log = logged("").log();
+    let line = log.lines().find(|line| line.contains("on stderr"));
+    let line = line.expect("a line");
+    assert!(
+        line.contains(" WARN  shardId-0 handler: on stderr"),
+        "{line}"
+    );
+}
+
+#[test]
+fn as_json_every_line_is_an_object() {
+    let log = logged("--log-level trace --log-format json").log();
+    let objects: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let printed = objects
+        .iter()
+        .find(|object| object["message"] == "on stderr")
+        .expect("a line");
+    assert_eq!(
+        (&printed["level"], &printed["target"], &printed["shard"]),
+        (&"WARN".into(), &"handler".into(), &"shardId-0".into())
+    );
+}
+
+#[test]
+fn a_log_file_takes_every_line_and_may_be_moved_away() {
+    let script = "echo \"record $KCLPIPE_SEQUENCE_NUMBER\" >&2";
+    let bridge = Bridge::new(script).options("--log-file {name}.log --name app");
+    let mut daemon = bridge.start();
+    daemon.initialize();
+    daemon.numbers(1..=1);
+    daemon.expect_status("processRecords");
+    fs::rename(daemon.path("app.log"), daemon.path("app.log.1")).expect("renamed");
+    daemon.numbers(2..=2);
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    assert_eq!(daemon.log(), "", "nothing on stderr");
+    let (moved, fresh) = (daemon.read("app.log.1"), daemon.read("app.log"));
+    assert!(
+        moved.contains("record 1") && !moved.contains("record 2"),
+        "{moved}"
+    );
+    assert!(
+        fresh.contains("record 2") && !fresh.contains("record 1"),
+        "{fresh}"
+    );
+}
+
+#[test]
+fn a_log_file_that_cannot_be_opened_is_a_mistake_of_the_configuration() {
+    let (code, out, err) = run(&["--log-file", "/no/such/folder/log", "--", "cat"], &[]);
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert!(
+        err.contains("'/no/such/folder/log'") && err.matches('\n').count() == 1,
+        "{err}"
+    );
+}
