@@ -13,14 +13,17 @@ use kclpipe::properties::{Properties, split_command};
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 10] = [
+const OF_OTHERS: [&str; 13] = [
     "--data-binary",
     "--endpoint-url",
     "--ignored",
     "--line-buffered",
+    "--partition-key",
     "--path",
     "--properties-file",
     "--release",
+    "--shard-count",
+    "--stream-name",
     "--test",
     "--test-threads",
     "--unbuffered",
