@@ -518,12 +518,8 @@ impl<'fd> Crew<'fd> {
             }
             _ => {
                 self.records.suspect(records[0]);
-                self.records.all_again(
-                    &records,
-                    "the handler ended without an answer",
-                    report,
-                    now,
-                );
+                self.records
+                    .all_again(&records, "was not answered", report, now);
             }
         }
         self.rest(slot, now);

@@ -198,7 +198,7 @@ impl Records {
 
     /// The handler is at fault: all of these again, and nothing else starts in between.
     pub(super) fn broken(&mut self, indexes: &[usize], report: Report<'_>, now: Instant) {
-        let until = self.all_again(indexes, "the handler is broken", report, now);
+        let until = self.all_again(indexes, "found the handler broken", report, now);
         self.hold_until = self.hold_until.max(Some(until));
     }
 
@@ -393,7 +393,7 @@ impl Records {
         let number = self.attempt_number(index);
         let (position, outcome) = (self.position(index), report.outcome);
         log::warn!(
-            "record {position}: {reason}: {outcome}; attempt {number} follows in {}",
+            "record {position} {reason}: {outcome}; attempt {number} follows in {}",
             shown(delay)
         );
     }

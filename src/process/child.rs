@@ -180,14 +180,20 @@ impl Child {
     }
 
     /// Reads what the child has written, up to a turn's worth, and hands on each complete line.
-    pub(super) fn read(&mut self, stdout: impl FnMut(&[u8]), mut stderr: impl FnMut(&[u8])) {
+    pub(super) fn read(
+        &mut self,
+        chunk: &mut [u8],
+        mut stdout: impl FnMut(&[u8]),
+        mut stderr: impl FnMut(&[u8]),
+    ) {
         let lines = &mut self.stdout_lines;
-        let mut stdout = stdout;
-        if !read_turn(&mut self.stdout, |bytes| lines.push(bytes, &mut stdout)) {
+        if !read_turn(&mut self.stdout, chunk, |bytes| {
+            lines.push(bytes, &mut stdout)
+        }) {
             lines.finish(&mut stdout);
         }
         let (lines, tail) = (&mut self.stderr_lines, &mut self.tail);
-        let more = read_turn(&mut self.stderr, |bytes| {
+        let more = read_turn(&mut self.stderr, chunk, |bytes| {
             tail.push(bytes);
             lines.push(bytes, &mut stderr);
         });
@@ -301,11 +307,10 @@ impl Child {
 }
 
 /// Reads from `pipe` until it is empty or its turn is over; false if it has ended, and then closes it.
-fn read_turn(pipe: &mut Option<impl Read>, mut take: impl FnMut(&[u8])) -> bool {
-    let mut chunk = [0; 16 * 1024];
+fn read_turn(pipe: &mut Option<impl Read>, chunk: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
     let mut turn = 0;
     while let Some(open) = pipe.as_mut().filter(|_| turn < TURN) {
-        match open.read(&mut chunk) {
+        match open.read(chunk) {
             Ok(0) => *pipe = None,
             Ok(n) => {
                 turn += n;

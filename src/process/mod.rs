@@ -16,6 +16,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
 
 use child::Child;
@@ -26,6 +27,9 @@ use signals::Signals;
 
 /// The longest line that is logged or understood; the rest of it is dropped.
 pub const LINE: usize = 64 * 1024;
+
+/// How much one read of a pipe asks for.
+const CHUNK: usize = 16 * 1024;
 
 /// How to start a child.
 #[derive(Debug)]
@@ -95,6 +99,19 @@ pub struct Processes<'fd> {
     signals: Signals,
     /// Groups of children that are gone whose other members may still have to be reaped.
     strays: Vec<Pid>,
+    /// Where a pipe is read into, for all of them: clearing one anew for every read would cost more than
+    /// the read.
+    chunk: Box<[u8]>,
+}
+
+/// What ended a sleep.
+struct Woken {
+    /// The daemon's input can be read, or has ended.
+    input: bool,
+    /// A signal came.
+    signalled: bool,
+    /// The children with a pipe to be served.
+    ready: Vec<usize>,
 }
 
 impl<'fd> Processes<'fd> {
@@ -113,6 +130,7 @@ impl<'fd> Processes<'fd> {
             input,
             signals,
             strays: Vec::new(),
+            chunk: vec![0; CHUNK].into_boxed_slice(),
         })
     }
 
@@ -166,7 +184,11 @@ impl<'fd> Processes<'fd> {
     pub fn printed(&mut self, slot: usize) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         if let Some(child) = self.children.get_mut(slot).and_then(Option::as_mut) {
-            child.read(|line| lines.push(line.to_vec()), log_stderr);
+            child.read(
+                &mut self.chunk,
+                |line| lines.push(line.to_vec()),
+                log_stderr,
+            );
         }
         lines
     }
@@ -202,9 +224,9 @@ impl<'fd> Processes<'fd> {
         until: Option<Instant>,
     ) -> io::Result<Vec<Happening>> {
         loop {
-            let (input, signalled) = self.sleep(watch_input, until)?;
+            let woken = self.sleep(watch_input, until)?;
             let mut happened = Vec::new();
-            if signalled {
+            if woken.signalled {
                 happened.extend(self.signals.take().into_iter().map(Happening::Signal));
                 self.children
                     .iter_mut()
@@ -212,41 +234,65 @@ impl<'fd> Processes<'fd> {
                     .for_each(|child| child.look(Instant::now()));
                 self.reap_the_adopted();
             }
-            self.serve(&mut happened);
+            self.serve(&woken.ready, &mut happened);
             self.bury_the_dead(&mut happened)?;
-            happened.extend(input.then_some(Happening::Input));
+            happened.extend(woken.input.then_some(Happening::Input));
             if !happened.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(happened);
             }
         }
     }
 
-    /// Polls once; whether the daemon's input is readable, and whether a signal came.
-    fn sleep(&self, watch_input: bool, until: Option<Instant>) -> io::Result<(bool, bool)> {
+    /// Polls once.
+    fn sleep(&self, watch_input: bool, until: Option<Instant>) -> io::Result<Woken> {
         let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
         let input = self.input.as_ref().filter(|_| watch_input);
         polled.extend(input.map(|input| PollFd::new(input, PollFlags::IN)));
-        let children = self.children.iter().flatten().flat_map(Child::interests);
-        polled.extend(children.map(|(pipe, events)| PollFd::from_borrowed_fd(pipe, events)));
-        let deadlines = self.children.iter().flatten().filter_map(Child::deadline);
-        match poll(&mut polled, timeout(deadlines.chain(until).min()).as_ref()) {
-            Ok(_) => {
-                let ready = |at: usize| !polled[at].revents().is_empty();
-                Ok((input.is_some() && ready(1), ready(0)))
+        let (others, mut slots) = (polled.len(), Vec::new());
+        for (slot, child) in self.children.iter().enumerate() {
+            for (pipe, events) in child.iter().flat_map(Child::interests) {
+                polled.push(PollFd::from_borrowed_fd(pipe, events));
+                slots.push(slot);
             }
-            Err(rustix::io::Errno::INTR) => Ok((false, false)),
-            Err(e) => Err(e.into()),
         }
+        let deadlines = self.children.iter().flatten().filter_map(Child::deadline);
+        let until = deadlines.chain(until).min();
+        // Interrupted, it has not looked at the pipes, and time limits are judged next.
+        while let Err(e) = poll(&mut polled, timeout(until).as_ref()) {
+            if e != Errno::INTR {
+                return Err(e.into());
+            }
+        }
+        let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+        let pipes = slots.into_iter().zip(&polled[others..]);
+        let mut ready: Vec<usize> = pipes
+            .filter(|(_, pipe)| is_ready(pipe))
+            .map(|(slot, _)| slot)
+            .collect();
+        ready.dedup();
+        Ok(Woken {
+            input: input.is_some() && is_ready(&polled[1]),
+            signalled: is_ready(&polled[0]),
+            ready,
+        })
     }
 
-    /// Moves bytes in all pipes of all children.
-    fn serve(&mut self, happened: &mut Vec<Happening>) {
-        for (slot, child) in self.children.iter_mut().enumerate() {
-            let Some(child) = child else { continue };
+    /// Moves bytes in the pipes of the children that are ready, and does what is due by time in all.
+    fn serve(&mut self, ready: &[usize], happened: &mut Vec<Happening>) {
+        for &slot in ready {
+            let Some(child) = &mut self.children[slot] else {
+                continue;
+            };
             child.write();
-            child.read(|line| happened.push(printed(slot, line)), log_stderr);
-            child.advance(Instant::now());
+            child.read(
+                &mut self.chunk,
+                |line| happened.push(printed(slot, line)),
+                log_stderr,
+            );
         }
+        let now = Instant::now();
+        let children = self.children.iter_mut().flatten();
+        children.for_each(|child| child.advance(now));
     }
 
     fn bury_the_dead(&mut self, happened: &mut Vec<Happening>) -> io::Result<()> {
@@ -306,6 +352,9 @@ fn printed(slot: usize, line: &[u8]) -> Happening {
 
 /// Reaps what died in a group whose leader is gone; whether nothing of it is left.
 fn reap_group(group: Pid) -> bool {
+    if test_kill_process_group(group) == Err(Errno::SRCH) {
+        return true;
+    }
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     while matches!(waitid(WaitId::Pgid(Some(group)), options), Ok(Some(_))) {}
     test_kill_process_group(group).is_err()

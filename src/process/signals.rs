@@ -50,7 +50,7 @@ impl Signals {
     /// Empties the pipe; the requests to stop since the last call.
     pub(super) fn take(&mut self) -> Vec<i32> {
         let mut bytes = [0; 64];
-        while matches!(self.pipe.read(&mut bytes), Ok(n) if n > 0) {}
+        while matches!(self.pipe.read(&mut bytes), Ok(n) if n == bytes.len()) {}
         let asked = self
             .stops
             .iter()

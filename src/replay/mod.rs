@@ -80,8 +80,8 @@ fn records(settings: &Settings) -> Result<Vec<InputRecord>> {
         let (format, records) =
             input::read(&bytes, settings.format).with_context(|| format!("the input '{name}'"))?;
         say(&format!(
-            "'{name}': {} records ({})",
-            records.len(),
+            "'{name}': {} ({})",
+            report::count(records.len(), "record"),
             format.name()
         ));
         all.extend(records);

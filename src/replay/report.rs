@@ -144,7 +144,7 @@ impl fmt::Display for ShardReport {
     }
 }
 
-fn count(number: usize, of: &str) -> String {
+pub(super) fn count(number: usize, of: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {of}{s}")
 }

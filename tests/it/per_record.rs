@@ -443,7 +443,7 @@ fn a_broken_handler_is_told_apart_in_the_log() {
     let mut daemon = begun(Bridge::new("[ $KCLPIPE_ATTEMPT = 2 ] || exit 127").options(QUICK));
     daemon.payloads(&["x"]);
     daemon.expect_status("processRecords");
-    let log = daemon.expect_log("the handler is broken: exit code 127");
+    let log = daemon.expect_log("found the handler broken: exit code 127");
     assert!(log.contains("record 1.0"), "{log}");
     daemon.finish();
 }

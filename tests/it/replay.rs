@@ -380,7 +380,7 @@ fn dead_letters_can_be_played_again() {
         .replay(&["dead", "--", "kclpipe", "--", "./mild.sh"])
         .with_code(0);
     assert!(
-        left.err.contains("'dead': 1 records (jsonl)"),
+        left.err.contains("'dead': 1 record (jsonl)"),
         "{}",
         left.err
     );

@@ -1,0 +1,131 @@
+//! Plays the daemon: starts kclpipe, writes its lines, answers its checkpoints.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout};
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::measure::{self, End, command};
+
+/// The program that is measured.
+pub(crate) const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
+
+/// A kclpipe, and our ends of its pipes. It is killed if it was not led to its end.
+pub(crate) struct Daemon {
+    child: Child,
+    /// Closed once kclpipe is to end.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+/// What kclpipe says.
+pub(crate) struct Reply(Value);
+
+impl Reply {
+    /// Whether it asks for a checkpoint, for which it is owed an answer.
+    pub(crate) fn is_checkpoint(&self) -> bool {
+        self.0["action"] == "checkpoint"
+    }
+}
+
+impl Daemon {
+    /// Starts kclpipe with these options and this handler.
+    pub(crate) fn start(options: &[&str], handler: &[&str]) -> Result<Daemon> {
+        let mut kclpipe = command(KCLPIPE);
+        kclpipe.args(options).arg("--").args(handler);
+        let mut child = measure::start(kclpipe)?;
+        let output = child.stdout.take().context("kclpipe has no stdout")?;
+        Ok(Daemon {
+            input: child.stdin.take(),
+            output: BufReader::new(output),
+            child,
+        })
+    }
+
+    /// Writes one message; a line end is put behind it.
+    pub(crate) fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut().context("kclpipe's input is closed")?;
+        input.write_all(line.as_bytes())?;
+        Ok(input.write_all(b"\n")?)
+    }
+
+    /// Reads the next message.
+    pub(crate) fn hear(&mut self) -> Result<Reply> {
+        let mut line = String::new();
+        while line.trim().is_empty() {
+            line.clear();
+            let read = self.output.read_line(&mut line)?;
+            ensure!(read > 0, "kclpipe closed its output");
+        }
+        let reply = serde_json::from_str(&line).with_context(|| format!("kclpipe said {line}"))?;
+        Ok(Reply(reply))
+    }
+
+    /// Says `line`, answers every checkpoint, and returns once the status is there.
+    pub(crate) fn process(&mut self, line: &str) -> Result<()> {
+        self.say(line)?;
+        loop {
+            let Reply(mut reply) = self.hear()?;
+            if reply["action"] == "status" {
+                return Ok(());
+            }
+            ensure!(reply["action"] == "checkpoint", "kclpipe said {reply}");
+            reply["error"] = Value::Null;
+            self.say(&reply.to_string())?;
+        }
+    }
+
+    /// Begins a lease.
+    pub(crate) fn initialize(&mut self) -> Result<()> {
+        self.process(
+            r#"{"action":"initialize","shardId":"shardId-000000000000","sequenceNumber":"TRIM_HORIZON","subSequenceNumber":0}"#,
+        )
+    }
+
+    /// Ends the lease, and kclpipe with it.
+    pub(crate) fn lose_lease(mut self) -> Result<End> {
+        self.process(r#"{"action":"leaseLost"}"#)?;
+        self.close()
+    }
+
+    /// Ends kclpipe's input and waits for its exit.
+    pub(crate) fn close(mut self) -> Result<End> {
+        self.input = None;
+        let end = measure::end_of(&mut self.child)?;
+        ensure!(end.status.success(), "kclpipe ended with {}", end.status);
+        Ok(end)
+    }
+
+    /// A figure of `/proc/PID/status`, in bytes.
+    pub(crate) fn memory(&self, name: &str) -> Result<u64> {
+        measure::memory(self.child.id(), name)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A `processRecords` line with as many records of this payload.
+pub(crate) fn batch(records: usize, payload: &[u8]) -> String {
+    let data = STANDARD.encode(payload);
+    let records: Vec<Value> = (0..records).map(|number| record(number, &data)).collect();
+    json!({"action": "processRecords", "millisBehindLatest": 0, "records": records}).to_string()
+}
+
+/// A record as the daemon writes it.
+fn record(number: usize, data: &str) -> Value {
+    json!({
+        "data": data,
+        "partitionKey": format!("key-{}", number % 100),
+        "sequenceNumber": format!("4959033827149025660855969253836157109592157598{number:010}"),
+        "approximateArrivalTimestamp": 1_545_084_650_987_u64,
+        "subSequenceNumber": 0,
+    })
+}

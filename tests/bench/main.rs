@@ -1,0 +1,114 @@
+//! What kclpipe costs, against floors measured in the same run.
+//!
+//! `cargo bench` prints one table, `cargo bench -- NAME` the rows whose name holds NAME. A figure alone says
+//! more about the machine than about kclpipe, so each has a floor next to it: the same work done by a
+//! program that does nothing else, in runs that take turns with kclpipe's. The bar is on the ratio, and
+//! the exit code is 1 where one is not met.
+//!
+//! A row is an entry of [`ROWS`] and a function in [`rows`] that measures both sides; [`driver`] plays the
+//! daemon, [`floor`] has the floors, [`measure`] the clocks and medians, [`report`] the table.
+
+mod driver;
+mod floor;
+mod measure;
+mod report;
+mod rows;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use report::{Figures, Table};
+use rows::Bench;
+
+/// One line of the table.
+struct Row {
+    /// What `cargo bench -- NAME` picks it by.
+    name: &'static str,
+    /// What is measured of kclpipe, and against what.
+    what: &'static str,
+    /// The ratio must not be above this.
+    bar: f64,
+    measure: fn(&Bench) -> Result<Figures>,
+}
+
+/// The bars are the project's promises on cost.
+const ROWS: &[Row] = &[
+    Row {
+        name: "record-cpu",
+        what: "CPU of 1,000 records, a sh handler each / bare spawns",
+        bar: 1.15,
+        measure: rows::record_cpu,
+    },
+    Row {
+        name: "start",
+        what: "start to the initialize status / run of true",
+        bar: 3.0,
+        measure: rows::start,
+    },
+    Row {
+        name: "stop",
+        what: "end of input to exit, less one poll / kill and wait",
+        bar: 3.0,
+        measure: rows::stop,
+    },
+    Row {
+        name: "idle-memory",
+        what: "resident memory when idle / 4 MiB",
+        bar: 1.0,
+        measure: rows::idle_memory,
+    },
+    Row {
+        name: "batch-memory",
+        what: "peak memory, 10,000 records of 1 KiB / their line",
+        bar: 3.0,
+        measure: rows::batch_memory,
+    },
+    Row {
+        name: "record-memory",
+        what: "peak memory, a record of 10 MiB / its line",
+        bar: 3.0,
+        measure: rows::record_memory,
+    },
+    Row {
+        name: "size",
+        what: "size of the stripped program / 3 MiB",
+        bar: 1.0,
+        measure: rows::size,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.split_first() {
+        Some((first, rest)) if first == floor::ARGUMENT => floor::run(rest).map(|()| true),
+        _ => bench(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            let _ = writeln!(io::stderr(), "bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures the rows that were asked for; whether every bar was met. Without cargo's `--bench`, which is
+/// how `cargo test --all-targets` runs us, each side runs once, and no bar counts.
+fn bench(arguments: &[String]) -> Result<bool> {
+    let in_earnest = arguments.iter().any(|argument| argument == "--bench");
+    let wanted = arguments
+        .iter()
+        .find(|argument| !argument.starts_with('-'))
+        .map_or("", String::as_str);
+    let bench = Bench::new(in_earnest)?;
+    let mut table = Table::begin(io::stdout())?;
+    for row in ROWS.iter().filter(|row| row.name.contains(wanted)) {
+        let figures =
+            (row.measure)(&bench).with_context(|| format!("in the row '{}'", row.name))?;
+        table.row(row.name, row.what, &figures, row.bar)?;
+    }
+    Ok(table.all_met() || !in_earnest)
+}
