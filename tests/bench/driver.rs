@@ -1,7 +1,7 @@
-//! Plays the daemon: starts kclpipe, writes its lines, answers its checkpoints.
+//! Plays the daemon: starts a child, writes its lines, answers its checkpoints.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout};
+use std::process::{Child, ChildStdin, ChildStdout, Command};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -13,15 +13,16 @@ use crate::measure::{self, End, command};
 /// The program that is measured.
 pub(crate) const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
-/// A kclpipe, and our ends of its pipes. It is killed if it was not led to its end.
+/// A child of the daemon, and our ends of its pipes: kclpipe or what it is measured against. It is killed
+/// if it was not led to its end.
 pub(crate) struct Daemon {
     child: Child,
-    /// Closed once kclpipe is to end.
+    /// Closed once the child is to end.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-/// What kclpipe says.
+/// What the child says.
 pub(crate) struct Reply(Value);
 
 impl Reply {
@@ -36,8 +37,13 @@ impl Daemon {
     pub(crate) fn start(options: &[&str], handler: &[&str]) -> Result<Daemon> {
         let mut kclpipe = command(KCLPIPE);
         kclpipe.args(options).arg("--").args(handler);
-        let mut child = measure::start(kclpipe)?;
-        let output = child.stdout.take().context("kclpipe has no stdout")?;
+        Daemon::play(kclpipe)
+    }
+
+    /// Starts any other child.
+    pub(crate) fn play(command: Command) -> Result<Daemon> {
+        let mut child = measure::start(command)?;
+        let output = child.stdout.take().context("the child has no stdout")?;
         Ok(Daemon {
             input: child.stdin.take(),
             output: BufReader::new(output),
@@ -47,7 +53,7 @@ impl Daemon {
 
     /// Writes one message; a line end is put behind it.
     pub(crate) fn say(&mut self, line: &str) -> Result<()> {
-        let input = self.input.as_mut().context("kclpipe's input is closed")?;
+        let input = self.input.as_mut().context("the child's input is closed")?;
         input.write_all(line.as_bytes())?;
         Ok(input.write_all(b"\n")?)
     }
@@ -58,9 +64,10 @@ impl Daemon {
         while line.trim().is_empty() {
             line.clear();
             let read = self.output.read_line(&mut line)?;
-            ensure!(read > 0, "kclpipe closed its output");
+            ensure!(read > 0, "the child closed its output");
         }
-        let reply = serde_json::from_str(&line).with_context(|| format!("kclpipe said {line}"))?;
+        let reply =
+            serde_json::from_str(&line).with_context(|| format!("the child said {line}"))?;
         Ok(Reply(reply))
     }
 
@@ -72,7 +79,7 @@ impl Daemon {
             if reply["action"] == "status" {
                 return Ok(());
             }
-            ensure!(reply["action"] == "checkpoint", "kclpipe said {reply}");
+            ensure!(reply["action"] == "checkpoint", "the child said {reply}");
             reply["error"] = Value::Null;
             self.say(&reply.to_string())?;
         }
@@ -85,18 +92,23 @@ impl Daemon {
         )
     }
 
-    /// Ends the lease, and kclpipe with it.
+    /// Ends the lease, and the child with it.
     pub(crate) fn lose_lease(mut self) -> Result<End> {
         self.process(r#"{"action":"leaseLost"}"#)?;
         self.close()
     }
 
-    /// Ends kclpipe's input and waits for its exit.
+    /// Ends the child's input and waits for its exit.
     pub(crate) fn close(mut self) -> Result<End> {
         self.input = None;
         let end = measure::end_of(&mut self.child)?;
-        ensure!(end.status.success(), "kclpipe ended with {}", end.status);
+        ensure!(end.status.success(), "the child ended with {}", end.status);
         Ok(end)
+    }
+
+    /// The CPU time of the child alone so far, in seconds.
+    pub(crate) fn own_cpu(&self) -> Result<f64> {
+        measure::own_cpu(self.child.id())
     }
 
     /// A figure of `/proc/PID/status`, in bytes.
@@ -114,16 +126,24 @@ impl Drop for Daemon {
 
 /// A `processRecords` line with as many records of this payload.
 pub(crate) fn batch(records: usize, payload: &[u8]) -> String {
+    batch_of_keys(records, payload, 100)
+}
+
+/// The same, with so many partition keys in turn.
+pub(crate) fn batch_of_keys(records: usize, payload: &[u8], keys: usize) -> String {
     let data = STANDARD.encode(payload);
-    let records: Vec<Value> = (0..records).map(|number| record(number, &data)).collect();
+    let records: Vec<Value> = (0..records)
+        .map(|number| record(number, number % keys, &data))
+        .collect();
     json!({"action": "processRecords", "millisBehindLatest": 0, "records": records}).to_string()
 }
 
 /// A record as the daemon writes it.
-fn record(number: usize, data: &str) -> Value {
+fn record(number: usize, key: usize, data: &str) -> Value {
     json!({
+        "action": "record",
         "data": data,
-        "partitionKey": format!("key-{}", number % 100),
+        "partitionKey": format!("key-{key}"),
         "sequenceNumber": format!("4959033827149025660855969253836157109592157598{number:010}"),
         "approximateArrivalTimestamp": 1_545_084_650_987_u64,
         "subSequenceNumber": 0,

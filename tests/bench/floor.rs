@@ -2,10 +2,12 @@
 //! [`ARGUMENT`] first, so that each is a process with its own figures.
 
 use std::io::{self, Read, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::bare;
+use crate::driver::Daemon;
 use crate::measure::{self, End, command};
 
 /// What makes this executable a floor.
@@ -19,6 +21,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments {
         [name, handler, count] if name == "spawns" => spawn_in_turn(handler, count.parse()?),
         [name] if name == "waiter" => read_to_the_end(),
+        [name, way, format, handler @ ..] if name == "bridge" => bare::run(way, format, handler),
+        [name, group] if name == "helper" => bare::answer_in_groups(group.parse()?),
         _ => bail!("no such floor: {arguments:?}"),
     }
 }
@@ -55,8 +59,28 @@ fn read_to_the_end() -> Result<()> {
     Ok(io::stdin().read_to_end(&mut Vec::new()).map(|_| ())?)
 }
 
+/// The bare bridge as the daemon's child, with this handler.
+pub(crate) fn bridge(way: &str, format: &str, handler: &[String]) -> Result<Daemon> {
+    let mut bridge = this_again(&["bridge", way, format])?;
+    bridge.args(handler);
+    Daemon::play(bridge)
+}
+
+/// A compiled handler that answers `upto` for each group of so many lines.
+pub(crate) fn helper(group: usize) -> Result<Vec<String>> {
+    let this = std::env::current_exe()?;
+    let this = this.to_str().context("this program's name is not UTF-8")?;
+    Ok([this, ARGUMENT, "helper", &group.to_string()]
+        .map(str::to_owned)
+        .to_vec())
+}
+
 fn start(arguments: &[&str]) -> Result<Child> {
-    let mut floor = command(&std::env::current_exe()?);
+    measure::start(this_again(arguments)?)
+}
+
+fn this_again(arguments: &[&str]) -> Result<Command> {
+    let mut floor = command(std::env::current_exe()?);
     floor.arg(ARGUMENT).args(arguments);
-    measure::start(floor)
+    Ok(floor)
 }

@@ -5,21 +5,26 @@
 //! program that does nothing else, in runs that take turns with kclpipe's. The bar is on the ratio, and
 //! the exit code is 1 where one is not met.
 //!
-//! A row is an entry of [`ROWS`] and a function in [`rows`] that measures both sides; [`driver`] plays the
-//! daemon, [`floor`] has the floors, [`measure`] the clocks and medians, [`report`] the table.
+//! A row is an entry of [`ROWS`], [`ways::ROWS`] or [`peers::ROWS`] with a function that measures both
+//! sides; [`driver`] plays the daemon, [`floor`] and [`bare`] have the floors, [`measure`] the clocks and
+//! medians, [`report`] the table. The peers are other programs, installed on demand; without Python or the
+//! network their rows are skipped.
 
+mod bare;
 mod driver;
 mod floor;
 mod measure;
+mod peers;
 mod report;
 mod rows;
+mod ways;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use report::{Figures, Table};
+use report::{Bar, Figures, Table};
 use rows::Bench;
 
 /// One line of the table.
@@ -28,8 +33,7 @@ struct Row {
     name: &'static str,
     /// What is measured of kclpipe, and against what.
     what: &'static str,
-    /// The ratio must not be above this.
-    bar: f64,
+    bar: Bar,
     measure: fn(&Bench) -> Result<Figures>,
 }
 
@@ -38,43 +42,43 @@ const ROWS: &[Row] = &[
     Row {
         name: "record-cpu",
         what: "CPU of 1,000 records, a sh handler each / bare spawns",
-        bar: 1.15,
+        bar: Bar::AtMost(1.15),
         measure: rows::record_cpu,
     },
     Row {
         name: "start",
         what: "start to the initialize status / run of true",
-        bar: 3.0,
+        bar: Bar::AtMost(3.0),
         measure: rows::start,
     },
     Row {
         name: "stop",
         what: "end of input to exit, less one poll / kill and wait",
-        bar: 3.0,
+        bar: Bar::AtMost(3.0),
         measure: rows::stop,
     },
     Row {
         name: "idle-memory",
         what: "resident memory when idle / 4 MiB",
-        bar: 1.0,
+        bar: Bar::AtMost(1.0),
         measure: rows::idle_memory,
     },
     Row {
         name: "batch-memory",
         what: "peak memory, 10,000 records of 1 KiB / their line",
-        bar: 3.0,
+        bar: Bar::AtMost(3.0),
         measure: rows::batch_memory,
     },
     Row {
         name: "record-memory",
         what: "peak memory, a record of 10 MiB / its line",
-        bar: 3.0,
+        bar: Bar::AtMost(3.0),
         measure: rows::record_memory,
     },
     Row {
         name: "size",
         what: "size of the stripped program / 3 MiB",
-        bar: 1.0,
+        bar: Bar::AtMost(1.0),
         measure: rows::size,
     },
 ];
@@ -105,10 +109,26 @@ fn bench(arguments: &[String]) -> Result<bool> {
         .map_or("", String::as_str);
     let bench = Bench::new(in_earnest)?;
     let mut table = Table::begin(io::stdout())?;
-    for row in ROWS.iter().filter(|row| row.name.contains(wanted)) {
-        let figures =
-            (row.measure)(&bench).with_context(|| format!("in the row '{}'", row.name))?;
-        table.row(row.name, row.what, &figures, row.bar)?;
+    for row in of(wanted, ROWS).chain(of(wanted, ways::ROWS)) {
+        row.fill(&bench, &mut table)?;
+    }
+    for row in of(wanted, peers::ROWS) {
+        match peers::prepare(in_earnest) {
+            Ok(()) => row.fill(&bench, &mut table)?,
+            Err(e) => table.skipped(row.name, &e)?,
+        }
     }
     Ok(table.all_met() || !in_earnest)
+}
+
+fn of<'a>(wanted: &'a str, rows: &'a [Row]) -> impl Iterator<Item = &'a Row> {
+    rows.iter().filter(move |row| row.name.contains(wanted))
+}
+
+impl Row {
+    fn fill(&self, bench: &Bench, table: &mut Table<impl Write>) -> Result<()> {
+        let figures =
+            (self.measure)(bench).with_context(|| format!("in the row '{}'", self.name))?;
+        Ok(table.row(self.name, self.what, &figures, self.bar)?)
+    }
 }

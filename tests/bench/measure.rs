@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -47,17 +48,22 @@ pub(crate) fn start(mut command: Command) -> Result<Child> {
 pub(crate) fn end_of(child: &mut Child) -> Result<End> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(Pid::from_child(child)), options)?;
-    let tree_cpu = tree_cpu(child.id())?;
+    let tree_cpu = cpu(child.id(), 4)?;
     let status = child.wait()?;
     Ok(End { status, tree_cpu })
 }
 
-/// The user and system times of a process and of the children it waited for.
-fn tree_cpu(pid: u32) -> Result<f64> {
+/// The CPU time of a process alone, in seconds.
+pub(crate) fn own_cpu(pid: u32) -> Result<f64> {
+    cpu(pid, 2)
+}
+
+/// The first so many of: the user and system time of a process, and of the children it waited for.
+fn cpu(pid: u32, times: usize) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything; behind it the times are the 12th to 15th.
     let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
-    let times = fields.split_whitespace().skip(11).take(4);
+    let times = fields.split_whitespace().skip(11).take(times);
     let ticks: u64 = times.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(ticks as f64 * TICK)
 }
@@ -69,6 +75,13 @@ pub(crate) fn memory(pid: u32, name: &str) -> Result<u64> {
     let number = line.and_then(|line| line.trim_matches([':', '\t', ' ']).strip_suffix(" kB"));
     let kib: u64 = number.with_context(|| format!("no {name}"))?.parse()?;
     Ok(kib * 1024)
+}
+
+/// How long `run` takes, in seconds.
+pub(crate) fn timed(run: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let began = Instant::now();
+    run()?;
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// Runs each of `sides` once per round, so that a change in the machine's mood hits all of them.

@@ -19,6 +19,17 @@ pub(crate) struct Figures {
 pub(crate) enum Unit {
     Seconds,
     Bytes,
+    /// Records in a second.
+    Rate,
+    /// Bytes of payload in a second.
+    Throughput,
+}
+
+/// What a ratio must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bar {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 /// A table that is printed row by row.
@@ -57,7 +68,7 @@ impl<W: Write> Table<W> {
     pub(crate) fn begin(mut to: W) -> io::Result<Table<W>> {
         writeln!(
             to,
-            "{:13}  {:53}  {:>10}  {:>10}  {:>6}  {:>7}",
+            "{:18}  {:62}  {:>11}  {:>11}  {:>6}  {:>7}",
             "name", "what / floor", "kclpipe", "floor", "ratio", "bar"
         )?;
         Ok(Table { to, all_met: true })
@@ -69,13 +80,13 @@ impl<W: Write> Table<W> {
         name: &str,
         what: &str,
         figures: &Figures,
-        bar: f64,
+        bar: Bar,
     ) -> io::Result<()> {
-        let met = figures.ratio <= bar;
+        let met = bar.is_met(figures.ratio);
         self.all_met &= met;
         writeln!(
             self.to,
-            "{name:13}  {what:53}  {:>10}  {:>10}  {:6.2}  <= {bar:4.2}  {}",
+            "{name:18}  {what:62}  {:>11}  {:>11}  {:6.2}  {bar}  {}",
             Amount(figures.ours, figures.unit).to_string(),
             Amount(figures.floor, figures.unit).to_string(),
             figures.ratio,
@@ -83,9 +94,32 @@ impl<W: Write> Table<W> {
         )
     }
 
+    /// Says instead of a row why there is none.
+    pub(crate) fn skipped(&mut self, name: &str, why: &anyhow::Error) -> io::Result<()> {
+        writeln!(self.to, "{name:18}  skipped: {why:#}")
+    }
+
     /// Whether every row so far met its bar.
     pub(crate) fn all_met(&self) -> bool {
         self.all_met
+    }
+}
+
+impl Bar {
+    fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Bar::AtMost(bar) => ratio <= bar,
+            Bar::AtLeast(bar) => ratio >= bar,
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bar::AtMost(bar) => write!(f, "<= {bar:5.2}"),
+            Bar::AtLeast(bar) => write!(f, ">= {bar:5.2}"),
+        }
     }
 }
 
@@ -96,8 +130,12 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Amount(n, Unit::Seconds) if n >= 1.0 => write!(f, "{n:.2} s"),
-            Amount(n, Unit::Seconds) => write!(f, "{:.2} ms", n * 1e3),
+            Amount(n, Unit::Seconds) if n >= 1e-4 => write!(f, "{:.2} ms", n * 1e3),
+            Amount(n, Unit::Seconds) => write!(f, "{:.2} us", n * 1e6),
             Amount(n, Unit::Bytes) => write!(f, "{:.2} MiB", n / f64::from(1 << 20)),
+            Amount(n, Unit::Rate) if n < 1e4 => write!(f, "{n:.1}/s"),
+            Amount(n, Unit::Rate) => write!(f, "{:.0} k/s", n / 1e3),
+            Amount(n, Unit::Throughput) => write!(f, "{:.0} MB/s", n / 1e6),
         }
     }
 }

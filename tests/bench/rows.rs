@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::driver::{self, Daemon, KCLPIPE};
 use crate::floor;
-use crate::measure::{self, command, interleaved, median};
+use crate::measure::{self, command, interleaved, median, timed};
 use crate::report::{Figures, Unit};
 
 const KIB: usize = 1024;
@@ -37,7 +37,8 @@ impl Bench {
         })
     }
 
-    fn rounds(&self, rounds: usize) -> usize {
+    /// So many, or one unless this is in earnest.
+    pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.in_earnest { rounds } else { 1 }
     }
 
@@ -48,7 +49,7 @@ impl Bench {
     }
 
     /// An executable sh script.
-    fn script(&self, text: &str) -> Result<String> {
+    pub(crate) fn script(&self, text: &str) -> Result<String> {
         let path = self.new_path();
         fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -132,12 +133,6 @@ fn sleeper(bench: &Bench) -> Result<(String, PathBuf)> {
     let running = bench.new_path();
     let handler = bench.script(&format!(": > '{}'\nexec sleep 60", running.display()))?;
     Ok((handler, running))
-}
-
-fn timed(run: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let began = Instant::now();
-    run()?;
-    Ok(began.elapsed().as_secs_f64())
 }
 
 fn until_exists(file: &Path) -> Result<()> {
