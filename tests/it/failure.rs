@@ -122,6 +122,20 @@ fn a_script_whose_interpreter_is_missing_is_broken_not_skipped() {
     assert_eq!(daemon.read("stdin"), "x");
 }
 
+#[test]
+fn a_handler_of_the_shard_that_ends_unread_is_told_from_one_that_answered() {
+    let script = r#"[ -e go ] || exit 3
+        read -r line; echo "$KCLPIPE_TOKEN ok"; exit 4"#;
+    let bridge = Bridge::new(script).options("--per shard");
+    let mut daemon = begun(bridge.options(QUICK));
+    daemon.payloads(&["x"]);
+    daemon.expect_log("ended with exit code 3 before it read any of its records");
+    go(&daemon);
+    daemon.expect_status("processRecords");
+    daemon.expect_log("ended with exit code 4 though every record was answered");
+    daemon.finish();
+}
+
 // Its input and output.
 
 #[test]

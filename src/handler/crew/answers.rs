@@ -261,10 +261,12 @@ impl Crew<'_> {
             Class::Done | Class::Checkpoint
         );
         if !good && attempt.stopped.is_none() {
-            log::error!(
-                "the handler ended with {} though every record was answered",
-                end.ended
-            );
+            let when = if attempt.has_read_none(end.unread) {
+                "before it read any of its records"
+            } else {
+                "though every record was answered"
+            };
+            log::error!("the handler ended with {} {when}", end.ended);
         }
         if !good || attempt.answered == 0 {
             self.rest(slot, now);
