@@ -115,7 +115,7 @@ fn a_script_whose_interpreter_is_missing_is_broken_not_skipped() {
     fs::copy(daemon.path("good"), daemon.path("handler")).expect("copied");
     fs::write(daemon.path("handler"), "#!/no/such/sh\n").expect("written");
     daemon.payloads(&["x"]);
-    daemon.expect_log("cannot be started");
+    daemon.expect_log("cannot be started: the interpreter");
     fs::rename(daemon.path("good"), daemon.path("handler")).expect("renamed");
     daemon.expect_status("processRecords");
     daemon.finish();

@@ -126,15 +126,8 @@ impl Crew<'_> {
             self.records.come_back(attempt.unanswered.drain(..), None);
             return self.ended_idle(slot, &attempt, &end, now);
         }
-        let outcome = match attempt.stopped {
-            Some(Stopped::Misled(why)) => format!("the handler sent {why}"),
-            _ if end.unread > 0 && end.ended == Ended::Code(0) => format!(
-                "{}, with {} bytes of its input left unread",
-                end.ended, end.unread
-            ),
-            _ => end.ended.to_string(),
-        };
         let verdict = self.verdict(&attempt, &end);
+        let outcome = self.outcome(&attempt, &end, &verdict);
         self.judge(
             slot,
             attempt,
@@ -168,6 +161,34 @@ impl Crew<'_> {
                     .is_some_and(|index| self.records.goes_alone(*index));
                 shard::verdict(attempt, end.ended, on_exit, suspect)
             }
+        }
+    }
+
+    /// How the attempt ended, in words: its exit, or where that was a good one what else made it fail.
+    fn outcome(&self, attempt: &Attempt, end: &End, verdict: &Verdict) -> String {
+        let End { ended, unread, .. } = end;
+        let good = matches!(
+            self.settings.on_exit.class(*ended),
+            Class::Done | Class::Checkpoint
+        );
+        match (attempt.stopped, self.settings.per) {
+            (Some(Stopped::Misled(why)), _) => format!("the handler sent {why}"),
+            _ if !good || matches!(verdict, Verdict::Done { .. }) => ended.to_string(),
+            (_, Per::Record) => match (verdict, attempt.said) {
+                (Verdict::Oldest(class), Some(said)) if record::is_fit(said) => {
+                    format!("the handler answered '{class}'")
+                }
+                _ => "an answer that makes no sense here".to_owned(),
+            },
+            _ if *unread > 0 => format!("{ended}, with {unread} bytes of its input left unread"),
+            (_, Per::Batch { .. }) if matches!(verdict, Verdict::Upto { .. }) => {
+                "the reply names it as failed".to_owned()
+            }
+            (_, Per::Batch { .. }) => format!(
+                "a reply that is not JSON or names a record it was not given: '{}'",
+                process::excerpt(&attempt.reply)
+            ),
+            (_, Per::Shard { .. }) => ended.to_string(),
         }
     }
 

@@ -78,8 +78,9 @@ impl Crew<'_> {
         self.framer.end(&mut self.input);
         if let Err(e) = self.spawn(slot, &attempt, first) {
             let outcome = format!(
-                "'{}' cannot be started: {e}",
-                self.settings.command.program.display()
+                "'{}' cannot be started: {}",
+                self.settings.command.program.display(),
+                self.settings.command.explain(&e)
             );
             let given: Vec<usize> = attempt.unanswered.into();
             self.records.broken(
