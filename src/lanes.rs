@@ -37,7 +37,7 @@ struct Key {
     listed: Option<Listed>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listed {
     Free(u32),
     Owned(usize, u32),
@@ -148,28 +148,37 @@ impl Lanes {
     fn list(&mut self, key: usize) {
         let id = key as u32;
         let state = &mut self.keys[key];
-        match state.listed.take() {
+        let listed = state.place();
+        if listed == state.listed {
+            return;
+        }
+        match state.listed {
             Some(Listed::Free(index)) => self.free.remove(&(index, id)),
             Some(Listed::Owned(lane, index)) => self.owned[lane].remove(&(index, id)),
             Some(Listed::Waiting(until)) => self.waiting.remove(&(until, id)),
             None => false,
         };
-        let Some(index) = state.records.get(state.next).copied() else {
-            return;
-        };
-        let listed = match state.wait_until {
-            Some(until) if state.out == 0 => Listed::Waiting(until),
-            // A record goes back among others that are out: they come back first.
-            Some(_) => return,
-            None if state.out > 0 => Listed::Owned(state.lane, index),
-            None => Listed::Free(index),
-        };
         match listed {
-            Listed::Free(index) => self.free.insert((index, id)),
-            Listed::Owned(lane, index) => self.owned[lane].insert((index, id)),
-            Listed::Waiting(until) => self.waiting.insert((until, id)),
+            Some(Listed::Free(index)) => self.free.insert((index, id)),
+            Some(Listed::Owned(lane, index)) => self.owned[lane].insert((index, id)),
+            Some(Listed::Waiting(until)) => self.waiting.insert((until, id)),
+            None => false,
         };
-        state.listed = Some(listed);
+        state.listed = listed;
+    }
+}
+
+impl Key {
+    /// The list where it belongs now, if it has a record to take.
+    fn place(&self) -> Option<Listed> {
+        let index = *self.records.get(self.next)?;
+        match self.wait_until {
+            Some(until) if self.out == 0 => Some(Listed::Waiting(until)),
+            // A record goes back among others that are out: they come back first.
+            Some(_) => None,
+            None if self.out > 0 => Some(Listed::Owned(self.lane, index)),
+            None => Some(Listed::Free(index)),
+        }
     }
 }
 

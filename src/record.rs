@@ -25,13 +25,16 @@ impl Position {
     /// The position of these two numbers, or `None` where the first is not decimal digits, as a lease's
     /// `TRIM_HORIZON`.
     pub fn new(sequence_number: &str, sub_sequence_number: u64) -> Option<Position> {
-        let digits =
-            !sequence_number.is_empty() && sequence_number.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| Position {
+        is_number(sequence_number).then(|| Position {
             sequence_number: sequence_number.to_owned(),
             sub_sequence_number,
         })
     }
+}
+
+/// Whether these are decimal digits, and not a sentinel.
+fn is_number(sequence_number: &str) -> bool {
+    !sequence_number.is_empty() && sequence_number.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl PartialOrd for Position {
@@ -144,6 +147,12 @@ impl Batch {
         }
     }
 
+    /// About how many bytes the payload at `index` has: three for four of base64.
+    pub fn payload(&self, index: usize) -> u64 {
+        let Span { start, end } = self.records[index].data;
+        u64::from(end - start) / 4 * 3
+    }
+
     fn text(&self, span: Span) -> &str {
         &self.text[span.start as usize..span.end as usize]
     }
@@ -188,7 +197,7 @@ impl Layout {
 
     fn place(&mut self, line: &str, record: &WireRecord<'_>) -> Result<Place> {
         let sequence_number: &str = &record.sequence_number;
-        if Position::new(sequence_number, 0).is_none() {
+        if !is_number(sequence_number) {
             let shown: String = sequence_number.chars().take(60).collect();
             bail!("the sequence number '{shown}' is not decimal digits");
         }

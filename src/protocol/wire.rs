@@ -13,6 +13,8 @@ const READ: usize = 64 * 1024;
 pub struct Wire<'io> {
     input: &'io mut dyn Read,
     output: &'io mut dyn Write,
+    /// Where each read goes: clearing one anew every time would cost about as much as the read.
+    chunk: Box<[u8]>,
     buffer: Vec<u8>,
     /// Bytes at the buffer's start that are known to hold no line end.
     scanned: usize,
@@ -25,6 +27,7 @@ impl<'io> Wire<'io> {
         Wire {
             input,
             output,
+            chunk: vec![0; READ].into_boxed_slice(),
             buffer: Vec::new(),
             scanned: 0,
             ended: false,
@@ -34,10 +37,9 @@ impl<'io> Wire<'io> {
     /// Reads once. A read of nothing, or one that fails, is the end of input: nothing that the daemon
     /// may still send can reach us.
     pub fn fill(&mut self) {
-        let mut chunk = [0; READ];
-        match self.input.read(&mut chunk) {
+        match self.input.read(&mut self.chunk) {
             Ok(0) => self.ended = true,
-            Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+            Ok(n) => self.buffer.extend_from_slice(&self.chunk[..n]),
             Err(e)
                 if matches!(
                     e.kind(),

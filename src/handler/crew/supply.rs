@@ -171,18 +171,18 @@ impl Crew<'_> {
         while let Some(index) = next {
             let alone = self.records.goes_alone(index);
             if (alone && !attempt.unanswered.is_empty())
-                || self.is_full(attempt, bytes + self.payload(index))
+                || self.is_full(attempt, bytes + self.records.batch.payload(index))
             {
                 break;
             }
             self.records.lanes.take(slot, index);
             let n = attempt.give(index, now);
-            bytes += self.payload(index);
+            bytes += self.records.batch.payload(index);
             next = self.records.lanes.peek(slot, now).filter(|next| {
                 !alone
                     && !self.records.goes_alone(*next)
                     && (narrow == 0 || attempt.unanswered.len() < narrow)
-                    && !self.is_full(attempt, bytes + self.payload(*next))
+                    && !self.is_full(attempt, bytes + self.records.batch.payload(*next))
             });
             if let Framed::Unfit(why) = self.frame(index, n, next.is_none())? {
                 attempt.unanswered.pop_back();
@@ -216,10 +216,5 @@ impl Crew<'_> {
             &envelope,
             &mut self.input,
         )
-    }
-
-    /// About how many bytes the record's payload has: three for four of base64.
-    fn payload(&self, index: usize) -> u64 {
-        self.records.batch.record(index).data_base64.len() as u64 / 4 * 3
     }
 }
