@@ -13,11 +13,12 @@ use kclpipe::properties::{Properties, split_command};
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 13] = [
+const OF_OTHERS: [&str; 14] = [
     "--data-binary",
     "--endpoint-url",
     "--ignored",
     "--line-buffered",
+    "--only-show-errors",
     "--partition-key",
     "--path",
     "--properties-file",
@@ -248,13 +249,9 @@ fn every_variable_that_is_named_exists() {
     let known: BTreeSet<String> = of_options
         .chain(of_handlers.iter().map(|name| (*name).to_owned()))
         .collect();
-    let pages = documents();
-    for name in pages
-        .iter()
-        .map(String::as_str)
-        .chain(["docs/examples/handler.sh"])
-    {
-        let text = read(name);
+    // What is in a folder of docs/examples is shown by a page, too.
+    for name in documents().into_iter().chain(files("docs/examples")) {
+        let text = read(&name);
         let unknown: Vec<_> = words_with(&text, "KCLPIPE_", is_name)
             .into_iter()
             .filter(|name| !known.contains(*name))

@@ -6,6 +6,8 @@ mod cli;
 mod crew;
 /// What README and docs/ say, held against the program.
 mod docs;
+/// The examples of docs/handlers.md.
+mod examples;
 /// What goes wrong around handlers, and on the daemon's side.
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.
