@@ -5,7 +5,7 @@ while read -r fruit count; do
         '' | *[!0-9]*)
             echo "$KCLPIPE_TOKEN reject" ;;
         *)
-            # A command in the loop takes the records that follow as its input, unless it is given another.
+            # The records are the input of a command in the loop, too, unless it is given another.
             if my-store "$fruit" "$count" </dev/null; then
                 echo "$KCLPIPE_TOKEN ok"
             else

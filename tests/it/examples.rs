@@ -112,6 +112,7 @@ impl Place {
         }
         command
             .args(["replay", "records", "--report", "json", "--timeout", "60s"])
+            .args(["--restarts", "0"])
             .args(["--batch-size", &batch_size.to_string(), "--"])
             .args(words.next())
             .args(more)
@@ -121,6 +122,7 @@ impl Place {
             .env("KCLPIPE_RETRY_DELAY", "2ms")
             .env("KCLPIPE_RETRY_MAX_DELAY", "5ms")
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("PYTHONUNBUFFERED")
             .stdin(Stdio::null());
         let output = command.output().expect("started");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
