@@ -212,7 +212,10 @@ impl<'a> Bridge<'a> {
             });
         }
         let left = batch.len() as u64;
-        log::debug!("{left} records, {:?} ms behind", batch.millis_behind_latest);
+        let behind = batch
+            .millis_behind_latest
+            .map_or("?".to_owned(), |millis| millis.to_string());
+        log::debug!("{left} records, {behind} ms behind the tip");
         if left > 0 {
             self.handlers.offer(batch);
         }

@@ -443,6 +443,8 @@ fn one_line(error: &clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:"));
     let told: Vec<&str> = told
         .filter(|line| !line.is_empty() && !line.starts_with("For more"))
+        // How to pass a mistyped option to the handler is not what the user wants to know.
+        .filter(|line| !line.starts_with("tip: to pass"))
         .collect();
     format!(
         "{} (see kclpipe --help)",

@@ -3,11 +3,11 @@
 //!
 //! The way of a record: [`protocol`] reads the daemon's line, [`record`] finds the records in it,
 //! [`handler`] hands each to the user's command by way of [`mod@format`], [`lanes`] and [`process`], and makes
-//! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`bridge`] tells [`checkpoint`] how far
+//! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
-//! [`replay`] plays the other part, the daemon's.
+//! [`mod@replay`] plays the other part, the daemon's.
 
 pub mod bridge;
 pub mod checkpoint;

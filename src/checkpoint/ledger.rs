@@ -8,6 +8,8 @@ pub struct Ledger {
     stored: Option<Position>,
     run: Option<Position>,
     unsaved: u64,
+    /// So many of them are in the checkpoint that was asked for last.
+    asked: u64,
     wished: Option<Position>,
     beyond: Vec<Position>,
 }
@@ -67,11 +69,15 @@ impl Ledger {
             .filter(|run| Some(*run) > self.stored.as_ref())
     }
 
-    /// The lease table now holds `position`.
+    /// A checkpoint at `position` is asked for. The run may go on before it is stored.
+    pub fn ask(&mut self, position: &Position) {
+        let whole_run = self.run.as_ref().is_none_or(|run| position >= run);
+        self.asked = if whole_run { self.unsaved } else { 0 };
+    }
+
+    /// The lease table now holds `position`, which was asked for last.
     pub fn stored(&mut self, position: Position) {
-        if self.run.as_ref().is_none_or(|run| position >= *run) {
-            self.unsaved = 0;
-        }
+        self.unsaved -= std::mem::take(&mut self.asked);
         self.stored = Some(position);
     }
 }
@@ -96,8 +102,19 @@ mod tests {
         );
         ledger.advance(at(6), 1);
         assert_eq!((ledger.unsaved_end(), ledger.unsaved()), (Some(&at(6)), 2));
+        ledger.ask(&at(6));
         ledger.stored(at(6));
         assert_eq!((ledger.unsaved_end(), ledger.unsaved()), (None, 0));
+    }
+
+    #[test]
+    fn records_done_while_a_checkpoint_is_on_its_way_count_for_the_next_one_only() {
+        let mut ledger = Ledger::new(None);
+        ledger.advance(at(20), 20);
+        ledger.ask(&at(20));
+        ledger.advance(at(27), 7);
+        ledger.stored(at(20));
+        assert_eq!(ledger.unsaved(), 7);
     }
 
     #[test]
@@ -115,6 +132,7 @@ mod tests {
             Some(&at(3)),
             "an older wish changes nothing"
         );
+        ledger.ask(&at(3));
         ledger.stored(at(3));
         assert_eq!((ledger.wished(), ledger.unsaved()), (None, 4));
         ledger.advance(at(9), 5);
@@ -142,6 +160,7 @@ mod tests {
                         continue;
                     };
                     assert!(offered <= at(run) && Some(&offered) > last.as_ref());
+                    ledger.ask(&offered);
                     ledger.stored(offered.clone());
                     last = Some(offered);
                 }

@@ -187,6 +187,9 @@ impl Checkpoints {
                 .or_else(|| self.probe(now, stuck))
                 .map(Request::Store),
         };
+        if let Some(Request::Store(position)) = &request {
+            self.ledger.ask(position);
+        }
         self.in_round = request.is_some();
         self.in_flight = request.or_else(|| self.repeat(now));
         if self.in_flight.is_some() {

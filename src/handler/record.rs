@@ -43,6 +43,11 @@ fn class_of(said: Line) -> Class {
     }
 }
 
+/// Whether a line is an answer that makes sense about the only record there is.
+pub(super) fn is_fit(said: Line) -> bool {
+    said == Line::Answer(Word::Fail, None) || class_of(said) != Class::Fail
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,9 @@ pub(super) struct Records {
     pub(super) halted: bool,
 }
 
+/// What a record does that may neither be done nor passed over.
+const BLOCKS: &str = "blocks its shard";
+
 /// How an attempt at a record ended, for reports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Report<'a> {
@@ -332,13 +335,13 @@ impl Records {
                     );
                     None
                 }
-                Err(e) => Some(format!("{reason}, but {e:#}")),
+                Err(e) => Some(format!("{reason}, but {e:#}, so it {BLOCKS}")),
             },
             OnFailure::Halt => {
                 self.halt(index, report);
                 return false;
             }
-            OnFailure::Block => Some(format!("{reason} and blocks its shard")),
+            OnFailure::Block => Some(format!("{reason} and {BLOCKS}")),
         };
         match &blocked {
             None => self.dispose_of(index),
@@ -392,7 +395,15 @@ impl Records {
     fn say_again(&self, index: usize, reason: &str, report: Report<'_>, delay: Duration) {
         let number = self.attempt_number(index);
         let (position, outcome) = (self.position(index), report.outcome);
-        log::warn!(
+        // A record that waits by itself is usual; one that holds up its shard for good is for somebody to see.
+        let blocks = reason.ends_with(BLOCKS);
+        let level = if blocks {
+            log::Level::Error
+        } else {
+            log::Level::Warn
+        };
+        log::log!(
+            level,
             "record {position} {reason}: {outcome}; attempt {number} follows in {}",
             shown(delay)
         );

@@ -1,9 +1,9 @@
 //! One child process: its pipes, and the way to its end.
 
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{self, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::process::{self, ChildStderr, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -25,7 +25,7 @@ const TURN: usize = 256 * 1024;
 pub(super) struct Child {
     leader: process::Child,
     pub(super) group: Pid,
-    stdin: Option<ChildStdin>,
+    stdin: Option<PipeWriter>,
     /// Our own copy of the handler's end, to ask afterwards what was left in the pipe.
     stdin_reader: Option<PipeReader>,
     pub(super) outbox: Vec<u8>,
@@ -68,7 +68,9 @@ pub(super) struct Remains {
 }
 
 impl Child {
-    pub(super) fn start(command: &Command, spawn: &Spawn<'_>) -> io::Result<Child> {
+    /// Starts a child that finds `input` in its pipe, as much of it as the pipe holds: were it written
+    /// afterwards and we were killed in between, the child would take a part for the whole.
+    pub(super) fn start(command: &Command, spawn: &Spawn<'_>, input: Vec<u8>) -> io::Result<Child> {
         let mut start = process::Command::new(&command.program);
         start
             .args(&command.arguments)
@@ -87,25 +89,17 @@ impl Child {
         for (name, value) in spawn.environment {
             start.env(name, value);
         }
-        let (stdin, stdin_reader) = match spawn.watch_input {
-            false => {
-                start.stdin(Stdio::piped());
-                (None, None)
-            }
-            true => {
-                let (reader, writer) = io::pipe()?;
-                start.stdin(reader.try_clone()?);
-                (Some(ChildStdin::from(OwnedFd::from(writer))), Some(reader))
-            }
-        };
-        let mut leader = start.spawn()?;
-        let stdin = stdin.or(leader.stdin.take());
-        let (stdout, stderr) = (leader.stdout.take(), leader.stderr.take());
+        let (reader, mut writer) = io::pipe()?;
         if spawn.large_input {
-            stdin.iter().for_each(super::enlarge);
+            super::enlarge(&writer);
         }
+        ioctl_fionbio(&writer, true)?;
+        let sent = writer.write(&input).unwrap_or(0);
+        let stdin_reader = spawn.watch_input.then(|| reader.try_clone()).transpose()?;
+        start.stdin(reader);
+        let mut leader = start.spawn()?;
+        let (stdout, stderr) = (leader.stdout.take(), leader.stderr.take());
         let pipes = [
-            stdin.as_ref().map(AsFd::as_fd),
             stdout.as_ref().map(AsFd::as_fd),
             stderr.as_ref().map(AsFd::as_fd),
         ];
@@ -115,10 +109,10 @@ impl Child {
         Ok(Child {
             group: Pid::from_child(&leader),
             leader,
-            stdin,
+            stdin: Some(writer),
             stdin_reader,
-            outbox: Vec::new(),
-            sent: 0,
+            outbox: input,
+            sent,
             close_when_sent: false,
             stdout,
             stdout_lines: Lines::new(spawn.line_limit),
@@ -174,6 +168,7 @@ impl Child {
         }
         if self.stdin.is_some() && self.pending() == 0 {
             self.outbox.clear();
+            self.outbox.shrink_to(super::KEEP);
             self.sent = 0;
             if self.close_when_sent {
                 self.stdin = None;

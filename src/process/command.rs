@@ -2,11 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 /// A program with its arguments. It is run directly, never through a shell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,19 @@ impl Command {
             .find(|file| executable(file).is_ok())
             .with_context(|| format!("the handler '{name}' is not in PATH ({})", path.display()))
     }
+
+    /// Why it cannot be started, where the system's own words mislead: they do not say of which file they
+    /// speak.
+    pub fn explain(&self, error: &io::Error) -> String {
+        let there = self.find().is_ok();
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT) if there => {
+                "the interpreter that its first line names does not exist (does that line end with CR LF?)".into()
+            }
+            Some(Errno::NOEXEC) => "it is no program and its first line does not begin with '#!'".into(),
+            _ => error.to_string(),
+        }
+    }
 }
 
 fn executable(file: &Path) -> Result<()> {
@@ -70,6 +85,21 @@ mod tests {
             directory,
         }
         .find()
+    }
+
+    #[test]
+    fn a_script_that_cannot_be_run_is_told_from_one_that_is_missing() {
+        let explain = |program: &str, errno: Errno| {
+            let command = Command {
+                program: program.into(),
+                ..Command::default()
+            };
+            command.explain(&errno.into())
+        };
+        assert!(explain("sh", Errno::NOENT).contains("interpreter"));
+        assert!(explain("sh", Errno::NOEXEC).contains("'#!'"));
+        assert!(explain("./no-such-program", Errno::NOENT).contains("No such file"));
+        assert!(explain("sh", Errno::AGAIN).contains("unavailable"));
     }
 
     #[test]

@@ -28,6 +28,9 @@ use signals::Signals;
 /// The longest line that is logged or understood; the rest of it is dropped.
 pub const LINE: usize = 64 * 1024;
 
+/// A buffer of input that grew beyond this is not kept.
+pub const KEEP: usize = 1024 * 1024;
+
 /// How much one read of a pipe asks for.
 const CHUNK: usize = 16 * 1024;
 
@@ -152,12 +155,19 @@ impl<'fd> Processes<'fd> {
         })
     }
 
-    /// Starts `command` in `slot`, which must be free.
+    /// Starts `command` in `slot`, which must be free, with `input` as the first of its input.
     ///
     /// # Errors
     /// It cannot be started: missing, not executable, or no resources.
-    pub fn start(&mut self, slot: usize, command: &Command, spawn: &Spawn<'_>) -> io::Result<()> {
-        let child = Child::start(command, spawn)?;
+    pub fn start(
+        &mut self,
+        slot: usize,
+        command: &Command,
+        spawn: &Spawn<'_>,
+        input: Vec<u8>,
+    ) -> io::Result<()> {
+        let mut child = Child::start(command, spawn, input)?;
+        child.write();
         if self.children.len() <= slot {
             self.children.resize_with(slot + 1, || None);
         }

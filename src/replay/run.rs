@@ -160,7 +160,7 @@ impl Stage {
         };
         let name = self.command.program.display();
         self.processes
-            .start(slot, &self.command, &spawn)
+            .start(slot, &self.command, &spawn, Vec::new())
             .with_context(|| format!("cannot start the child '{name}'"))?;
         let steps = self.shards[slot].start();
         self.perform(slot, steps)

@@ -55,12 +55,16 @@ fn killing_kclpipe_loses_no_record(case: Case) {
     let right = application.stream.put(&right, &Record::many(100));
     let daemon = application.start();
     daemon.until("the held record", || application.journal.is_held(&left[70]));
-    kill(
-        application
-            .journal
-            .last(&left[70])
-            .expect("it is held")
-            .kclpipe,
+    let killed = application
+        .journal
+        .last(&left[70])
+        .cloned()
+        .expect("it is held");
+    kill(killed.kclpipe);
+    assert_eq!(
+        daemon.wait(),
+        Some(1),
+        "a daemon ends with any of its children"
     );
     assert_next_life_goes_on(application, daemon, &[left, right].concat());
 }

@@ -25,13 +25,17 @@ fn a_blocked_shard_notices_that_its_lease_was_taken(case: Case) {
     let blocked = application
         .journal
         .last(&left[10])
-        .expect("it failed")
-        .kclpipe;
+        .cloned()
+        .expect("it failed");
 
     daemon.until("the end of the blocked kclpipe", || {
         application.leases.seize(&left[10].shard, "somebody else");
-        !is_alive(blocked)
+        !is_alive(blocked.kclpipe)
     });
+    assert!(
+        !is_alive(blocked.handler),
+        "a handler ends before its kclpipe"
+    );
     let answer = match case.kcl {
         Kcl::V3 | Kcl::V2 => r#""responseFor":"leaseLost""#,
         Kcl::V1 => r#""responseFor":"shutdown""#,

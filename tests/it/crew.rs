@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) log: Vec<String>,
     /// The payloads of the dead letters.
     pub(crate) letters: Vec<String>,
+    /// The outcomes that the dead letters tell.
+    pub(crate) outcomes: Vec<String>,
 }
 
 impl Play {
@@ -119,7 +121,8 @@ impl Play {
         Outcome {
             events,
             log: self.lines("log"),
-            letters: self.letters(),
+            letters: self.payloads(),
+            outcomes: self.letters("outcome"),
         }
     }
 
@@ -164,17 +167,27 @@ impl Play {
             .collect()
     }
 
-    fn letters(&self) -> Vec<String> {
-        use base64::Engine;
+    /// What this field of the dead letters holds.
+    fn letters(&self, field: &str) -> Vec<String> {
         let letter = |line: &String| {
             let letter: serde_json::Value = serde_json::from_str(line).expect("a letter is JSON");
-            let data = letter["dataBase64"].as_str().expect("a payload");
+            letter[field].as_str().expect("a text").to_owned()
+        };
+        self.lines("letters").iter().map(letter).collect()
+    }
+
+    fn payloads(&self) -> Vec<String> {
+        use base64::Engine;
+        let payload = |data: String| {
             let payload = base64::engine::general_purpose::STANDARD
                 .decode(data)
                 .expect("base64");
             String::from_utf8(payload).expect("text")
         };
-        self.lines("letters").iter().map(letter).collect()
+        self.letters("dataBase64")
+            .into_iter()
+            .map(payload)
+            .collect()
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -4,6 +4,10 @@
 mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
+/// What README and docs/ say, held against the program.
+mod docs;
+/// The examples of docs/handlers.md.
+mod examples;
 /// What goes wrong around handlers, and on the daemon's side.
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.

@@ -267,3 +267,38 @@ fn a_lambda_reply_that_names_no_record_fails_the_run() {
         "once whole, then in halves"
     );
 }
+
+#[test]
+fn a_dead_letter_tells_what_was_wrong_with_a_lambda_reply() {
+    let outcome = |reply: &str| {
+        let script = format!("cat > /dev/null; echo '{reply}'");
+        let play = Play::new(BATCH, &script).with(|s| {
+            s.format = Format::Lambda {
+                stream_arn: String::new(),
+            };
+            s.limits.max_attempts = Some(1);
+        });
+        play.run(&["a"]).outcomes.join(" ")
+    };
+    let named = r#"{"batchItemFailures":[{"itemIdentifier":"1"}]}"#;
+    assert_eq!(outcome(named), "the reply names it as failed");
+    for reply in [
+        "undefined",
+        r#"{"batchItemFailures":[{"itemIdentifier":"9"}]}"#,
+    ] {
+        let told = outcome(reply);
+        assert!(
+            told.starts_with("a reply that") && told.ends_with(&format!(": '{reply}'")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_dead_letter_tells_of_unread_input() {
+    let play = Play::new(BATCH, "exec true").with(|s| s.limits.max_attempts = Some(1));
+    assert_eq!(
+        play.run(&["abc"]).outcomes,
+        ["exit code 0, with 4 bytes of its input left unread"]
+    );
+}

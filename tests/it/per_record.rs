@@ -532,6 +532,32 @@ fn an_answer_that_makes_no_sense_is_a_failure() {
 }
 
 #[test]
+fn a_dead_letter_tells_the_word_that_was_not_good() {
+    let outcome = |script: &str| {
+        let bridge = noting(script).options("--dead-letter letters --max-attempts 1");
+        let mut daemon = begun(bridge);
+        daemon.numbers(1..=1);
+        daemon.expect_status("processRecords");
+        daemon.finish();
+        letters(&daemon, "letters")[0]["outcome"].clone()
+    };
+    for (script, expected) in [
+        (
+            "echo $KCLPIPE_TOKEN reject",
+            "the handler answered 'reject'",
+        ),
+        ("echo $KCLPIPE_TOKEN fail", "the handler answered 'fail'"),
+        (
+            "echo $KCLPIPE_TOKEN okay",
+            "an answer that makes no sense here",
+        ),
+        ("echo $KCLPIPE_TOKEN reject; exit 3", "exit code 3"),
+    ] {
+        assert_eq!(outcome(script), expected, "{script}");
+    }
+}
+
+#[test]
 fn the_word_halt_ends_the_worker() {
     let mut daemon = begun(Bridge::new("echo $KCLPIPE_TOKEN $(cat)"));
     daemon.payloads(&["ok", "halt", "ok"]);

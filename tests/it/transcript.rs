@@ -378,6 +378,25 @@ fn records_done_while_an_ack_is_awaited_are_in_the_next_checkpoint() {
 }
 
 #[test]
+fn records_done_while_an_ack_is_awaited_do_not_make_the_next_checkpoint_due_too_soon() {
+    leaves(
+        strategy(|s| s.records = Some(2)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2 3 4
+         * done 2
+         < checkpoint 2.0
+         * done 3
+         > ack
+         * done 4
+         < checkpoint 4.0
+         > ack
+         < status processRecords",
+    );
+}
+
+#[test]
 fn time_alone_makes_a_checkpoint_due_while_a_handler_runs() {
     leaves(
         every(60),

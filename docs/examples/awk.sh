@@ -1,0 +1,15 @@
+#!/bin/sh
+# mawk reads its input in blocks unless it is told not to; no other awk has the option.
+case $(awk -W version 2>&1 </dev/null) in
+    mawk*) set -- -W interactive ;;
+esac
+exec awk "$@" '
+    BEGIN { token = ENVIRON["KCLPIPE_TOKEN"] }
+    $2 !~ /^[0-9]+$/ { print token, "reject", NR; fflush(); next }
+    {
+        print $2, $1 >> "stock.txt"
+        fflush("stock.txt")             # first the work,
+        print token, "ok", NR
+        fflush()                        # then the answer
+    }
+'

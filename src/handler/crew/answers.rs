@@ -1,0 +1,305 @@
+//! What handlers say, and what their end says of the records they had.
+
+use std::time::Instant;
+
+use super::{Crew, Slot};
+use crate::handler::attempt::{Attempt, End, Heard, Stopped, Verdict};
+use crate::handler::records::Report;
+use crate::handler::shard::Answers;
+use crate::handler::{Per, batch, record, shard};
+use crate::outcome::{Class, Ended};
+use crate::process;
+
+impl Crew<'_> {
+    pub(super) fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {
+        let replies = self.replies();
+        let Some(attempt) = self.slots[slot]
+            .attempt
+            .as_mut()
+            .filter(|attempt| attempt.stopped.is_none())
+        else {
+            return process::log_stdout(line);
+        };
+        attempt.printed = true;
+        let heard = match self.settings.per {
+            Per::Record => record::hear(attempt, line, now),
+            Per::Batch { .. } => batch::hear(attempt, line, replies, now),
+            Per::Shard {
+                inflight, plain, ..
+            } => shard::hear(
+                attempt,
+                line,
+                Answers {
+                    plain,
+                    bare: inflight == 1,
+                },
+                now,
+            ),
+        };
+        match heard {
+            Heard::Noted => {}
+            Heard::Log => process::log_stdout(line),
+            Heard::Done { records, wish } => self.answered(slot, records, wish),
+            Heard::Bad(class) => self.answered_badly(slot, class, now),
+            Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
+            Heard::Misled(why) => {
+                log::error!(
+                    "the handler sent {why}: '{}'; it is stopped",
+                    process::excerpt(line)
+                );
+                self.stop(slot, Stopped::Misled(why));
+            }
+        }
+    }
+
+    /// The oldest records of the handler in `slot` are done.
+    fn answered(&mut self, slot: usize, records: usize, wish: bool) {
+        let Slot {
+            attempt: Some(attempt),
+            suspects,
+            deaths,
+            ..
+        } = &mut self.slots[slot]
+        else {
+            return;
+        };
+        self.records.answered(attempt, records, wish);
+        *suspects = suspects.saturating_sub(records);
+        *deaths = 0;
+        self.finish_spent(slot);
+    }
+
+    /// Lets a handler go that has answered all that one process may have.
+    fn finish_spent(&mut self, slot: usize) {
+        let attempt = self.slots[slot].attempt.as_ref();
+        if attempt.is_some_and(|attempt| self.is_spent(attempt) && attempt.unanswered.is_empty()) {
+            self.processes.finish(slot, self.settings.stop);
+        }
+    }
+
+    /// The oldest record of the handler in `slot` is not done. If it has to be given again, those behind
+    /// it must not be handled before it.
+    fn answered_badly(&mut self, slot: usize, class: Class, now: Instant) {
+        let Some(attempt) = &mut self.slots[slot].attempt else {
+            return;
+        };
+        let Some(index) = attempt.answer() else {
+            return;
+        };
+        let more = !attempt.unanswered.is_empty();
+        let outcome = format!("the handler answered '{class}'");
+        let done = self.records.settle(
+            index,
+            class,
+            Report {
+                outcome: &outcome,
+                stderr: &[],
+            },
+            now,
+        );
+        if !done && more {
+            self.stop(slot, Stopped::OutOfOrder);
+        } else {
+            self.finish_spent(slot);
+        }
+    }
+
+    pub(super) fn ended(&mut self, slot: usize, mut end: End, now: Instant) {
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
+            return;
+        };
+        if attempt.stopped == Some(Stopped::Withdrawn) {
+            return;
+        }
+        self.log_attempt(&attempt, &end, now);
+        match attempt.stopped {
+            Some(Stopped::OutOfOrder) => {
+                self.records.come_back(attempt.unanswered.into_iter(), None);
+                return self.rest(slot, now);
+            }
+            Some(Stopped::TimedOut) => end.ended = Ended::TimedOut,
+            Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
+            Some(Stopped::Withdrawn) | None => {}
+        }
+        let is_shard = matches!(self.settings.per, Per::Shard { .. });
+        if attempt.unanswered.is_empty() || (is_shard && attempt.has_read_none(end.unread)) {
+            self.records.come_back(attempt.unanswered.drain(..), None);
+            return self.ended_idle(slot, &attempt, &end, now);
+        }
+        let verdict = self.verdict(&attempt, &end);
+        let outcome = self.outcome(&attempt, &end, &verdict);
+        self.judge(
+            slot,
+            attempt,
+            verdict,
+            Report {
+                outcome: &outcome,
+                stderr: &end.stderr,
+            },
+            now,
+        );
+    }
+
+    fn verdict(&self, attempt: &Attempt, end: &End) -> Verdict {
+        let on_exit = &self.settings.on_exit;
+        match self.settings.per {
+            Per::Record => record::verdict(attempt, end.ended, on_exit),
+            Per::Batch { .. } => {
+                let number = |index: &usize| self.records.batch.record(*index).sequence_number;
+                let find = |id: &str| {
+                    attempt
+                        .unanswered
+                        .iter()
+                        .position(|index| number(index) == id)
+                };
+                batch::verdict(attempt, end, on_exit, self.replies().then_some(&find))
+            }
+            Per::Shard { .. } => {
+                let suspect = attempt
+                    .unanswered
+                    .front()
+                    .is_some_and(|index| self.records.goes_alone(*index));
+                shard::verdict(attempt, end.ended, on_exit, suspect)
+            }
+        }
+    }
+
+    /// How the attempt ended, in words: its exit, or where that was a good one what else made it fail.
+    fn outcome(&self, attempt: &Attempt, end: &End, verdict: &Verdict) -> String {
+        let End { ended, unread, .. } = end;
+        let good = matches!(
+            self.settings.on_exit.class(*ended),
+            Class::Done | Class::Checkpoint
+        );
+        match (attempt.stopped, self.settings.per) {
+            (Some(Stopped::Misled(why)), _) => format!("the handler sent {why}"),
+            _ if !good || matches!(verdict, Verdict::Done { .. }) => ended.to_string(),
+            (_, Per::Record) => match (verdict, attempt.said) {
+                (Verdict::Oldest(class), Some(said)) if record::is_fit(said) => {
+                    format!("the handler answered '{class}'")
+                }
+                _ => "an answer that makes no sense here".to_owned(),
+            },
+            _ if *unread > 0 => format!("{ended}, with {unread} bytes of its input left unread"),
+            (_, Per::Batch { .. }) if matches!(verdict, Verdict::Upto { .. }) => {
+                "the reply names it as failed".to_owned()
+            }
+            (_, Per::Batch { .. }) => format!(
+                "a reply that is not JSON or names a record it was not given: '{}'",
+                process::excerpt(&attempt.reply)
+            ),
+            (_, Per::Shard { .. }) => ended.to_string(),
+        }
+    }
+
+    /// Does what the end of a handler says of the records that it had.
+    fn judge(
+        &mut self,
+        slot: usize,
+        mut attempt: Attempt,
+        verdict: Verdict,
+        report: Report<'_>,
+        now: Instant,
+    ) {
+        let (done, wish, next) = match verdict {
+            Verdict::Done { wish } => (attempt.unanswered.len(), wish, None),
+            Verdict::Upto { records, next } => (records, false, Some(next)),
+            Verdict::Oldest(class) => (0, false, Some(class)),
+            Verdict::Unnamed(class) => {
+                return self.judge_unnamed(slot, attempt, class, report, now);
+            }
+        };
+        self.records.answered(&mut attempt, done, wish);
+        let suspects = &mut self.slots[slot].suspects;
+        *suspects = if next.is_some() {
+            0
+        } else {
+            suspects.saturating_sub(done)
+        };
+        if let Some((class, index)) = next.zip(attempt.answer()) {
+            self.records.settle(index, class, report, now);
+            self.rest(slot, now);
+        }
+        self.records.come_back(attempt.unanswered.into_iter(), None);
+    }
+
+    /// The handler failed, but it is not known at which of its records.
+    fn judge_unnamed(
+        &mut self,
+        slot: usize,
+        attempt: Attempt,
+        class: Class,
+        report: Report<'_>,
+        now: Instant,
+    ) {
+        let records: Vec<usize> = attempt.unanswered.into();
+        match class {
+            Class::Retry => {
+                self.records
+                    .all_again(&records, "is to be retried", report, now);
+            }
+            Class::Broken => self.records.broken(&records, report, now),
+            Class::Halt => self.records.halt(records[0], report),
+            _ if matches!(self.settings.per, Per::Batch { .. }) && records.len() > 1 => {
+                self.slots[slot].suspects = records.len();
+                self.records.narrow(&records, report, now);
+            }
+            _ => {
+                self.records.suspect(records[0]);
+                self.records
+                    .all_again(&records, "was not answered", report, now);
+            }
+        }
+        self.rest(slot, now);
+    }
+
+    /// A handler has ended that had no record: one that lives on, between two records or after its input
+    /// ended.
+    fn ended_idle(&mut self, slot: usize, attempt: &Attempt, end: &End, now: Instant) {
+        let good = matches!(
+            self.settings.on_exit.class(end.ended),
+            Class::Done | Class::Checkpoint
+        );
+        if !good && attempt.stopped.is_none() {
+            let when = if attempt.has_read_none(end.unread) {
+                "before it read any of its records"
+            } else {
+                "though every record was answered"
+            };
+            log::error!("the handler ended with {} {when}", end.ended);
+        }
+        if !good || attempt.answered == 0 {
+            self.rest(slot, now);
+        }
+    }
+
+    /// No handler that lives on starts in `slot` for a while: no path leads from a failure to an attempt
+    /// without a delay. For the others, it is their records that wait.
+    fn rest(&mut self, slot: usize, now: Instant) {
+        if matches!(self.settings.per, Per::Shard { .. }) {
+            let slot = &mut self.slots[slot];
+            slot.deaths = slot.deaths.saturating_add(1);
+            slot.rest_until = Some(now + self.settings.delays.after(slot.deaths));
+        }
+    }
+
+    fn log_attempt(&self, attempt: &Attempt, end: &End, now: Instant) {
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let seconds = (now - attempt.started).as_secs_f64();
+        match attempt.unanswered.front() {
+            Some(index) => log::debug!(
+                "record {}, attempt {}: {} after {seconds:.3} s",
+                self.records.position(*index),
+                self.records.attempt_number(*index),
+                end.ended
+            ),
+            None => log::debug!(
+                "the handler of {} records: {} after {seconds:.3} s",
+                attempt.given,
+                end.ended
+            ),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The crew: the handler processes of a shard.
+//!
+//! [`supply`] is what they are given, [`answers`] what they say and how they end; here is the loop that
+//! waits for them, and what is due by time.
+
+mod answers;
+mod supply;
+
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use humantime::format_duration;
+
+use super::attempt::{Attempt, End, Limit, Stopped};
+use super::records::{Records, Report};
+use super::{Event, Finish, Handlers, Per, Settings, environment};
+use crate::checkpoint::Stuck;
+use crate::format::{Format, Framer};
+use crate::process::{Happening, Processes};
+use crate::record::Batch;
+
+/// How long a handler may have printed nothing before its output is taken to be buffered.
+const HINT_AFTER: Duration = Duration::from_secs(10);
+
+/// The handlers of one shard.
+pub struct Crew<'fd> {
+    settings: Rc<Settings>,
+    processes: Processes<'fd>,
+    framer: Framer,
+    without: Vec<OsString>,
+    records: Records,
+    slots: Vec<Slot>,
+    /// Framed records on their way to a handler; kept to be used again.
+    input: Vec<u8>,
+    finishing: bool,
+}
+
+/// A place for one handler process.
+#[derive(Debug, Default)]
+struct Slot {
+    attempt: Option<Attempt>,
+    /// A run of so many records failed without naming one, and is being narrowed down.
+    suspects: usize,
+    /// Handlers that died in a row without an answer.
+    deaths: u32,
+    /// No handler starts here before.
+    rest_until: Option<Instant>,
+}
+
+impl<'fd> Crew<'fd> {
+    /// A crew without a shard, which waits for the daemon's input and signals with `processes`.
+    pub fn new(settings: Settings, processes: Processes<'fd>) -> Crew<'fd> {
+        let settings = Rc::new(settings);
+        Crew {
+            framer: Framer::new(settings.format.clone()),
+            slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
+            records: Records::new(Rc::clone(&settings)),
+            settings,
+            processes,
+            without: environment::ours(),
+            input: Vec::new(),
+            finishing: false,
+        }
+    }
+
+    /// Whether the last line of stdout is a reply to the whole batch.
+    fn replies(&self) -> bool {
+        matches!(self.settings.format, Format::Lambda { .. })
+    }
+
+    fn take_in(&mut self, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Input => self.records.events.push_back(Event::Input),
+            Happening::Signal(signal) => {
+                self.records.hold_until = Some(now + self.settings.stop.timeout);
+                self.records.events.push_back(Event::Signal(signal));
+            }
+            Happening::Line { slot, line } => self.hear(slot, &line, now),
+            Happening::Fed { .. } => {}
+            Happening::Ended {
+                slot,
+                status,
+                stderr,
+                unread,
+            } => {
+                self.ended(
+                    slot,
+                    End {
+                        ended: status.into(),
+                        unread,
+                        stderr,
+                    },
+                    now,
+                );
+            }
+        }
+    }
+
+    fn halt(&mut self, slot: usize, outcome: &str) {
+        if let Some(index) = self.slots[slot]
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.unanswered.front())
+        {
+            self.records.halt(
+                *index,
+                Report {
+                    outcome,
+                    stderr: &[],
+                },
+            );
+        } else {
+            self.records
+                .events
+                .push_back(Event::Halted(outcome.to_owned()));
+            self.records.halted = true;
+        }
+    }
+
+    fn stop(&mut self, slot: usize, why: Stopped) {
+        if let Some(attempt) = &mut self.slots[slot].attempt {
+            attempt.stopped = Some(why);
+        }
+        self.processes.stop(slot, self.settings.stop);
+    }
+
+    /// Judges what is due by time; everything readable has been read before.
+    fn judge_time(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            if self.processes.has_ended(slot) {
+                continue;
+            }
+            self.hint_at_buffering(slot, now);
+            let Some((limit, attempt)) =
+                self.settings.timeout.zip(self.slots[slot].attempt.as_mut())
+            else {
+                continue;
+            };
+            match attempt.check_limit(limit, now) {
+                Limit::Nothing => {}
+                Limit::Half => log::warn!(
+                    "the handler has been silent for {}, half of its time limit (--timeout)",
+                    format_duration(limit / 2)
+                ),
+                Limit::Over => {
+                    log::error!(
+                        "the handler reached its time limit of {} and is stopped",
+                        format_duration(limit)
+                    );
+                    self.stop(slot, Stopped::TimedOut);
+                }
+            }
+        }
+    }
+
+    /// Says once what usually is the matter with a handler that never answers.
+    fn hint_at_buffering(&mut self, slot: usize, now: Instant) {
+        let Some(attempt) = &mut self.slots[slot].attempt else {
+            return;
+        };
+        if hint_at(&self.settings, attempt).is_some_and(|at| now >= at) {
+            attempt.hinted = true;
+            log::warn!(
+                "the handler has had a record for {} s and has printed nothing: its output is probably buffered; the \
+                 cures are stdbuf -oL COMMAND, python3 -u, jq --unbuffered, fflush() in awk (and mawk -W interactive, \
+                 for its input), grep --line-buffered",
+                HINT_AFTER.as_secs()
+            );
+        }
+    }
+
+    fn wake(&self, now: Instant, until: Option<Instant>) -> Option<Instant> {
+        let attempts = self.slots.iter().enumerate();
+        let attempts = attempts
+            .filter(|(slot, _)| !self.processes.has_ended(*slot))
+            .filter_map(|(_, slot)| slot.attempt.as_ref());
+        let limits = attempts
+            .clone()
+            .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));
+        let hints = attempts.filter_map(|attempt| hint_at(&self.settings, attempt));
+        let rests = self
+            .slots
+            .iter()
+            .filter(|slot| slot.attempt.is_none())
+            .filter_map(|slot| slot.rest_until);
+        let starts = rests
+            .chain(self.records.hold_until)
+            .chain(self.records.lanes.wake());
+        let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
+        limits.chain(hints).chain(starts).chain(until).min()
+    }
+}
+
+fn hint_at(settings: &Settings, attempt: &Attempt) -> Option<Instant> {
+    let silent = !attempt.hinted && !attempt.printed && !attempt.unanswered.is_empty();
+    (silent && matches!(settings.per, Per::Shard { .. })).then_some(attempt.started + HINT_AFTER)
+}
+
+impl Handlers for Crew<'_> {
+    fn begin(&mut self, shard_id: &str) -> Result<()> {
+        shard_id.clone_into(&mut self.records.shard_id);
+        self.settings.command.find().map(|_| ())
+    }
+
+    fn offer(&mut self, batch: Batch) {
+        self.records.offer(batch, Instant::now());
+    }
+
+    fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
+        loop {
+            // One reading of the clock for what may start and for how long to sleep: with two, what falls
+            // due between them would be slept through.
+            let now = Instant::now();
+            self.hand_over(now)?;
+            self.records.tell_run();
+            if std::mem::take(&mut self.records.halted) {
+                self.finish(Finish::Stop);
+            }
+            if self.finishing && !self.processes.any_running() {
+                self.finishing = false;
+                self.records.events.push_back(Event::Finished);
+            }
+            if let Some(event) = self.records.events.pop_front() {
+                return Ok(event);
+            }
+            if until.is_some_and(|until| now >= until) {
+                return Ok(Event::Deadline);
+            }
+            for happening in self.processes.wait(watch_input, self.wake(now, until))? {
+                self.take_in(happening, Instant::now());
+            }
+            self.judge_time(Instant::now());
+        }
+    }
+
+    fn finish(&mut self, how: Finish) {
+        self.finishing = true;
+        for slot in 0..self.slots.len() {
+            match how {
+                Finish::Orderly => self.processes.finish(slot, self.settings.stop),
+                Finish::Stop if self.slots[slot].attempt.is_some() => {
+                    self.stop(slot, Stopped::Withdrawn)
+                }
+                Finish::Stop => {}
+            }
+        }
+        if how == Finish::Stop {
+            self.records.withdraw();
+        }
+    }
+
+    fn stuck(&self) -> Option<Stuck> {
+        self.records.stuck()
+    }
+}

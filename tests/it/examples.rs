@@ -1,0 +1,390 @@
+//! The examples of docs/handlers.md, run with the options that the page gives them.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::write_script;
+
+const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
+
+/// Examples that belong to README.
+const OF_README: [&str; 3] = ["handler.sh", "records.jsonl", "records.txt"];
+
+/// What `my-store` stands for: it reads all of its input, prints what looks like an answer, and is not to
+/// be had the first time it is asked for figs.
+const MY_STORE: &str = r#"cat >/dev/null
+echo ok
+if [ "$1" = figs ] && [ ! -e asked ]; then : >asked; exit 1; fi
+echo "$2 $1" >>stock.txt"#;
+
+/// What `aws s3 cp - URL` stands for: it fails half-way the first time.
+const AWS: &str = r#"for url; do :; done
+if [ ! -e asked ]; then : >asked; head -c 100 >/dev/null; exit 1; fi
+cat >"${url##*/}""#;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples")
+}
+
+fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/handlers.md");
+    fs::read_to_string(page).expect("the page")
+}
+
+/// The files in a folder and below it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let visible = paths.filter(|path| !path.ends_with("__pycache__"));
+    let found = visible.flat_map(|path| match path.is_dir() {
+        true => files(&path),
+        false => vec![path],
+    });
+    found.collect()
+}
+
+/// Whether these programs are here; if not, says so where it is seen.
+fn can_run(example: &str, programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_here =
+        |program: &&&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let missing: Vec<&str> = programs.iter().filter(|p| !is_here(p)).copied().collect();
+    if !missing.is_empty() {
+        // Not captured, as println! would be.
+        let missing = missing.join(", ");
+        let note = format!("SKIPPED: the example {example}, for want of {missing}\n");
+        let _ = std::io::stderr().write_all(note.as_bytes());
+    }
+    missing.is_empty()
+}
+
+/// A folder with the examples.
+struct Place(TempDir);
+
+/// What replay printed.
+struct Printed {
+    report: Value,
+    log: String,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().expect("a folder"));
+        for entry in fs::read_dir(folder()).expect("the examples") {
+            let entry = entry.expect("an entry");
+            symlink(entry.path(), place.path(entry.file_name())).expect("linked");
+        }
+        fs::create_dir(place.path("bin")).expect("created");
+        write_script(&place.path("bin/my-store"), MY_STORE);
+        write_script(&place.path("bin/aws"), AWS);
+        place
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes records with these keys and payloads.
+    fn records<'a>(&self, records: impl IntoIterator<Item = (&'a str, String)>) {
+        let mut text = String::new();
+        for (key, data) in records {
+            let record = json!({ "partitionKey": key, "data": data });
+            text += &format!("{record}\n");
+        }
+        fs::write(self.path("records"), text).expect("written");
+    }
+
+    /// Runs the page's command that ends with `handler`, with more options before it.
+    fn replay(&self, batch_size: usize, handler: &str, more: &[&str]) -> Printed {
+        let mut words = command_for(handler).into_iter();
+        let path = std::env::var("PATH").expect("PATH");
+        let mut command = Command::new(KCLPIPE);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("KCLPIPE_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(["replay", "records", "--report", "json", "--timeout", "60s"])
+            .args(["--restarts", "0"])
+            .args(["--batch-size", &batch_size.to_string(), "--"])
+            .args(words.next())
+            .args(more)
+            .args(words)
+            .current_dir(self.0.path())
+            .env("PATH", format!("{}:{path}", self.path("bin").display()))
+            .env("KCLPIPE_RETRY_DELAY", "2ms")
+            .env("KCLPIPE_RETRY_MAX_DELAY", "5ms")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("PYTHONUNBUFFERED")
+            .stdin(Stdio::null());
+        let output = command.output().expect("started");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{handler}: {output:?}\n{log}");
+        Printed {
+            report: serde_json::from_slice(&output.stdout).expect("JSON"),
+            log,
+        }
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The payloads of dead letters, and why they are there.
+    fn letters(&self, name: &str) -> Vec<(String, String)> {
+        use base64::Engine;
+        let lines = self.lines(name);
+        let letters = lines.iter().map(|line| {
+            let letter: Value = serde_json::from_str(line).expect("JSON");
+            let text = |field: &str| letter[field].as_str().expect("text").to_owned();
+            let payload = base64::engine::general_purpose::STANDARD.decode(text("dataBase64"));
+            let payload = String::from_utf8_lossy(&payload.expect("base64")).into_owned();
+            (payload, text("outcome"))
+        });
+        letters.collect()
+    }
+}
+
+/// The page's command for a handler, in words.
+fn command_for(handler: &str) -> Vec<String> {
+    let page = page();
+    let mut commands = page
+        .lines()
+        .filter(|line| line.starts_with("kclpipe ") && line.ends_with(handler));
+    let command = commands
+        .next()
+        .unwrap_or_else(|| panic!("the page has no command for {handler}"));
+    assert_eq!(commands.next(), None, "one command for {handler}");
+    shlex::split(command).expect("words")
+}
+
+const FRUIT: [&str; 5] = ["apples", "pears", "plums", "figs", "cherries"];
+
+/// So many fruit with their numbers; the key is the fruit.
+fn fruit(count: usize) -> impl Iterator<Item = (&'static str, usize)> {
+    (1..=count).map(|n| (FRUIT[n % FRUIT.len()], n))
+}
+
+/// `apples 3`, and in their middle one that is no such record.
+fn words(count: usize) -> Vec<(&'static str, String)> {
+    let records = fruit(count).map(|(fruit, n)| (fruit, format!("{fruit} {n}")));
+    let mut records: Vec<_> = records.collect();
+    records.insert(count / 2, ("pears", "pears many".to_owned()));
+    records
+}
+
+/// `{"fruit":"apples","count":3}`, and in their middle three that are no such records.
+fn orders(count: usize) -> Vec<(&'static str, String)> {
+    let order = |(fruit, n)| (fruit, json!({ "fruit": fruit, "count": n }).to_string());
+    let mut records: Vec<_> = fruit(count).map(order).collect();
+    for bad in ["17", r#"{"fruit":"pears","count":"many"}"#, "pears"] {
+        records.insert(count / 2, ("pears", bad.to_owned()));
+    }
+    records
+}
+
+/// The bad ones among the orders, in order.
+const BAD_ORDERS: [&str; 3] = ["pears", r#"{"fruit":"pears","count":"many"}"#, "17"];
+
+/// What stock.txt holds if each was stored once and in order.
+fn stock(count: usize) -> Vec<String> {
+    fruit(count)
+        .map(|(fruit, n)| format!("{n} {fruit}"))
+        .collect()
+}
+
+/// The lines of one fruit.
+fn of<'a>(fruit: &str, lines: &'a [String]) -> Vec<&'a String> {
+    lines.iter().filter(|line| line.ends_with(fruit)).collect()
+}
+
+fn rejected(payloads: &[&str]) -> Vec<(String, String)> {
+    let why = "the handler answered 'reject'";
+    let letters = payloads
+        .iter()
+        .map(|payload| ((*payload).to_owned(), why.to_owned()));
+    letters.collect()
+}
+
+#[test]
+fn the_page_shows_the_files_as_they_are() {
+    let page = page();
+    for file in files(&folder()) {
+        let name = file.strip_prefix(folder()).expect("inside");
+        let name = name.to_str().expect("text");
+        if OF_README.contains(&name) {
+            continue;
+        }
+        let (_, section) = page
+            .split_once(&format!("](examples/{name})"))
+            .unwrap_or_else(|| panic!("the page does not name {name}"));
+        let block = section.split("```").nth(1).expect("a block");
+        let (_, shown) = block.split_once('\n').expect("a line");
+        let text = fs::read_to_string(&file).expect("readable");
+        assert!(shown == text, "the page shows {name} as\n{shown}");
+    }
+}
+
+#[test]
+fn the_loop_stores_each_record_in_order() {
+    let place = Place::new();
+    place.records(words(30));
+    place.replay(10, "./loop.sh", &[]);
+    assert_eq!(place.lines("stock.txt"), stock(30));
+    assert_eq!(place.letters("refused.jsonl"), rejected(&["pears many"]));
+    assert!(place.path("asked").exists(), "one record was retried");
+}
+
+#[test]
+fn awk_stores_each_record_in_order_with_many_on_their_way() {
+    if !can_run("awk.sh", &["awk"]) {
+        return;
+    }
+    let place = Place::new();
+    place.records(words(500));
+    place.replay(300, "./awk.sh", &[]);
+    assert_eq!(place.lines("stock.txt"), stock(500));
+    assert_eq!(place.letters("refused.jsonl"), rejected(&["pears many"]));
+}
+
+#[test]
+fn several_awks_keep_the_order_of_each_key() {
+    if !can_run("awk.sh", &["awk"]) {
+        return;
+    }
+    let place = Place::new();
+    place.records(words(500));
+    place.replay(300, "./awk.sh", &["--jobs", "3"]);
+    let (stored, expected) = (place.lines("stock.txt"), stock(500));
+    assert_eq!(stored.len(), 500);
+    for fruit in FRUIT {
+        assert_eq!(of(fruit, &stored), of(fruit, &expected));
+    }
+}
+
+#[test]
+fn jq_lets_orders_through_and_refuses_the_rest() {
+    if !can_run("jq.args", &["jq"]) {
+        return;
+    }
+    let place = Place::new();
+    place.records(orders(40));
+    let printed = place.replay(20, "@jq.args", &[]);
+    assert_eq!(printed.report["delivered"], 43);
+    assert_eq!(place.letters("refused.jsonl"), rejected(&BAD_ORDERS));
+}
+
+#[test]
+fn python_stores_each_order_once_even_if_it_comes_again() {
+    if !can_run("stock.py", &["python3"]) {
+        return;
+    }
+    let place = Place::new();
+    place.records(orders(1200));
+    for _ in 0..2 {
+        place.replay(1100, "./stock.py", &[]);
+        assert_eq!(place.letters("refused.jsonl"), rejected(&BAD_ORDERS));
+        fs::remove_file(place.path("refused.jsonl")).expect("removed");
+    }
+    let read = "import sqlite3\n\
+        rows = sqlite3.connect('stock.db').execute('SELECT count, fruit FROM orders ORDER BY rowid')\n\
+        for row in rows: print(*row)";
+    let mut python = Command::new("python3");
+    let output = python.args(["-c", read]).current_dir(place.path("."));
+    let output = output.output().expect("started");
+    let stored = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(stored.lines().collect::<Vec<_>>(), stock(1200));
+}
+
+#[test]
+fn the_pipeline_adds_up_all_but_the_bad_record() {
+    if !can_run("pipeline.args", &["bash", "jq", "awk", "sort"]) {
+        return;
+    }
+    let place = Place::new();
+    place.records(words(20));
+    place.replay(10, "@pipeline.args", &[]);
+    let lines = place.lines("totals.txt");
+    for kind in FRUIT {
+        let counts = lines
+            .iter()
+            .filter_map(|line| line.strip_suffix(&format!(" {kind}")));
+        let total: usize = counts.map(|n| n.parse::<usize>().expect("a number")).sum();
+        let expected: usize = fruit(20).filter(|(f, _)| *f == kind).map(|(_, n)| n).sum();
+        assert_eq!(total, expected, "{kind}");
+    }
+    let refused = ("pears many".to_owned(), "exit code 65".to_owned());
+    assert_eq!(place.letters("refused.jsonl"), [refused]);
+}
+
+#[test]
+fn the_upload_makes_one_object_of_a_batch() {
+    if !can_run("upload.sh", &["jq"]) {
+        return;
+    }
+    let place = Place::new();
+    place.records(words(24));
+    let printed = place.replay(10, "./upload.sh", &[]);
+    assert!(
+        printed.log.contains("is to be retried: exit code 75"),
+        "{}",
+        printed.log
+    );
+    let entries = fs::read_dir(place.path(".")).expect("the folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.into_string().expect("text"))
+        .collect();
+    names.retain(|name| name.ends_with("-0.jsonl"));
+    names.sort();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let lines: Vec<String> = names.iter().flat_map(|name| place.lines(name)).collect();
+    let data = lines.iter().map(|line| {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        record["data"].as_str().expect("text").to_owned()
+    });
+    let expected: Vec<String> = words(24).into_iter().map(|(_, data)| data).collect();
+    assert_eq!(data.collect::<Vec<_>>(), expected);
+    assert_eq!(
+        printed.report["checkpoints"], 4,
+        "one a batch, and the shard's end"
+    );
+}
+
+/// A function behind its script; one record fails for good, and the others are stored once.
+fn lambda_function(script: &str) {
+    let place = Place::new();
+    let order = |(fruit, n)| (fruit, json!({ "fruit": fruit, "count": n }).to_string());
+    let mut records: Vec<_> = fruit(12).map(order).collect();
+    records.insert(5, ("pears", "pears many".to_owned()));
+    place.records(records);
+    place.replay(100, script, &[]);
+    assert_eq!(place.lines("stock.txt"), stock(12));
+    let named = "the reply names it as failed".to_owned();
+    assert_eq!(
+        place.letters("failed.jsonl"),
+        [("pears many".to_owned(), named)]
+    );
+}
+
+#[test]
+fn a_python_function_of_aws_lambda_runs_unchanged() {
+    if can_run("lambda/run.py", &["python3"]) {
+        lambda_function("lambda/run.py");
+    }
+}
+
+#[test]
+fn a_node_function_of_aws_lambda_runs_unchanged() {
+    if can_run("lambda/run.js", &["node"]) {
+        lambda_function("lambda/run.js");
+    }
+}
