@@ -1,5 +1,6 @@
 //! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
 
+mod man;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,8 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
+pub use clap_complete::Shell;
+pub use man::{completions, man};
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
 use crate::outcome::{CLASSES, Class, SIGNALS};
@@ -64,10 +67,14 @@ struct Cli {
 pub enum Other {
     /// Play the daemon: try a child without AWS and Java, on recorded or made-up records
     Replay(Box<ReplayOptions>),
+    /// Print the manual page, as in kclpipe man | man -l -
+    Man,
+    /// Print what a shell needs to complete this command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
-
-/// The words of [`Other`].
-const OTHERS: [&str; 1] = ["replay"];
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]
@@ -345,10 +352,8 @@ pub fn variables(
 /// # Errors
 /// One line on what is wrong.
 pub fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
-    let Some(word) = OTHERS
-        .iter()
-        .find(|word| arguments.first().is_some_and(|a| a == *word))
-    else {
+    let first = arguments.first().and_then(|first| first.to_str());
+    let Some(word) = first.filter(|word| Other::has_subcommand(word)) else {
         return Ok(None);
     };
     let matches = match command_line(arguments, []) {

@@ -76,6 +76,10 @@ pub fn read(
         Some(Ok(cli::Other::Replay(options))) => {
             return Ok(Task::Replay(Box::new(replay::settings(*options)?)));
         }
+        Some(Ok(cli::Other::Man)) => return Ok(Task::Show(cli::man()?)),
+        Some(Ok(cli::Other::Completions { shell })) => {
+            return Ok(Task::Show(cli::completions(shell)?));
+        }
         Some(Err(shown)) => return Ok(Task::Show(shown)),
         None => {}
     }

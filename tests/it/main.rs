@@ -14,6 +14,8 @@ mod failure;
 mod harness;
 /// Several handlers at a time.
 mod jobs;
+/// What is there for people at a terminal: the manual page, completions, first steps.
+mod people;
 /// One handler process per batch.
 mod per_batch;
 /// One handler process per record.
