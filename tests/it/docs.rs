@@ -13,11 +13,14 @@ use kclpipe::properties::{Properties, split_command};
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 14] = [
+const OF_OTHERS: [&str; 18] = [
     "--data-binary",
     "--endpoint-url",
     "--ignored",
     "--line-buffered",
+    "--max-time",
+    "--no-build",
+    "--now",
     "--only-show-errors",
     "--partition-key",
     "--path",
@@ -25,6 +28,7 @@ const OF_OTHERS: [&str; 14] = [
     "--release",
     "--shard-count",
     "--stream-name",
+    "--system",
     "--test",
     "--test-threads",
     "--unbuffered",
@@ -292,6 +296,77 @@ fn the_command_of_every_properties_sample_is_sound() {
         seen += 1;
     }
     assert_eq!(seen, 2, "samples");
+}
+
+/// The texts in a source file, each as what stands between its `{}`s.
+fn texts(source: &str) -> Vec<Vec<String>> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = code.replace("\\\"", "'").replace("'\"'", "");
+    let texts = code.split('"').skip(1).step_by(2).map(|text| {
+        // A backslash at a line's end joins the lines.
+        let lines: Vec<&str> = text.split("\\\n").collect();
+        let rest = lines[1..].iter().map(|line| line.trim_start());
+        let joined = [lines[0]].into_iter().chain(rest).collect::<String>();
+        let mut pieces = joined.split('{');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        let others = pieces.map(|piece| piece.split_once('}').map_or(piece, |(_, text)| text));
+        [first]
+            .into_iter()
+            .chain(others.map(str::to_owned))
+            .collect()
+    });
+    texts.collect()
+}
+
+/// Whether a line is what a text prints with something in each gap.
+fn is_printed_by(text: &[String], line: &str) -> bool {
+    let (Some((first, others)), true) = (text.split_first(), text.concat().len() >= 15) else {
+        return false;
+    };
+    let Some(mut rest) = line.strip_prefix(first.as_str()) else {
+        return false;
+    };
+    for (left, piece) in (0..others.len()).rev().zip(others) {
+        rest = match (left, rest.find(piece.as_str())) {
+            (0, _) => return rest.ends_with(piece.as_str()),
+            (_, Some(at)) => &rest[at + piece.len()..],
+            (_, None) => return false,
+        };
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn every_log_line_that_is_quoted_is_printed() {
+    let mut sources = files("src");
+    let folders = ["checkpoint", "config", "handler", "handler/crew", "process"];
+    sources.extend(
+        folders
+            .iter()
+            .flat_map(|name| files(&format!("src/{name}"))),
+    );
+    let known: Vec<_> = sources.iter().flat_map(|name| texts(&read(name))).collect();
+    let mut seen = 0;
+    for name in documents() {
+        let page = read(&name);
+        let mut blocks = page.split("\n```");
+        let quoted = blocks
+            .by_ref()
+            .filter_map(|block| block.strip_prefix("text\n"));
+        for line in quoted.flat_map(str::lines) {
+            let levels = ["ERROR ", "WARN  ", "INFO  "];
+            let Some(told) = levels.iter().find_map(|level| line.strip_prefix(level)) else {
+                continue;
+            };
+            let (_, text) = told.split_once(": ").expect(line);
+            assert!(
+                known.iter().any(|known| is_printed_by(known, text)),
+                "'{line}' in {name} is not what any part of src prints"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "only {seen} lines were found");
 }
 
 #[test]
