@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use kclpipe::config::{self, Task};
 use kclpipe::outcome::{Class, Ended, OnExit};
 use kclpipe::properties::{Properties, split_command};
+
+use crate::harness::{write_program, write_script};
 
 /// The longest README that anybody reads.
 const README_LINES: usize = 350;
@@ -229,9 +232,19 @@ fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
     }
 }
 
+/// The help of the bridge, and of each subcommand that it names.
+fn helps() -> Vec<String> {
+    let bridge = help(&["--help"]);
+    let (_, commands) = bridge.split_once("\nCommands:\n").expect("subcommands");
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let words = lines.filter_map(|line| line.split_whitespace().next());
+    let others: Vec<String> = words.map(|word| help(&[word, "--help"])).collect();
+    [vec![bridge.clone()], others].concat()
+}
+
 #[test]
 fn every_option_that_is_named_exists() {
-    let help = [help(&["--help"]), help(&["replay", "--help"])].concat();
+    let help: String = helps().concat();
     let known: BTreeSet<&str> = options(&help).into_iter().chain(OF_OTHERS).collect();
     for name in documents().into_iter().chain(files("properties")) {
         let text = read(&name);
@@ -296,6 +309,85 @@ fn the_command_of_every_properties_sample_is_sound() {
         seen += 1;
     }
     assert_eq!(seen, 2, "samples");
+}
+
+/// Commands of documents that are not run: they change the system, want the network, or take too long.
+const ONLY_NAMED: [&str; 4] = ["cargo", "journalctl", "systemctl", "systemd-analyze"];
+
+/// A folder as the top of the repository is, where `kclpipe` is this program, and the commands that are
+/// only named do nothing.
+fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a folder");
+    for name in ["docs", "properties", "tests"] {
+        symlink(root().join(name), place.path().join(name)).expect("linked");
+    }
+    let bin = place.path().join("bin");
+    fs::create_dir(&bin).expect("made");
+    for name in ONLY_NAMED {
+        write_script(&bin.join(name), "true");
+    }
+    let release = place.path().join("target/release");
+    fs::create_dir_all(&release).expect("made");
+    for folder in [bin, release] {
+        symlink(env!("CARGO_BIN_EXE_kclpipe"), folder.join("kclpipe")).expect("linked");
+    }
+    place
+}
+
+/// The blocks of a document in this language.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let mark = format!("\n```{language}\n");
+    let blocks = document.split(mark.as_str()).skip(1);
+    blocks
+        .map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned() + "\n")
+        .collect()
+}
+
+#[test]
+fn the_commands_of_documents_work_as_they_stand() {
+    let path = std::env::var("PATH").expect("a PATH");
+    for name in ["operations", "troubleshooting", "from-kclpy", "from-lambda"] {
+        let page = read(&format!("docs/{name}.md"));
+        let place = place();
+        // What a page shows as a program is what its commands run.
+        if let Some(program) = blocks(&page, "python")
+            .into_iter()
+            .find(|b| b.starts_with("#!"))
+        {
+            write_program(&place.path().join("orders.py"), &program);
+        }
+        for block in blocks(&page, "sh") {
+            let output = Command::new("sh")
+                .args(["-ec", &block])
+                .current_dir(place.path())
+                .env("PATH", format!("{}/bin:{path}", place.path().display()))
+                .stdin(Stdio::null())
+                .output()
+                .expect("sh");
+            assert!(
+                output.status.success(),
+                "in {name}.md:\n{block}\n{output:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_unit_is_shown_as_it_is_and_its_patience_is_longer_than_the_daemons() {
+    let unit = read("docs/kclpipe@.service");
+    assert_eq!(blocks(&read("docs/operations.md"), "ini"), [unit.as_str()]);
+    let patience = unit
+        .split("TimeoutStopSec=")
+        .nth(1)
+        .map(|rest| numbers(rest.lines().next().unwrap_or_default()));
+    let daemon =
+        Properties::parse(read("properties/kclpipe.properties").as_bytes()).expect("sound");
+    let grace: u64 = daemon
+        .get("shutdownGraceMillis")
+        .and_then(|grace| grace.parse().ok())
+        .expect("a number");
+    let patience = u64::from(patience.expect("a time")[0]);
+    assert!(patience * 1000 > grace, "{patience} s, {grace} ms");
 }
 
 /// The texts in a source file, each as what stands between its `{}`s.
