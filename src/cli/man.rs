@@ -1,6 +1,6 @@
 //! The manual page and the shells' completions, made from the command line's own types.
 
-use std::io;
+use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::{Command, CommandFactory};
@@ -155,10 +155,13 @@ pub fn man() -> Result<String> {
     let mut command = Cli::command().disable_help_flag(true);
     command.build();
     let mut page = Vec::new();
-    let man = Man::new(command.clone())
-        .title("KCLPIPE")
-        .manual("User Commands");
-    man.render_title(&mut page)?;
+    // The generator leaves an empty date out, and what follows would move into its place.
+    let version = command.get_version().unwrap_or_default();
+    writeln!(
+        page,
+        ".TH KCLPIPE 1 \"\" \"kclpipe {version}\" \"User Commands\""
+    )?;
+    let man = Man::new(command.clone());
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     section("DESCRIPTION", &ABOUT).to_writer(&mut page)?;

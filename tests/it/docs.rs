@@ -470,6 +470,14 @@ fn every_log_line_that_is_quoted_is_printed() {
 }
 
 #[test]
+fn readme_links_every_page() {
+    let readme = read("README.md");
+    for name in documents().iter().filter(|name| *name != "README.md") {
+        assert!(readme.contains(&format!("]({name}")), "{name}");
+    }
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     for name in documents() {
         let text = read(&name);
