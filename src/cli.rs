@@ -1,5 +1,6 @@
 //! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
 
+mod check;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
+pub use check::CheckOptions;
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
 use crate::outcome::{CLASSES, Class, SIGNALS};
@@ -44,7 +46,8 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples.",
     override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
-                      kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]",
+                      kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
+                      kclpipe check [OPTIONS] FILE",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     max_term_width = 100,
@@ -64,10 +67,12 @@ struct Cli {
 pub enum Other {
     /// Play the daemon: try a child without AWS and Java, on recorded or made-up records
     Replay(Box<ReplayOptions>),
+    /// Find mistakes in a properties file before the daemon is started with it
+    Check(Box<CheckOptions>),
 }
 
 /// The words of [`Other`].
-const OTHERS: [&str; 1] = ["replay"];
+const OTHERS: [&str; 2] = ["replay", "check"];
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]

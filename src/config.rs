@@ -1,5 +1,6 @@
 //! What was typed, turned into what is needed. Every rule between two options is here.
 
+mod check;
 mod replay;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::retry::{Delays, Limits};
+pub use check::child;
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: u32 = 5;
@@ -52,6 +54,8 @@ pub enum Task {
     Bridge(Box<Config>),
     /// To play the daemon.
     Replay(Box<crate::replay::Settings>),
+    /// To look at a properties file.
+    Check(Box<crate::check::Settings>),
     /// To print this and be done.
     Show(String),
 }
@@ -75,6 +79,9 @@ pub fn read(
     match cli::other(&arguments)? {
         Some(Ok(cli::Other::Replay(options))) => {
             return Ok(Task::Replay(Box::new(replay::settings(*options)?)));
+        }
+        Some(Ok(cli::Other::Check(options))) => {
+            return Ok(Task::Check(Box::new(check::settings(*options)?)));
         }
         Some(Err(shown)) => return Ok(Task::Show(shown)),
         None => {}
@@ -427,7 +434,7 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            Task::Replay(_) => Err(anyhow!("a replay")),
+            other => Err(anyhow!("{other:?}")),
         }
     }
 

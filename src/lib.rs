@@ -7,9 +7,10 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
-//! [`mod@replay`] plays the other part, the daemon's.
+//! [`mod@replay`] plays the other part, the daemon's, and [`mod@check`] reads the daemon's configuration.
 
 pub mod bridge;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -48,6 +49,7 @@ pub fn run() -> Exit {
     match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
+        Ok(Task::Check(settings)) => guarded(|| Ok(check(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| Ok(replay(&settings))),
         Err(e) => complain(&e, Exit::Usage),
     }
@@ -111,6 +113,31 @@ fn replay(settings: &replay::Settings) -> Exit {
     match print(&(text + "\n")) {
         Exit::Done if !report.ok => Exit::Halt,
         exit => exit,
+    }
+}
+
+/// A look at a properties file.
+fn check(settings: &check::Settings) -> Exit {
+    let properties = match check::read(&settings.file) {
+        Ok(properties) => properties,
+        Err(e) => return complain(&e, Exit::Wrong),
+    };
+    let context = check::Context {
+        file: &settings.file,
+        kcl: settings.kcl,
+        directory: settings.directory.as_deref(),
+        child: &config::child,
+    };
+    let report = check::examine(&properties, &context);
+    let text = match settings.json {
+        true => report.to_json(),
+        false => report.to_string(),
+    };
+    match (print(&(text + "\n")), report.errors, report.warnings) {
+        (Exit::Done, 0, 0) => Exit::Done,
+        (Exit::Done, 0, _) => Exit::Halt,
+        (Exit::Done, ..) => Exit::Wrong,
+        (exit, ..) => exit,
     }
 }
 

@@ -81,6 +81,7 @@ mod tests {
             Task::Replay(settings) => Ok(*settings),
             Task::Show(text) => bail!("shown: {text}"),
             Task::Bridge(_) => bail!("the bridge"),
+            Task::Check(_) => bail!("a check"),
         }
     }
 

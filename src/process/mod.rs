@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
 
 use child::Child;
-pub use command::Command;
+pub use command::{Command, find};
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
 use signals::Signals;
