@@ -177,7 +177,7 @@ fn retrieval(scope: &Scope) -> Vec<Finding> {
             .map(|property| {
                 warning(
                     property,
-                    "this key switches enhanced fan-out off",
+                    "it switches enhanced fan-out off",
                     "Without retrievalMode the daemon uses fan-out, but polling as soon as one key of polling is set.",
                     "Say which it shall be: retrievalMode = POLLING, or FANOUT and no such key.",
                 )

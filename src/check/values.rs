@@ -72,6 +72,7 @@ pub(super) type Trouble = (Severity, String, &'static str, String);
 fn value(property: &Property, key: &Key, version: Version) -> Option<Finding> {
     let text = property.value.as_str();
     let trouble = match key.kind {
+        Kind::Command => None,
         _ if has_comment(text) => Some(comment()),
         Kind::Whole { bits, boxed, zero } => whole(text, bits, (boxed, zero), version),
         Kind::Fraction => fraction(text),
@@ -87,7 +88,7 @@ fn value(property: &Property, key: &Key, version: Version) -> Option<Finding> {
         Kind::Text => blanks_behind(text),
         Kind::Refused => Some(unusable()),
         Kind::Unused if version.generation() > 1 => Some(unused()),
-        Kind::Command | Kind::Unused => None,
+        Kind::Unused => None,
     };
     let (severity, what, why, mend) = trouble?;
     Some(Finding::about(property, severity).says(what, why, mend))
@@ -287,7 +288,7 @@ fn refused(text: &str, form: &str) -> Trouble {
 fn unusable() -> Trouble {
     (
         Severity::Error,
-        "no value can be given to this key".to_owned(),
+        "no value can be given to it".to_owned(),
         "The daemon ends at once, with a Java exception.",
         "Take it out.".to_owned(),
     )
@@ -297,7 +298,7 @@ fn unusable() -> Trouble {
 fn unused() -> Trouble {
     (
         Severity::Warning,
-        "the daemon takes this key, and nothing reads it".to_owned(),
+        "it is taken, and nothing reads it".to_owned(),
         "Sequence numbers are not validated in KCL 2.x and 3.x, whatever it says.",
         "Take it out.".to_owned(),
     )

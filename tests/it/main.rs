@@ -1,6 +1,7 @@
 //! Integration tests, one program.
 
 /// The command line, its other two sources, and the log.
+mod check;
 mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
