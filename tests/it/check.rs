@@ -316,3 +316,57 @@ fn options_from_the_environment_count_as_under_the_daemon() {
     };
     assert_eq!((check("1"), check("0")), (Some(0), Some(1)));
 }
+
+/// The blocks of a page, each with the word behind its first fence.
+fn blocks(page: &str) -> Vec<(&str, &str)> {
+    let inside = page.split("\n```").skip(1).step_by(2);
+    inside.filter_map(|block| block.split_once('\n')).collect()
+}
+
+#[test]
+fn the_page_shows_what_is_printed() {
+    let page = fs::read_to_string(root().join("docs/check.md")).expect("the page");
+    let blocks = blocks(&page);
+    let block = |word: &str, at: usize| {
+        let mut all = blocks.iter().filter(|(of, _)| *of == word);
+        all.nth(at).expect(word).1.to_owned() + "\n"
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("orders.properties");
+    fs::write(&file, block("properties", 0)).expect("written");
+    let command = block("sh", 0);
+    let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let output = kclpipe(&words, folder.path());
+    assert_eq!(
+        (text(&output), output.status.code()),
+        (block("", 0), Some(2))
+    );
+
+    let right = fs::read_to_string(root().join("tests/it/check/right.properties")).expect("text");
+    let graceless = right.replace("= 60000", "= 0");
+    fs::write(&file, format!("\n\n{graceless}")).expect("written");
+    let (code, report) = report(&["orders.properties"], folder.path());
+    let told: Value = serde_json::from_str(&block("json", 0)).expect("JSON");
+    assert_eq!((code, report), (Some(1), told));
+
+    // The line for a build, with errors and with warnings only.
+    let deploy = folder.path().join("deploy");
+    fs::create_dir(&deploy).expect("made");
+    for (contents, fine) in [(graceless, true), (right.replace("stream", "steam"), false)] {
+        fs::write(deploy.join("orders.properties"), contents).expect("written");
+        let mut shell = Command::new("sh");
+        let own = Path::new(env!("CARGO_BIN_EXE_kclpipe"))
+            .parent()
+            .expect("a folder");
+        let path = format!(
+            "{}:{}",
+            own.display(),
+            std::env::var("PATH").expect("a PATH")
+        );
+        shell
+            .args(["-c", &block("sh", 1)])
+            .env("PATH", path)
+            .current_dir(folder.path());
+        assert_eq!(shell.output().expect("started").status.success(), fine);
+    }
+}

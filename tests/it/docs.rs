@@ -227,7 +227,12 @@ fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
 
 #[test]
 fn every_option_that_is_named_exists() {
-    let help = [help(&["--help"]), help(&["replay", "--help"])].concat();
+    let help = [
+        help(&["--help"]),
+        help(&["replay", "--help"]),
+        help(&["check", "--help"]),
+    ]
+    .concat();
     let known: BTreeSet<&str> = options(&help).into_iter().chain(OF_OTHERS).collect();
     for name in documents().into_iter().chain(files("properties")) {
         let text = read(&name);
