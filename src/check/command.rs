@@ -68,63 +68,72 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
 /// What only a shell would understand. The daemon splits at spaces
 /// (`MultiLangRecordProcessorFactory`) and runs the words as they are.
 fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'static str)> {
-    const IN_A_FILE: &str =
-        "Write kclpipe @FILE, and the rest into FILE, which is split as a shell would.";
     let blank = value
         .chars()
         .find(|c| (c.is_whitespace() || c.is_control()) && *c != ' ');
-    let quoted = |word: &&String| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
-    let variable = |word: &&String| {
-        let behind = word
-            .split('$')
-            .skip(1)
-            .filter_map(|rest| rest.chars().next());
-        let mut behind = behind.filter(|c| c.is_alphabetic() || "_{(".contains(*c));
-        behind.next().is_some() || word.starts_with("~/")
-    };
-    if words.first().is_some_and(String::is_empty) {
-        return Some((
-            "it begins with a blank".to_owned(),
+    let quoted = |word: &String| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
+    let operator = words.iter().find(|word| OPERATORS.contains(&word.as_str()));
+    let all = [
+        (
+            words
+                .first()
+                .filter(|word| word.is_empty())
+                .map(|_| "it begins with a blank".to_owned()),
             "The daemon splits at spaces, so the program's name is empty.",
             "Take the backslash before the blank away.",
-        ));
-    }
-    if let Some(blank) = blank {
-        return Some((
-            format!("{blank:?} stands in it, which is no space"),
+        ),
+        (
+            blank.map(|blank| format!("{blank:?} stands in it, which is no space")),
             "The daemon splits at spaces only, so this becomes a part of a word.",
             "Write a space.",
-        ));
-    }
-    if words.iter().any(|word| word.starts_with('#')) {
-        return Some((
-            "what looks like a comment is a part of the command".to_owned(),
+        ),
+        (
+            words
+                .iter()
+                .find(|word| word.starts_with('#'))
+                .map(|_| "what looks like a comment is a part of it".to_owned()),
             "A comment begins at the start of a line and nowhere else.",
             "Put the comment on a line of its own.",
-        ));
-    }
-    if let Some(word) = words.iter().find(quoted) {
-        return Some((
-            format!("the quote in the word {word} is taken as it is"),
+        ),
+        (
+            words
+                .iter()
+                .find(|word| quoted(word))
+                .map(|_| "the quotes in it are taken as they are".to_owned()),
             "The daemon splits at spaces and knows no quotes, so words break there and keep their quotes.",
-            IN_A_FILE,
-        ));
-    }
-    if let Some(word) = words.iter().find(variable) {
-        return Some((
-            format!("{word} is taken as it is"),
+            "Write kclpipe @FILE, and the rest into FILE, which is split as a shell would.",
+        ),
+        (
+            words
+                .iter()
+                .find_map(|word| variable(word))
+                .map(|name| format!("{name} is taken as it is")),
             "The daemon expands no variables and no ~; there is no shell.",
             "Write the value itself, or name a script that finds it.",
-        ));
-    }
-    let operator = words
-        .iter()
-        .find(|word| OPERATORS.contains(&word.as_str()))?;
-    Some((
-        format!("{operator} is given to the program as an argument"),
-        "There is no shell, which would make a pipeline or a redirection of it.",
-        "Write kclpipe @FILE, and -- sh -c '...' into FILE.",
-    ))
+        ),
+        (
+            operator.map(|word| format!("{word} is given to the program as an argument")),
+            "There is no shell, which would make a pipeline or a redirection of it.",
+            "Write kclpipe @FILE, and -- sh -c '...' into FILE.",
+        ),
+    ];
+    all.into_iter()
+        .find_map(|(what, why, mend)| Some((what?, why, mend)))
+}
+
+/// What a shell would replace in a word.
+fn variable(word: &str) -> Option<String> {
+    let after = word.split('$').skip(1);
+    let named =
+        after.filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || "_{(".contains(c)));
+    let name = |rest: &str| {
+        let name = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || "_{}()".contains(*c));
+        format!("${}", name.collect::<String>())
+    };
+    let home = word.starts_with("~/").then(|| "~".to_owned());
+    named.map(name).next().or(home)
 }
 
 /// The name of an argument with a secret in it.
@@ -234,11 +243,11 @@ mod tests {
     #[test]
     fn what_only_a_shell_would_understand_is_found() {
         for (text, said) in [
-            ("kclpipe -- sh -c 'cat -n'", Some("'cat")),
-            ("kclpipe -- jq \".a\"", Some("\".a\"")),
+            ("kclpipe -- sh -c 'cat -n'", Some("quotes")),
+            ("kclpipe -- jq \".a\"", Some("quotes")),
             ("$HOME/bin/kclpipe @f", Some("$HOME")),
             ("kclpipe --chdir ${DIR} -- x", Some("${DIR}")),
-            ("~/kclpipe @f", Some("~/")),
+            ("~/kclpipe @f", Some("~ is")),
             ("kclpipe\t@f", Some("'\\t'")),
             ("kclpipe\u{a0}@f", Some("'\\u{a0}'")),
             (" kclpipe @f", Some("blank")),

@@ -407,8 +407,16 @@ impl Key {
     }
 }
 
+/// No key is as long as this.
+const LONGEST: usize = 80;
+
 /// The known key that looks most like an unknown one, if any is near.
+///
+/// A name far longer than any key is not compared: it is not text, perhaps.
 pub(super) fn nearest(name: &str, version: Version) -> Option<String> {
+    if name.len() > LONGEST {
+        return None;
+    }
     let lower = name.to_lowercase();
     let known = KEYS.iter().filter(|key| key.span.has(version));
     let near = known.map(|key| {

@@ -12,6 +12,7 @@ mod rules;
 mod values;
 mod version;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub fn read(file: &Path) -> Result<Properties> {
 pub fn examine(properties: &Properties, context: &Context) -> Report {
     let scope = Scope::new(properties, context);
     let (mut findings, child) = command::examine(&scope);
-    for property in scope.in_force() {
+    for property in &scope.in_force {
         findings.extend(values::examine(property, &scope));
     }
     findings.extend(rules::examine(&scope, child.as_ref()));
@@ -91,13 +92,20 @@ pub fn examine(properties: &Properties, context: &Context) -> Report {
 /// The properties as the daemon sees them.
 struct Scope<'a> {
     properties: &'a Properties,
+    /// Those that no later one of the same key replaces, in their order.
+    in_force: Vec<&'a Property>,
     context: &'a Context<'a>,
 }
 
 impl<'a> Scope<'a> {
     fn new(properties: &'a Properties, context: &'a Context<'a>) -> Self {
+        let mut seen = HashSet::new();
+        let last = properties.0.iter().rev();
+        let mut in_force: Vec<&Property> = last.filter(|p| seen.insert(p.key.as_str())).collect();
+        in_force.reverse();
         Scope {
             properties,
+            in_force,
             context,
         }
     }
@@ -106,19 +114,11 @@ impl<'a> Scope<'a> {
         self.context.kcl
     }
 
-    /// The properties that no later one of the same key replaces.
-    fn in_force(&self) -> impl Iterator<Item = &'a Property> {
-        let Properties(all) = self.properties;
-        all.iter().enumerate().filter_map(|(at, property)| {
-            let replaced = all[at + 1..].iter().any(|later| later.key == property.key);
-            (!replaced).then_some(property)
-        })
-    }
-
     /// The property that sets a key of the table, by any of the names that the daemon takes for it.
     fn get(&self, key: &str) -> Option<&'a Property> {
-        let sets = |property: &&Property| self.known(property).is_some_and(|k| k.name == key);
-        self.in_force().filter(sets).last()
+        let mut last = self.in_force.iter().rev();
+        let found = last.find(|property| self.known(property).is_some_and(|k| k.name == key));
+        found.copied()
     }
 
     fn known(&self, property: &Property) -> Option<&'static Key> {

@@ -1,7 +1,7 @@
 //! Where the daemon has its credentials from: names of Java classes.
 
 use super::Version;
-use super::report::Severity;
+use super::report::{Severity, shown};
 use super::values::Trouble;
 
 /// The short names that 3.x finds, in `software.amazon.awssdk.auth.credentials` (version 2 of the AWS
@@ -64,7 +64,10 @@ pub(super) fn examine(text: &str, version: Version) -> Option<Trouble> {
         .find(|name| strsim::osa_distance(name, first) <= 3);
     Some((
         severity,
-        format!("KCL {version} has no credentials provider '{first}'"),
+        format!(
+            "KCL {version} has no credentials provider '{}'",
+            shown(first)
+        ),
         "The daemon takes those of the list that it finds, and ends at once if there is none; 3.x has the \
          providers of version 2 of the AWS SDK, 1.x and 2.x have those of version 1.",
         format!("Write {}.", near.unwrap_or(&usual)),

@@ -23,7 +23,7 @@ pub enum Severity {
 pub struct Finding {
     /// The line that it is on, from 1; 0 if it is about a key that no line has.
     pub line: usize,
-    /// The key, as it stands in the file.
+    /// The key, as it stands in the file; of a very long one the beginning.
     pub key: String,
     /// How bad it is.
     pub severity: Severity,
@@ -48,7 +48,7 @@ impl Finding {
     pub(super) fn missing(key: &str, severity: Severity) -> Finding {
         Finding {
             line: 0,
-            key: key.to_owned(),
+            key: shown(key),
             severity,
             what: String::new(),
             why: String::new(),
@@ -124,12 +124,13 @@ impl fmt::Display for Report {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             };
-            writeln!(out, "{severity}: {}: {}", finding.key, finding.what)?;
-            for text in [&finding.why, &finding.mend] {
-                if !text.is_empty() {
-                    writeln!(out, "    {text}")?;
-                }
-            }
+            writeln!(
+                out,
+                "{severity}: {}: {}",
+                printable(&finding.key),
+                printable(&finding.what)
+            )?;
+            writeln!(out, "    {}\n    {}", finding.why, finding.mend)?;
         }
         let (errors, warnings) = (
             counted(self.errors, "error"),
@@ -140,6 +141,24 @@ impl fmt::Display for Report {
             _ => write!(out, "{file}: {errors}, {warnings} (KCL {})", self.kcl),
         }
     }
+}
+
+/// The beginning of a text of the file, which may be anything.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A text without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    });
+    escaped.collect()
 }
 
 fn counted(count: usize, what: &str) -> String {

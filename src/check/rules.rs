@@ -1,5 +1,6 @@
 //! What is wrong between lines: keys that are missing, and values that do not go together.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::keys::POLLING;
@@ -79,19 +80,23 @@ fn required(scope: &Scope) -> Vec<Finding> {
 
 /// Lines that a later line of the same key replaces.
 fn replaced(scope: &Scope) -> Vec<Finding> {
+    let in_force: HashMap<&str, usize> = scope
+        .in_force
+        .iter()
+        .map(|p| (p.key.as_str(), p.line))
+        .collect();
     let Properties(all) = scope.properties;
-    let later = |at: usize, key: &str| all[at + 1..].iter().rfind(|later| later.key == key);
-    let pairs = all.iter().enumerate().filter_map(|(at, property)| {
-        let later = later(at, &property.key)?;
+    let findings = all.iter().filter_map(|property| {
+        let line = *in_force.get(property.key.as_str())?;
         // What was set otherwise than in the file was set on purpose.
-        (later.line > 0).then_some((property, later))
-    });
-    let findings = pairs.map(|(property, later)| {
-        Finding::about(property, Severity::Warning).says(
-            format!("line {} has this key again", later.line),
-            "The last one holds, and this line sets nothing.",
-            "Take one of them out.",
-        )
+        let replaced = line > 0 && line != property.line;
+        replaced.then(|| {
+            Finding::about(property, Severity::Warning).says(
+                format!("line {line} has this key again"),
+                "The last one holds, and this line sets nothing.",
+                "Take one of them out.",
+            )
+        })
     });
     findings.collect()
 }
@@ -160,12 +165,16 @@ fn retrieval(scope: &Scope) -> Vec<Finding> {
     let mode = scope.get("retrievalMode").map(|p| p.value.to_uppercase());
     let polling = || {
         scope
-            .in_force()
+            .in_force
+            .iter()
+            .copied()
             .filter(|property| sets_polling(property, scope))
     };
     let fanout = || {
         scope
-            .in_force()
+            .in_force
+            .iter()
+            .copied()
             .filter(|p| scope.known(p).is_some() && p.key.starts_with("fanoutConfig."))
     };
     let warning = |property: &Property, what: &str, why: &str, mend: &str| {

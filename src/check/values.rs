@@ -1,7 +1,7 @@
 //! What the daemon makes of one line: whether it knows the key, and whether it applies the value.
 
 use super::keys::{self, Found, Key, Kind};
-use super::report::{Finding, Severity};
+use super::report::{Finding, Severity, shown};
 use super::{Scope, Version, providers};
 use crate::properties::Property;
 
@@ -134,19 +134,25 @@ fn whole(text: &str, bits: u32, (boxed, zero): (bool, bool), version: Version) -
         Some(_) => None,
         None if one => Some((
             Severity::Error,
-            format!("'{text}' is not a whole number, and the default is used"),
+            format!(
+                "'{}' is not a whole number, and the default is used",
+                shown(text)
+            ),
             "KCL 1.x logs a warning and goes on; it takes no blanks behind a number, either.",
             mend(),
         )),
         None if boxed => Some((
             Severity::Error,
-            format!("'{text}' is not a whole number, and 0 is used"),
+            format!("'{}' is not a whole number, and 0 is used", shown(text)),
             "The daemon makes 0 of what it cannot read, without a word.",
             mend(),
         )),
         None => Some((
             Severity::Error,
-            format!("'{text}' is not a whole number, and the default is used"),
+            format!(
+                "'{}' is not a whole number, and the default is used",
+                shown(text)
+            ),
             "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
             mend(),
         )),
@@ -158,7 +164,7 @@ fn fraction(text: &str) -> Option<Trouble> {
     number.is_err().then(|| {
         (
             Severity::Error,
-            format!("'{text}' is not a number, and the default is used"),
+            format!("'{}' is not a number, and the default is used", shown(text)),
             "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
             "Write the number alone, with a point before the fraction.".to_owned(),
         )
@@ -184,14 +190,17 @@ fn boolean(text: &str, default: bool, version: Version) -> Option<Trouble> {
     match flag(text, version) {
         Some(false) if default && version.generation() > 1 => Some((
             Severity::Error,
-            format!("'{text}' is not applied, and true is used"),
+            format!("'{}' is not applied, and true is used", shown(text)),
             "To the daemon a flag that is false is a key that is not set, and this one's default is true.",
             "Take the line out: it cannot be switched off in this file.".to_owned(),
         )),
         Some(_) => None,
         None => Some((
             Severity::Error,
-            format!("'{text}' is neither true nor false, and false is used"),
+            format!(
+                "'{}' is neither true nor false, and false is used",
+                shown(text)
+            ),
             "The daemon makes false of every word that it does not know, also of one with a blank behind it.",
             "Write true or false, with nothing behind it.".to_owned(),
         )),
@@ -278,7 +287,7 @@ fn blanks_behind(text: &str) -> Option<Trouble> {
 fn refused(text: &str, form: &str) -> Trouble {
     (
         Severity::Error,
-        format!("'{text}' is not what it must be"),
+        format!("'{}' is not what it must be", shown(text)),
         "The daemon ends at once, with a Java exception.",
         format!("Write {form}."),
     )

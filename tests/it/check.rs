@@ -269,6 +269,27 @@ fn no_secret_is_printed() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_told_in_bounds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let junk: Vec<u8> = (0..200_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let no_escapes: Vec<u8> = junk.into_iter().filter(|b| *b != b'\\').collect();
+    fs::write(folder.path().join("junk"), no_escapes).expect("written");
+    fs::write(folder.path().join("long"), "k".repeat(3_000_000)).expect("written");
+    for name in ["junk", "long"] {
+        let output = kclpipe(&["check", name], folder.path());
+        let printed = text(&output);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(printed.lines().all(|line| line.len() < 1000), "{name}");
+        assert!(
+            !printed.contains(|c: char| c.is_control() && c != '\n'),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_one_clear_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let broken = folder.path().join("broken.properties");
