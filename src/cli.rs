@@ -1,6 +1,7 @@
 //! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
 
 mod check;
+mod launch;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,10 @@ use clap::{
 };
 
 pub use check::CheckOptions;
+pub use launch::{JARS, LaunchOptions};
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
+use crate::launch::PROPERTY;
 use crate::outcome::{CLASSES, Class, SIGNALS};
 
 /// What `--help` shows behind the options.
@@ -47,7 +50,8 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     after_help = "See --help for more, and for examples.",
     override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
                       kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
-                      kclpipe check [OPTIONS] FILE",
+                      kclpipe check [OPTIONS] FILE\n       \
+                      kclpipe launch [OPTIONS] FILE",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     max_term_width = 100,
@@ -69,10 +73,12 @@ pub enum Other {
     Replay(Box<ReplayOptions>),
     /// Find mistakes in a properties file before the daemon is started with it
     Check(Box<CheckOptions>),
+    /// Start Amazon's MultiLangDaemon, and get it before with --fetch
+    Launch(Box<LaunchOptions>),
 }
 
 /// The words of [`Other`].
-const OTHERS: [&str; 2] = ["replay", "check"];
+const OTHERS: [&str; 3] = ["replay", "check", "launch"];
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]
@@ -323,6 +329,9 @@ pub fn variables(
         let Some(name) = name.to_str().filter(|name| name.starts_with("KCLPIPE_")) else {
             continue;
         };
+        if is_of_launch(name) {
+            continue;
+        }
         let option = name["KCLPIPE_".len()..].to_lowercase().replace('_', "-");
         let Some(argument) = options
             .get_arguments()
@@ -343,6 +352,11 @@ pub fn variables(
         known.insert(option, value);
     }
     Ok((known, unknown))
+}
+
+/// Whether a variable is for `launch` alone.
+fn is_of_launch(name: &str) -> bool {
+    name == JARS || name.starts_with(PROPERTY)
 }
 
 /// What is asked for under another word than the bridge's, or `None`. The environment has no say in it.

@@ -1,6 +1,7 @@
 //! What was typed, turned into what is needed. Every rule between two options is here.
 
 mod check;
+mod launch;
 mod replay;
 
 use std::collections::BTreeSet;
@@ -56,6 +57,8 @@ pub enum Task {
     Replay(Box<crate::replay::Settings>),
     /// To look at a properties file.
     Check(Box<crate::check::Settings>),
+    /// To start the daemon.
+    Launch(Box<crate::launch::Settings>),
     /// To print this and be done.
     Show(String),
 }
@@ -82,6 +85,12 @@ pub fn read(
         }
         Some(Ok(cli::Other::Check(options))) => {
             return Ok(Task::Check(Box::new(check::settings(*options)?)));
+        }
+        Some(Ok(cli::Other::Launch(options))) => {
+            return Ok(Task::Launch(Box::new(launch::settings(
+                *options,
+                environment,
+            )?)));
         }
         Some(Err(shown)) => return Ok(Task::Show(shown)),
         None => {}

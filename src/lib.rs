@@ -7,7 +7,8 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
-//! [`mod@replay`] plays the other part, the daemon's, and [`mod@check`] reads the daemon's configuration.
+//! [`mod@replay`] plays the other part, the daemon's, [`mod@check`] reads the daemon's
+//! configuration, and [`mod@launch`] starts the real daemon.
 
 pub mod bridge;
 pub mod check;
@@ -19,6 +20,7 @@ pub mod exit;
 pub mod format;
 pub mod handler;
 pub mod lanes;
+pub mod launch;
 pub mod logging;
 pub mod outcome;
 pub mod process;
@@ -32,9 +34,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use bridge::Bridge;
 use checkpoint::Checkpoints;
@@ -42,6 +45,7 @@ use config::{Config, Task};
 use exit::Exit;
 use handler::Crew;
 use process::Processes;
+use properties::Properties;
 use protocol::Wire;
 
 /// Runs the program on this process's arguments, environment and streams.
@@ -50,6 +54,7 @@ pub fn run() -> Exit {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
         Ok(Task::Check(settings)) => guarded(|| Ok(check(&settings))),
+        Ok(Task::Launch(settings)) => guarded(|| Ok(launch(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| Ok(replay(&settings))),
         Err(e) => complain(&e, Exit::Usage),
     }
@@ -139,6 +144,46 @@ fn check(settings: &check::Settings) -> Exit {
         (Exit::Done, ..) => Exit::Wrong,
         (exit, ..) => exit,
     }
+}
+
+/// The real daemon. What is missing or wrong before it starts is the configuration's fault.
+fn launch(settings: &launch::Settings) -> Exit {
+    let started = settings.jars().and_then(|jars| match &settings.file {
+        Some(file) => start_daemon(settings, &jars, file),
+        None => Ok(Exit::Done),
+    });
+    started.unwrap_or_else(|e| complain(&e, Exit::Config))
+}
+
+/// Becomes the daemon, and so comes back only where that is not to be or not possible.
+fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -> Result<Exit> {
+    let properties = settings.override_in(check::read(file)?);
+    if settings.check && is_wrong(&properties, file, jars) {
+        bail!(
+            "the daemon is not started with '{}' (--no-check would)",
+            file.display()
+        );
+    }
+    let daemon = launch::Daemon::new(settings, jars, file, &properties)?;
+    match settings.print {
+        true => Ok(print(&(daemon.to_shell() + "\n"))),
+        false => Err(daemon.start()),
+    }
+}
+
+/// Whether a check finds errors; what it finds is told on stderr.
+fn is_wrong(properties: &Properties, file: &Path, jars: &launch::Jars) -> bool {
+    let context = check::Context {
+        file,
+        kcl: jars.version,
+        directory: None,
+        child: &config::child,
+    };
+    let report = check::examine(properties, &context);
+    if report.errors + report.warnings > 0 {
+        let _ = writeln!(io::stderr(), "{report}");
+    }
+    report.errors > 0
 }
 
 /// Takes the daemon's end of stdout away to a descriptor of our own and points stdout at stderr: whatever

@@ -7,6 +7,7 @@ mod child;
 mod command;
 mod lines;
 mod log;
+mod program;
 mod signals;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use child::Child;
 pub use command::{Command, find};
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
+pub use program::{replace, run};
 use signals::Signals;
 
 /// The longest line that is logged or understood; the rest of it is dropped.

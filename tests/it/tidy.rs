@@ -21,10 +21,10 @@ const LAYERS: [(&str, u32); 20] = [
     ("check", 3),
     ("bridge", 4),
     ("replay", 4),
-    ("launch", 4),
-    ("cli", 5),
-    ("config", 6),
-    ("lib", 7),
+    ("launch", 5),
+    ("cli", 6),
+    ("config", 7),
+    ("lib", 8),
 ];
 
 fn root() -> PathBuf {
