@@ -15,7 +15,7 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
-pub use check::CheckOptions;
+pub use check::{CheckOptions, FindingsName};
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
 use crate::outcome::{CLASSES, Class, SIGNALS};
