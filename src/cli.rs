@@ -16,7 +16,7 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
-pub use check::CheckOptions;
+pub use check::{CheckOptions, FindingsName};
 pub use launch::{JARS, LaunchOptions};
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 

@@ -14,10 +14,12 @@ mod version;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::process::Command;
 use crate::properties::{Properties, Property};
@@ -67,13 +69,22 @@ pub struct Child {
     pub keepalive: Option<Duration>,
 }
 
+/// No properties file has more bytes than this; a device might have no end.
+const MOST: u64 = 4 << 20;
+
 /// Reads a properties file.
 ///
 /// # Errors
 /// It cannot be read, or the daemon would refuse all of it; one line that names it.
 pub fn read(file: &Path) -> Result<Properties> {
     let name = file.display();
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read '{name}'"))?;
+    let opened = File::open(file).with_context(|| format!("cannot read '{name}'"))?;
+    let mut bytes = Vec::new();
+    let read = opened.take(MOST + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read '{name}'"))?;
+    if bytes.len() as u64 > MOST {
+        bail!("'{name}' is no properties file: it has more than {MOST} bytes");
+    }
     Properties::parse(&bytes).with_context(|| format!("the daemon cannot read '{name}'"))
 }
 

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::ReportName;
 use crate::check::Version;
 
 /// What `kclpipe check --help` shows behind the options.
@@ -20,9 +19,10 @@ Examples:
 A finding is the file with the line, what is wrong with the key there, why it matters, and the mend.
 An error: the daemon would not start or not stay up, or would do something else than the line says.
 A warning: it would do as the line says, and that is rarely what is wanted.
+If the child is kclpipe, its options are checked, too: those in executableName, in @FILE, and in the
+environment.
 Exit code: 0 nothing found, 1 warnings only, 2 errors, or the file cannot be read, 64 a mistake in
-the command line. If the child is kclpipe, its options are taken from executableName, from @FILE, and
-from the environment, as they would be under the daemon.";
+the command line.";
 
 /// What was typed behind `check`.
 #[derive(Args, Clone, Debug)]
@@ -47,5 +47,14 @@ pub struct CheckOptions {
     pub kcl: Version,
     /// How the findings are printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    pub format: ReportName,
+    pub format: FindingsName,
+}
+
+/// The values of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FindingsName {
+    /// Three lines for each, of which the first begins with file and line; then their count
+    Text,
+    /// One JSON object on one line
+    Json,
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::Task;
 use crate::check::{Child, Settings};
-use crate::cli::{CheckOptions, ReportName};
+use crate::cli::{CheckOptions, FindingsName};
 use crate::handler::Per;
 
 pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
@@ -22,7 +22,7 @@ pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
         file: options.file,
         kcl: options.kcl,
         directory: options.directory,
-        json: options.format == ReportName::Json,
+        json: options.format == FindingsName::Json,
     })
 }
 

@@ -258,6 +258,7 @@ key-in-wrong-case.properties: 1 error, 0 warnings (KCL 3.5.1)
 fn no_secret_is_printed() {
     let folder = root().join("tests/it/check");
     for name in [
+        "secret-in-quotes",
         "secret-in-command",
         "secret-in-address",
         "access-key-in-value",
@@ -299,6 +300,7 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
             "no-such.properties",
             "cannot read 'no-such.properties': No such file",
         ),
+        ("/dev/zero", "'/dev/zero' is no properties file"),
         (".", "cannot read '.': Is a directory"),
         (
             "broken.properties",
