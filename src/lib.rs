@@ -131,6 +131,7 @@ fn check(settings: &check::Settings) -> Exit {
         file: &settings.file,
         kcl: settings.kcl,
         directory: settings.directory.as_deref(),
+        last_in_path: None,
         child: &config::child,
     };
     let report = check::examine(&properties, &context);
@@ -173,10 +174,12 @@ fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -
 
 /// Whether a check finds errors; what it finds is told on stderr.
 fn is_wrong(properties: &Properties, file: &Path, jars: &launch::Jars) -> bool {
+    let own = launch::own_directory().ok();
     let context = check::Context {
         file,
         kcl: jars.version,
         directory: None,
+        last_in_path: own.as_deref(),
         child: &config::child,
     };
     let report = check::examine(properties, &context);

@@ -189,7 +189,12 @@ fn in_directory(arguments: &[String], scope: &Scope) -> Vec<OsString> {
 fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Finding> {
     let path = Path::new(program);
     let relative = program.contains('/') && path.is_relative();
-    if let Err(e) = find(program.as_ref(), &directory(scope)) {
+    let last = scope.context.last_in_path.map(|last| last.join(program));
+    let in_last = !program.contains('/')
+        && last.is_some_and(|file| find(file.as_os_str(), Path::new("")).is_ok());
+    if let Err(e) = find(program.as_ref(), &directory(scope))
+        && !in_last
+    {
         return Some(Finding::about(property, Severity::Error).says(
             format!("'{program}' cannot be run: {e:#}"),
             "The daemon ends when its first child cannot be started.",

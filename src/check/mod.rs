@@ -48,6 +48,8 @@ pub struct Context<'a> {
     pub kcl: Version,
     /// The directory that the daemon is started in; `None` if nobody said, and then our own.
     pub directory: Option<&'a Path>,
+    /// A directory that is looked into after those of `PATH`, as a launch does with kclpipe's own.
+    pub last_in_path: Option<&'a Path>,
     /// What kclpipe makes of its arguments (`@FILE` among them), or what it would complain of.
     pub child: &'a dyn Fn(Vec<OsString>) -> Result<Child>,
 }

@@ -209,13 +209,21 @@ fn class_path(directory: &Path) -> Result<OsString> {
     Ok(directory.join("*").into())
 }
 
+/// Where this program is. A launch puts it last into `PATH`.
+///
+/// # Errors
+/// The system does not say.
+pub fn own_directory() -> Result<PathBuf> {
+    let own = env::current_exe().context("cannot find this program")?;
+    Ok(own.parent().unwrap_or(Path::new("/")).to_path_buf())
+}
+
 /// What Java has otherwise than we: our own directory is the last of `PATH`, so that `executableName =
 /// kclpipe` is found; and what was meant for us is gone, for the children would wonder.
 fn environment() -> Result<Vec<(OsString, Option<OsString>)>> {
-    let own = env::current_exe().context("cannot find this program")?;
     let path = env::var_os("PATH").unwrap_or_default();
-    let own = own.parent().map(Path::to_path_buf);
-    let path = env::join_paths(env::split_paths(&path).chain(own)).context("PATH")?;
+    let folders = env::split_paths(&path).chain([own_directory()?]);
+    let path = env::join_paths(folders).context("PATH")?;
     let ours = env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.as_encoded_bytes();
         name.starts_with(PROPERTY.as_bytes()) || name == b"KCLPIPE_JARS"
