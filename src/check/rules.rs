@@ -12,6 +12,7 @@ use crate::properties::{Properties, Property};
 pub(super) fn examine(scope: &Scope, child: Option<&Child>) -> Vec<Finding> {
     let mut findings = required(scope);
     findings.extend(replaced(scope));
+    findings.extend(spelled_twice(scope));
     findings.extend(threads(scope));
     findings.extend(reading(scope));
     findings.extend(retrieval(scope));
@@ -99,6 +100,26 @@ fn replaced(scope: &Scope) -> Vec<Finding> {
         })
     });
     findings.collect()
+}
+
+/// Keys that are set by two names. To Java's properties these are two keys: both are applied, in no order
+/// that one could see, and a provider that is set a second time is refused (`BuilderDynaBean`).
+fn spelled_twice(scope: &Scope) -> Vec<Finding> {
+    let (mut seen, mut findings) = (HashMap::new(), Vec::new());
+    for property in &scope.in_force {
+        let Some(key) = scope.known(property) else {
+            continue;
+        };
+        let Some(first) = seen.insert(key.name, property) else {
+            continue;
+        };
+        findings.push(Finding::about(property, Severity::Error).says(
+            format!("line {} sets the same, as {}", first.line, first.key),
+            "To the daemon these are two keys for one setting: it ends, or chance says which one holds.",
+            "Take one of them out.",
+        ));
+    }
+    findings
 }
 
 /// A fixed pool is filled by the scheduler and by one reader of stderr for each shard; what is left reads
