@@ -90,9 +90,15 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
         option.push(value);
         option
     };
-    let mut arguments: Vec<OsString> = ["--batch-mode", "--quiet", "--strict-checksums", "--file"]
-        .map(OsString::from)
-        .to_vec();
+    let mut arguments: Vec<OsString> = [
+        "--batch-mode",
+        "--quiet",
+        "--strict-checksums",
+        "-Dstyle.color=never",
+        "--file",
+    ]
+    .map(OsString::from)
+    .to_vec();
     arguments.push(pom.into());
     arguments.push("dependency:copy-dependencies".into());
     arguments.push("-DincludeScope=runtime".into());

@@ -81,6 +81,7 @@ impl Generation {
         let context = Context {
             file: Path::new("line"),
             kcl: self.version,
+            last_in_path: None,
             directory: None,
             child: &|_| anyhow::bail!("no child is asked for"),
         };

@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod failure;
 mod harness;
+mod launch;
 mod probe;
 mod reshard;
 mod shutdown;

@@ -54,12 +54,18 @@ impl Application {
 
     /// Starts a daemon.
     pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// Starts a daemon, with options of `kclpipe launch`.
+    pub(crate) fn start_with(&self, options: &[&str]) -> Daemon {
         Daemon::start(
             self.case.kcl,
             &self.stack,
             self.directory.path(),
             &self.stream.name,
             &self.name,
+            options,
         )
     }
 
