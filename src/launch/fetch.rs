@@ -1,15 +1,18 @@
 //! Maven gets the jars.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
 
 use super::jars::{self, Jars};
 use crate::check::Version;
 use crate::process::{self, Command};
+
+/// What stands between a directory's name and the number of the process that fills it.
+const PART: &str = ".part-";
 
 /// What Maven is to do; the version of its plugin is in it.
 const POM: &str = include_str!("pom.xml");
@@ -30,10 +33,11 @@ pub fn fetch(version: Version, directory: &Path) -> Result<Jars> {
              name their directory with --jars"
         )
     })?;
-    let parent = directory.parent().unwrap_or(Path::new(""));
+    let directory = &absolute(directory).context("no current directory")?;
+    let parent = directory.parent().unwrap_or(directory);
     fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
-    let part = part_of(directory);
-    remove(&part)?;
+    let part = part_of(directory, std::process::id());
+    sweep(parent, directory)?;
     fs::create_dir(&part).with_context(|| format!("cannot make '{}'", part.display()))?;
     say(&format!(
         "fetching the daemon of KCL {version} with Maven into '{}'",
@@ -65,19 +69,28 @@ fn in_place(version: Version, directory: &Path) -> Result<Jars> {
 }
 
 /// Where jars are put while they are fetched. Two runs at a time have one each.
-fn part_of(directory: &Path) -> PathBuf {
+fn part_of(directory: &Path, run: u32) -> PathBuf {
     let mut name = directory.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".part-{}", std::process::id()));
+    name.push(format!("{PART}{run}"));
     directory.with_file_name(name)
 }
 
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot remove '{}'", directory.display()))
+/// Removes what runs left that were killed.
+fn sweep(parent: &Path, directory: &Path) -> Result<()> {
+    let what = || format!("cannot read '{}'", parent.display());
+    for entry in fs::read_dir(parent).with_context(what)? {
+        let path = entry.with_context(what)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let run = name.rsplit_once(PART).and_then(|(_, run)| run.parse().ok());
+        if run.is_some_and(|run| part_of(directory, run) == path && !process::is_alive(run)) {
+            remove(&path)?;
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    fs::remove_dir_all(directory).with_context(|| format!("cannot remove '{}'", directory.display()))
 }
 
 /// Runs Maven, which says for itself what goes wrong.
@@ -85,7 +98,7 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
     let pom = part.join("pom.xml");
     fs::write(&pom, POM).with_context(|| format!("cannot write '{}'", pom.display()))?;
     let (group, artifact) = jars::artifact(version);
-    let set = |name: &str, value: &std::ffi::OsStr| {
+    let set = |name: &str, value: &OsStr| {
         let mut option = OsString::from(format!("-D{name}="));
         option.push(value);
         option
@@ -104,7 +117,7 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
     arguments.push("-DincludeScope=runtime".into());
     arguments.push(set(
         "outputDirectory",
-        std::path::absolute(part)?.as_os_str(),
+        part.as_os_str(),
     ));
     arguments.push(set("jar.group", group.as_ref()));
     arguments.push(set("jar.artifact", artifact.as_ref()));

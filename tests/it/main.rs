@@ -15,6 +15,7 @@ mod failure;
 mod harness;
 /// Several handlers at a time.
 mod jobs;
+mod launch;
 /// One handler process per batch.
 mod per_batch;
 /// One handler process per record.
