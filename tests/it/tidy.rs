@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 20] = [
+const LAYERS: [(&str, u32); 22] = [
     ("exit", 0),
     ("logging", 0),
     ("protocol", 0),
@@ -17,7 +17,9 @@ const LAYERS: [(&str, u32); 20] = [
     ("process", 2),
     ("dead_letter", 2),
     ("properties", 2),
+    ("tally", 2),
     ("handler", 3),
+    ("watch", 3),
     ("bridge", 4),
     ("replay", 4),
     ("check", 4),
