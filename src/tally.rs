@@ -1,4 +1,4 @@
-//! What came of records and handlers, in numbers: counted where it happens, shown by [`crate::watch`].
+//! What came of records and handlers, in numbers: counted where it happens, shown by the watch.
 
 use std::time::Duration;
 

@@ -145,3 +145,115 @@ fn fit(text: &str) -> String {
     let fit = text.chars().map(|c| if is_fit(c) { c } else { '_' });
     fit.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::checkpoint::Results;
+    use crate::tally::Tally;
+
+    /// A number that no process can have.
+    const NOBODY: u32 = 4_194_305;
+
+    fn snapshot() -> Snapshot {
+        Snapshot {
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(100),
+            tally: Tally::default(),
+            checkpoints: Results::default(),
+            unsaved: 0,
+            since_checkpoint: Duration::from_secs(40),
+            blocked: None,
+            behind: None,
+        }
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<String> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_file_is_there_from_the_first_write_to_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut file, now) = (Textfile::new(folder.path(), "a/b"), Instant::now());
+        assert_eq!(file.due(), None);
+        file.begin("shardId-0", now);
+        assert_eq!(file.due(), Some(now));
+        file.update(&snapshot(), now);
+        assert_eq!(file.due(), Some(now + EVERY));
+        let name = format!("kclpipe-a_b-shardId-0-{}.prom", std::process::id());
+        assert_eq!(names(folder.path()), [name.as_str()]);
+        let text = fs::read_to_string(folder.path().join(name)).expect("the file");
+        let line = r#"kclpipe_last_checkpoint_timestamp_seconds{name="a/b",shard="shardId-0"} 60"#;
+        assert!(text.lines().any(|of| of == line), "{text}");
+        assert!(!text.contains("behind_latest"), "not known yet: {text}");
+        drop(file);
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_writes_any_more_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ours, init) = (std::process::id(), 1);
+        let forgotten = format!("kclpipe-app-shardId-6-{init}.prom");
+        for name in [
+            &format!("kclpipe-app-shardId-1-{NOBODY}.prom"),
+            &format!("kclpipe-app-shardId-1-{NOBODY}.prom.part"),
+            &format!("kclpipe-app-shardId-2-{ours}.prom"),
+            &format!("kclpipe-app-shardId-3-{init}.prom"),
+            &format!("kclpipe-other-shardId-4-{NOBODY}.prom"),
+            &format!("kclpipe-app-shardId-5-{NOBODY}.txt"),
+            "kclpipe-app-notes.prom",
+            &forgotten,
+        ] {
+            let file = File::create(folder.path().join(name)).expect("created");
+            if *name == forgotten {
+                let long_ago = SystemTime::now() - FORGOTTEN * 2;
+                file.set_modified(long_ago).expect("set");
+            }
+        }
+        Textfile::new(folder.path(), "app").begin("shardId-0", Instant::now());
+        let kept = [
+            "kclpipe-app-notes.prom".to_owned(),
+            format!("kclpipe-app-shardId-3-{init}.prom"),
+            format!("kclpipe-app-shardId-5-{NOBODY}.txt"),
+            format!("kclpipe-other-shardId-4-{NOBODY}.prom"),
+        ];
+        assert_eq!(names(folder.path()), kept);
+    }
+
+    #[test]
+    fn a_directory_that_comes_back_has_the_file_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = folder.path().join("metrics");
+        let (mut file, now) = (Textfile::new(&directory, "app"), Instant::now());
+        file.begin("shardId-0", now);
+        file.update(&snapshot(), now);
+        assert!(file.in_trouble);
+        fs::create_dir(&directory).expect("made");
+        file.update(&snapshot(), now);
+        assert!(!file.in_trouble);
+        assert_eq!(names(&directory).len(), 1);
+    }
+
+    /// `/dev/full` takes no byte, as a full disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_leaves_the_old_file_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.prom");
+        replace(&path, b"one\n").expect("written");
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("a.prom.part")).expect("linked");
+        assert!(replace(&path, b"two\n").is_err());
+        assert_eq!(fs::read(&path).expect("the file"), b"one\n");
+        assert_eq!(names(folder.path()), ["a.prom"]);
+    }
+}

@@ -26,3 +26,5 @@ mod replay;
 mod tidy;
 /// Whole conversations with the daemon, without a process.
 mod transcript;
+/// What is told of a lease: metrics, the line that sums up, levels.
+mod watch;
