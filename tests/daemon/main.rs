@@ -8,6 +8,7 @@ mod crash;
 mod delivery;
 mod failure;
 mod harness;
+mod monitoring;
 mod probe;
 mod reshard;
 mod shutdown;
