@@ -289,6 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn each_end_has_a_word_for_machines() {
+        for (ended, label) in [
+            (Ended::Code(0), "0"),
+            (Ended::Code(255), "255"),
+            (Ended::Signal(9), "SIGKILL"),
+            (Ended::Signal(40), "signal_40"),
+            (Ended::TimedOut, "timeout"),
+            (Ended::Misled, "misled"),
+            (Ended::NotStarted, "not_started"),
+        ] {
+            assert_eq!(ended.label(), label);
+        }
+    }
+
+    #[test]
     fn on_exit_comes_before_the_table() {
         let table = OnExit(vec![
             (99, Class::Checkpoint),

@@ -31,7 +31,7 @@ use signals::Signals;
 pub const LINE: usize = 64 * 1024;
 
 /// A buffer of input that grew beyond this is not kept.
-pub const KEEP: usize = 1024 * 1024;
+const KEEP: usize = 1024 * 1024;
 
 /// How much one read of a pipe asks for.
 const CHUNK: usize = 16 * 1024;
@@ -51,6 +51,14 @@ pub fn enlarge(end: impl AsFd) {
 pub fn is_alive(number: u32) -> bool {
     let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// Gives the memory of an empty buffer back if it is large. Given back, not shrunk: the allocator would put
+/// the next large one where it cannot grow in its place, and the peak would be a quarter higher.
+pub fn give_back(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEEP {
+        *buffer = Vec::new();
+    }
 }
 
 /// How to start a child.

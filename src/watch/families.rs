@@ -218,7 +218,7 @@ pub const FAMILIES: &[Family] = &[
 ///
 /// # Errors
 /// The library refuses what it is given; it has no reason to.
-pub fn render(snapshot: &Snapshot, name: &str, shard_id: &str) -> Result<String> {
+pub(super) fn render(snapshot: &Snapshot, name: &str, shard_id: &str) -> Result<String> {
     let families = FAMILIES.iter().map(|family| {
         let samples = (family.samples)(snapshot).into_iter();
         let metrics = samples.map(|sample| {

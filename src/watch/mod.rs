@@ -9,11 +9,12 @@ mod textfile;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-pub use families::{FAMILIES, Family, Kind, render};
+pub use families::{FAMILIES, Family, Kind};
 
 use crate::checkpoint::Results;
 use crate::record::Position;
 use crate::tally::Tally;
+use families::render;
 use stats::Stats;
 use textfile::Textfile;
 
