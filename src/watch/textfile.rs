@@ -90,8 +90,8 @@ impl Textfile {
         format!("kclpipe-{}-", fit(&self.name))
     }
 
-    /// Removes the files of this name that nobody writes any more: two with the same labels are an error to
-    /// node_exporter.
+    /// Removes the files of this name that nobody writes any more: of two with the same labels node_exporter
+    /// shows either one.
     fn sweep(&self, is_dead: impl Fn(u32) -> bool) {
         let prefix = self.prefix();
         for entry in fs::read_dir(&self.directory)
