@@ -1,6 +1,6 @@
 //! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::handler::{Event, Finish, Handlers};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
+use crate::watch::{Snapshot, Watch};
 
 /// How long a command that cannot be run is looked for again: a deployment may be under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -24,6 +25,7 @@ pub struct Bridge<'a> {
     clock: &'a dyn Fn() -> Instant,
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
+    watch: Watch,
     initialized: bool,
     /// A handler asked to stop the worker while no action was under way.
     halted: bool,
@@ -83,9 +85,15 @@ impl<'a> Bridge<'a> {
             checkpoints,
             clock,
             drain,
+            watch: Watch::default(),
             initialized: false,
             halted: false,
         }
+    }
+
+    /// The same, watched.
+    pub fn watched(self, watch: Watch) -> Bridge<'a> {
+        Bridge { watch, ..self }
     }
 
     /// Talks until there is nothing more to say; every handler is stopped when this returns.
@@ -111,19 +119,21 @@ impl<'a> Bridge<'a> {
     /// The next message; `None` at the end of input.
     fn next_line(&mut self) -> Result<Option<String>> {
         loop {
+            self.look();
             if let Some(line) = self.wire.take_line() {
                 return Ok(Some(line));
             }
             if self.wire.ended() {
                 return Ok(None);
             }
-            match self.handlers.wait(true, None)? {
+            match self.handlers.wait(true, self.watch.wake())? {
                 Event::Input => self.wire.fill(),
                 Event::Signal(signal) => self.signalled(signal),
                 Event::Halted(why) => {
                     log::error!("{why}: the worker is to stop, at the daemon's next message");
                     self.halted = true;
                 }
+                Event::Deadline => {}
                 event => log::debug!("{event:?} while nothing is to be done"),
             }
         }
@@ -167,7 +177,9 @@ impl<'a> Bridge<'a> {
             .as_ref()
             .map_or_else(|| "its start".to_owned(), |p| format!("behind {p}"));
         log::info!("the lease begins, {from}");
-        self.checkpoints.begin(stored, (self.clock)());
+        let now = (self.clock)();
+        self.checkpoints.begin(stored, now);
+        self.watch.begin(shard_id, now);
         match self.find_handler(shard_id)? {
             Step::GoOn => Ok(self.status("initialize")),
             leave => Ok(leave),
@@ -211,6 +223,7 @@ impl<'a> Bridge<'a> {
                 ..Goal::new(0, false, Moment::Shutdown)
             });
         }
+        self.watch.read_behind(batch.millis_behind_latest);
         let left = batch.len() as u64;
         let behind = batch
             .millis_behind_latest
@@ -263,6 +276,7 @@ impl<'a> Bridge<'a> {
     /// under way.
     fn work(&mut self, mut goal: Goal) -> Result<Step> {
         loop {
+            self.look();
             let now = (self.clock)();
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
             self.send(goal.moment(), stuck.as_ref(), now);
@@ -278,9 +292,9 @@ impl<'a> Bridge<'a> {
                 return Ok(Step::Leave(Exit::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
-            let event = self
-                .handlers
-                .wait(watch_input, self.checkpoints.wake(now, stuck.as_ref()))?;
+            let wake = self.checkpoints.wake(now, stuck.as_ref());
+            let until = wake.into_iter().chain(self.watch.wake()).min();
+            let event = self.handlers.wait(watch_input, until)?;
             if let Step::Leave(exit) = self.take_in(event, &mut goal)? {
                 return Ok(Step::Leave(exit));
             }
@@ -312,6 +326,30 @@ impl<'a> Bridge<'a> {
             Event::Deadline => {}
         }
         Ok(Step::GoOn)
+    }
+
+    /// Tells those who watch how things stand, if that is due.
+    fn look(&mut self) {
+        let Some(due) = self.watch.wake() else {
+            return;
+        };
+        let now = (self.clock)();
+        if now < due {
+            return;
+        }
+        let snapshot = Snapshot {
+            time: SystemTime::now(),
+            tally: self.handlers.tally(),
+            checkpoints: self.checkpoints.results(),
+            unsaved: self.checkpoints.ledger().unsaved(),
+            since_checkpoint: now.saturating_duration_since(self.checkpoints.last()),
+            blocked: self.handlers.stuck().map(|stuck| {
+                let time = now.saturating_duration_since(stuck.since);
+                (stuck.next, time)
+            }),
+            behind: self.watch.behind(),
+        };
+        self.watch.tell(&snapshot, now);
     }
 
     /// Sends whatever is due.

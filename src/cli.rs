@@ -195,6 +195,13 @@ pub struct Options {
     /// Append the log to FILE instead of stderr; {name} is replaced
     #[arg(long, value_name = "FILE", help_heading = "Watching")]
     pub log_file: Option<PathBuf>,
+    /// Log a line that sums up what happened, so often; 0 for never [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Watching")]
+    pub stats_every: Option<Limit>,
+    /// Keep a file for Prometheus in DIR, to be read by node_exporter's textfile collector; {name} is
+    /// replaced
+    #[arg(long, value_name = "DIR", help_heading = "Watching")]
+    pub metrics_dir: Option<PathBuf>,
     /// Tells applications on one machine apart [default: the last part of the daemon's directory]
     #[arg(long, help_heading = "Watching")]
     pub name: Option<String>,

@@ -23,6 +23,7 @@ use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::retry::{Delays, Limits};
+use crate::watch;
 pub use check::child;
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -44,6 +45,8 @@ pub struct Config {
     pub keepalive: Option<Duration>,
     /// Where the log goes.
     pub logging: Logging,
+    /// What else is told.
+    pub watching: watch::Settings,
     /// What is worth a line in the log once there is one.
     pub remarks: Vec<String>,
 }
@@ -162,6 +165,7 @@ impl Config {
             strategy: strategy(options),
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
+            watching: watching(options),
             remarks: Vec::new(),
         }))
     }
@@ -409,6 +413,17 @@ fn logging(options: &Options) -> Logging {
     }
 }
 
+fn watching(options: &Options) -> watch::Settings {
+    watch::Settings {
+        stats_every: off_or(options.stats_every, None),
+        metrics_dir: options
+            .metrics_dir
+            .as_deref()
+            .map(|directory| with_name(directory, options)),
+        name: name(options),
+    }
+}
+
 /// A duration that was typed, which may be off, or the usual one.
 fn off_or(typed: Option<Limit>, usual: Option<Duration>) -> Option<Duration> {
     typed.map_or(usual, |limit| limit.0)
@@ -419,16 +434,17 @@ fn with_name(file: &Path, options: &Options) -> PathBuf {
     let Some(text) = file.to_str().filter(|text| text.contains("{name}")) else {
         return file.to_path_buf();
     };
+    text.replace("{name}", &name(options)).into()
+}
+
+/// The application's name.
+fn name(options: &Options) -> String {
     let of_directory = || {
         let directory = std::env::current_dir().unwrap_or_default();
-        directory
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        let last = directory.file_name().unwrap_or_default();
+        last.to_string_lossy().into_owned()
     };
-    text.replace("{name}", &options.name.clone().unwrap_or_else(of_directory))
-        .into()
+    options.name.clone().unwrap_or_else(of_directory)
 }
 
 #[cfg(test)]

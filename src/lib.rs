@@ -7,8 +7,10 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
-//! [`mod@replay`] plays the other part, the daemon's, [`mod@check`] reads the daemon's
-//! configuration, and [`mod@launch`] starts the real daemon.
+//! [`tally`] counts what happens on the way, and [`watch`] shows it.
+//!
+//! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
+//! [`mod@launch`] starts the real daemon.
 
 pub mod bridge;
 pub mod check;
@@ -29,6 +31,8 @@ pub mod protocol;
 pub mod record;
 pub mod replay;
 pub mod retry;
+pub mod tally;
+pub mod watch;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -47,6 +51,7 @@ use handler::Crew;
 use process::Processes;
 use properties::Properties;
 use protocol::Wire;
+use watch::Watch;
 
 /// Runs the program on this process's arguments, environment and streams.
 pub fn run() -> Exit {
@@ -96,9 +101,14 @@ fn bridge(config: Config) -> Result<Exit> {
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
     let mut crew = Crew::new(config.settings, processes);
+    if config.watching.metrics_dir.is_some() {
+        crew.take_times();
+    }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output);
-    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain).run()
+    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain)
+        .watched(Watch::new(&config.watching))
+        .run()
 }
 
 /// The daemon's part, played.

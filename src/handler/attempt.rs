@@ -35,6 +35,8 @@ pub(super) struct Attempt {
     pub(super) started: Instant,
     /// The time limit runs from here.
     pub(super) alive: Instant,
+    /// What it takes for the next answer is counted from here.
+    pub(super) asked: Instant,
     half_said: bool,
     pub(super) stopped: Option<Stopped>,
 }
@@ -118,6 +120,7 @@ impl Attempt {
             hinted: false,
             started: now,
             alive: now,
+            asked: now,
             half_said: false,
             stopped: None,
         }
@@ -127,6 +130,7 @@ impl Attempt {
     pub(super) fn give(&mut self, index: usize, now: Instant) -> u64 {
         if self.unanswered.is_empty() {
             self.is_alive(now);
+            self.asked = now;
         }
         self.unanswered.push_back(index);
         self.given += 1;

@@ -23,6 +23,7 @@ use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
 use crate::retry::{Delays, Limits};
+use crate::tally::Tally;
 
 /// What the bridge knows of handlers. [`Handlers::wait`] is where kclpipe sleeps: the daemon's input, its
 /// acks and every delay are awaited there, together with whatever the handlers do.
@@ -48,6 +49,9 @@ pub trait Handlers {
 
     /// The record that has been tried without success for longest, if the run waits for it.
     fn stuck(&self) -> Option<Stuck>;
+
+    /// What came of everything so far, in numbers.
+    fn tally(&self) -> Tally;
 }
 
 /// What [`Handlers::wait`] tells.

@@ -1,9 +1,10 @@
 //! The records of a batch on their way to being done: what becomes of each after an attempt.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use humantime::format_duration;
@@ -17,6 +18,7 @@ use crate::lanes::Lanes;
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
 use crate::retry::{Breaker, GivenUp, Trial};
+use crate::tally::Tally;
 
 /// The records of a batch, and what is known of those that were not done at once.
 pub(super) struct Records {
@@ -33,6 +35,7 @@ pub(super) struct Records {
     /// No attempt starts before: the handler is broken, or we were asked to stop.
     pub(super) hold_until: Option<Instant>,
     pub(super) halted: bool,
+    pub(super) tally: Tally,
 }
 
 /// What a record does that may neither be done nor passed over.
@@ -61,6 +64,7 @@ impl Records {
             told: 0,
             hold_until: None,
             halted: false,
+            tally: Tally::default(),
         }
     }
 
@@ -110,6 +114,9 @@ impl Records {
         report: Report<'_>,
         now: Instant,
     ) -> bool {
+        if !matches!(class, Class::Done | Class::Checkpoint) {
+            self.tally.fail(class);
+        }
         match class {
             Class::Done | Class::Checkpoint => {
                 if class == Class::Checkpoint {
@@ -118,6 +125,7 @@ impl Records {
                 self.done(index);
             }
             Class::Reject => {
+                self.tally.rejected += 1;
                 let trial = self.trial(index);
                 trial.handed += 1;
                 trial.since.get_or_insert(now);
@@ -145,6 +153,7 @@ impl Records {
 
     /// A record was handled well.
     fn done(&mut self, index: usize) {
+        self.tally.done += 1;
         self.breaker.done();
         self.dispose_of(index);
     }
@@ -157,6 +166,7 @@ impl Records {
 
     /// Rejects a record that cannot stand in the handler's format.
     pub(super) fn unfit(&mut self, index: usize, why: &str, now: Instant) {
+        self.tally.rejected += 1;
         self.trial(index).since.get_or_insert(now);
         let outcome = format!("the payload holds {why}");
         self.dispose(
@@ -190,6 +200,7 @@ impl Records {
         report: Report<'_>,
         now: Instant,
     ) -> Instant {
+        self.tally.retries += 1;
         let trial = self.trial(indexes[0]);
         trial.note(now, false);
         let failures = trial.unsuccessful;
@@ -210,6 +221,7 @@ impl Records {
         let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
             return;
         };
+        self.tally.retries += 1;
         let delay = self.settings.delays.after(1);
         log::warn!(
             "a run of {} records, {} to {}: {}; it follows in halves in {}",
@@ -239,6 +251,7 @@ impl Records {
         if run == self.told {
             return;
         }
+        self.note_ages(self.told..run);
         let end = self.position(run - 1);
         self.events.push_back(Event::Done {
             end,
@@ -303,10 +316,14 @@ impl Records {
             );
             return false;
         }
-        let reason = match why {
-            GivenUp::Attempts => "failed for the last time (--max-attempts)",
-            GivenUp::Age => "is too old (--max-record-age)",
+        let (count, reason) = match why {
+            GivenUp::Attempts => (
+                &mut self.tally.worn_out,
+                "failed for the last time (--max-attempts)",
+            ),
+            GivenUp::Age => (&mut self.tally.too_old, "is too old (--max-record-age)"),
         };
+        *count += 1;
         let disposed = self.dispose(index, reason, report, now);
         if disposed && self.breaker.give_up(&self.settings.limits) {
             log::error!(
@@ -322,11 +339,13 @@ impl Records {
     fn dispose(&mut self, index: usize, reason: &str, report: Report<'_>, now: Instant) -> bool {
         let blocked = match self.settings.on_failure.clone() {
             OnFailure::Skip => {
+                self.tally.skipped += 1;
                 self.say_disposed(index, reason, report, "it is skipped (--on-failure skip)");
                 None
             }
             OnFailure::DeadLetter(file) => match self.write_letter(index, &file, report) {
                 Ok(file) => {
+                    self.tally.dead_lettered += 1;
                     self.say_disposed(
                         index,
                         reason,
@@ -335,7 +354,10 @@ impl Records {
                     );
                     None
                 }
-                Err(e) => Some(format!("{reason}, but {e:#}, so it {BLOCKS}")),
+                Err(e) => {
+                    self.tally.unwritten += 1;
+                    Some(format!("{reason}, but {e:#}, so it {BLOCKS}"))
+                }
             },
             OnFailure::Halt => {
                 self.halt(index, report);
@@ -388,6 +410,7 @@ impl Records {
         delay: Duration,
         now: Instant,
     ) {
+        self.tally.retries += 1;
         self.say_again(index, reason, report, delay);
         self.lanes.put_back(index, Some(now + delay));
     }
@@ -422,10 +445,16 @@ impl Records {
     }
 
     fn age(&self, index: usize) -> Option<Duration> {
-        let arrived =
-            u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        now.checked_sub(Duration::from_millis(arrived))
+        self.batch.age(index, SystemTime::now())
+    }
+
+    /// Notes how old these records are, which are now part of the run.
+    fn note_ages(&mut self, run: Range<usize>) {
+        if self.tally.timed {
+            let now = SystemTime::now();
+            let ages = run.filter_map(|index| self.batch.age(index, now));
+            ages.for_each(|age| self.tally.ages.observe(age.as_secs_f64()));
+        }
     }
 }
 

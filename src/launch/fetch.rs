@@ -90,7 +90,8 @@ fn sweep(parent: &Path, directory: &Path) -> Result<()> {
 }
 
 fn remove(directory: &Path) -> Result<()> {
-    fs::remove_dir_all(directory).with_context(|| format!("cannot remove '{}'", directory.display()))
+    fs::remove_dir_all(directory)
+        .with_context(|| format!("cannot remove '{}'", directory.display()))
 }
 
 /// Runs Maven, which says for itself what goes wrong.
@@ -115,10 +116,7 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
     arguments.push(pom.into());
     arguments.push("dependency:copy-dependencies".into());
     arguments.push("-DincludeScope=runtime".into());
-    arguments.push(set(
-        "outputDirectory",
-        part.as_os_str(),
-    ));
+    arguments.push(set("outputDirectory", part.as_os_str()));
     arguments.push(set("jar.group", group.as_ref()));
     arguments.push(set("jar.artifact", artifact.as_ref()));
     arguments.push(set("jar.version", version.to_string().as_ref()));

@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, test_kill_process, test_kill_process_group, waitid,
+};
 
 use child::Child;
 pub use command::{Command, find};
@@ -45,6 +47,12 @@ const LARGE_PIPE: usize = 256 * 1024;
 pub fn enlarge(end: impl AsFd) {
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(end, LARGE_PIPE);
+}
+
+/// Whether there is a process with this number, whoever's it is.
+pub fn is_alive(number: u32) -> bool {
+    let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// Gives the memory of an empty buffer back if it is large. Given back, not shrunk: the allocator would put

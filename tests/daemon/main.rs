@@ -10,6 +10,7 @@ mod delivery;
 mod failure;
 mod harness;
 mod launch;
+mod monitoring;
 mod probe;
 mod reshard;
 mod shutdown;

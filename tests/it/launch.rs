@@ -161,10 +161,19 @@ fn the_daemon_of_1_x_is_started_in_its_own_way() {
     world.write("old/amazon-kinesis-client-1.15.3.jar", "jar");
     let output = world.launch(&["--jars", "old", "kcl.properties"]);
     let stdout = text(&output.stdout);
-    assert!(stdout.contains("com.amazonaws.services.kinesis.multilang.MultiLangDaemon\n/"), "{stdout}");
+    assert!(
+        stdout.contains("com.amazonaws.services.kinesis.multilang.MultiLangDaemon\n/"),
+        "{stdout}"
+    );
     assert!(!stdout.contains("--"), "{stdout}");
     world.fails(
-        &["--jars", "old", "--log-configuration", "kcl.properties", "kcl.properties"],
+        &[
+            "--jars",
+            "old",
+            "--log-configuration",
+            "kcl.properties",
+            "kcl.properties",
+        ],
         "KCL 1.15.3 knows no --log-configuration",
     );
 }
@@ -185,7 +194,10 @@ fn what_is_set_wins_over_the_environment_and_that_over_the_file() {
     };
     assert_eq!(last("streamName").as_deref(), Some("set"), "{stdout}");
     assert_eq!(last("applicationName").as_deref(), Some("from \\= there"));
-    assert!(stdout.contains("jars unset"), "what is ours does not reach the children");
+    assert!(
+        stdout.contains("jars unset"),
+        "what is ours does not reach the children"
+    );
     assert!(world.names("home").is_empty(), "nothing is left behind");
 }
 
@@ -207,11 +219,17 @@ fn java_is_the_one_that_was_typed_or_of_java_home_or_of_path() {
 
     fs::remove_file(world.path("bin/java")).expect("removed");
     world.fails(&["--jars", "jars", "kcl.properties"], "no Java: install");
-    world.fails(&["--jars", "jars", "--java", "no/java", "kcl.properties"], "--java");
+    world.fails(
+        &["--jars", "jars", "--java", "no/java", "kcl.properties"],
+        "--java",
+    );
     let mut command = world.command(&["--jars", "jars", "kcl.properties"]);
     command.env("JAVA_HOME", "/no/such/java");
     let stderr = text(&command.output().expect("started").stderr);
-    assert!(stderr.contains("JAVA_HOME") && stderr.contains("/no/such/java"), "{stderr}");
+    assert!(
+        stderr.contains("JAVA_HOME") && stderr.contains("/no/such/java"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -235,11 +253,29 @@ fn the_printed_command_does_the_same_in_a_shell() {
 fn what_is_missing_or_wrong_is_told_before_java_starts() {
     let world = World::new();
     world.fails(&["kcl.properties"], "kclpipe launch --fetch");
-    world.fails(&["--jars", "nowhere", "kcl.properties"], "no jars in 'nowhere'");
-    world.fails(&["--jars", "bin", "kcl.properties"], "'bin' has no amazon-kinesis-client-multilang");
-    world.fails(&["--jars", "jars", "no.properties"], "cannot read 'no.properties'");
-    world.fails(&["--jars", "jars", "--version", "2.5.4", "kcl.properties"], "3.1.3, not of 2.5.4");
-    let no_logback = ["--jars", "jars", "--log-configuration", "no.xml", "kcl.properties"];
+    world.fails(
+        &["--jars", "nowhere", "kcl.properties"],
+        "no jars in 'nowhere'",
+    );
+    world.fails(
+        &["--jars", "bin", "kcl.properties"],
+        "'bin' has no amazon-kinesis-client-multilang",
+    );
+    world.fails(
+        &["--jars", "jars", "no.properties"],
+        "cannot read 'no.properties'",
+    );
+    world.fails(
+        &["--jars", "jars", "--version", "2.5.4", "kcl.properties"],
+        "3.1.3, not of 2.5.4",
+    );
+    let no_logback = [
+        "--jars",
+        "jars",
+        "--log-configuration",
+        "no.xml",
+        "kcl.properties",
+    ];
     world.fails(&no_logback, "'no.xml' (--log-configuration)");
     world.write("jars/amazon-kinesis-client-multilang-2.5.4.jar", "jar");
     world.fails(&["--jars", "jars", "kcl.properties"], "twice");
@@ -248,12 +284,18 @@ fn what_is_missing_or_wrong_is_told_before_java_starts() {
 #[test]
 fn errors_that_check_finds_stop_the_launch_and_warnings_do_not() {
     let world = World::new();
-    world.write("wrong.properties", &PROPERTIES.replace("streamName", "streamname"));
+    world.write(
+        "wrong.properties",
+        &PROPERTIES.replace("streamName", "streamname"),
+    );
     world.fails(&["--jars", "jars", "wrong.properties"], "streamName");
     let forced = world.start(&["--no-check", "wrong.properties"]);
     assert_eq!(forced.status.code(), Some(42));
 
-    world.write("warned.properties", &PROPERTIES.replace("shutdownGraceMillis", "#"));
+    world.write(
+        "warned.properties",
+        &PROPERTIES.replace("shutdownGraceMillis", "#"),
+    );
     let warned = world.start(&["warned.properties"]);
     assert!(text(&warned.stderr).contains("shutdownGraceMillis"));
     assert_eq!(warned.status.code(), Some(42));
@@ -270,9 +312,16 @@ fn maven_fetches_what_is_not_there() {
 
     fs::remove_file(world.path("bin/mvn")).expect("removed");
     let again = world.launch(&["--fetch", "kcl.properties"]);
-    assert_eq!(again.status.code(), Some(42), "what is there is not fetched again");
+    assert_eq!(
+        again.status.code(),
+        Some(42),
+        "what is there is not fetched again"
+    );
     world.fails(&["--fetch", "--version", "2.5.4"], "no Maven");
-    world.fails(&["--fetch", "--version", "2.5.4", "--jars", "jars"], "of KCL 3.1.3, not of 2.5.4");
+    world.fails(
+        &["--fetch", "--version", "2.5.4", "--jars", "jars"],
+        "of KCL 3.1.3, not of 2.5.4",
+    );
 }
 
 #[test]

@@ -28,3 +28,5 @@ mod replay;
 mod tidy;
 /// Whole conversations with the daemon, without a process.
 mod transcript;
+/// What is told of a lease: metrics, the line that sums up, levels.
+mod watch;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 20] = [
+const LAYERS: [(&str, u32); 22] = [
     ("exit", 0),
     ("logging", 0),
     ("protocol", 0),
@@ -17,14 +17,16 @@ const LAYERS: [(&str, u32); 20] = [
     ("process", 2),
     ("dead_letter", 2),
     ("properties", 2),
+    ("tally", 2),
     ("handler", 3),
     ("check", 3),
+    ("watch", 3),
     ("bridge", 4),
     ("replay", 4),
-    ("launch", 5),
-    ("cli", 6),
-    ("config", 7),
-    ("lib", 8),
+    ("launch", 4),
+    ("cli", 5),
+    ("config", 6),
+    ("lib", 7),
 ];
 
 fn root() -> PathBuf {

@@ -17,6 +17,7 @@ use kclpipe::handler::{Event, Finish, Handlers};
 use kclpipe::protocol::Wire;
 use kclpipe::record::{Batch, Position};
 use kclpipe::retry::Delays;
+use kclpipe::tally::Tally;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
 const DELAYS: Delays = Delays {
@@ -133,6 +134,10 @@ impl Handlers for Play {
             since: stage.stuck?,
             next,
         })
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::default()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::checkpoint::Stuck;
 use crate::format::{Format, Framer};
 use crate::process::{Happening, Processes};
 use crate::record::Batch;
+use crate::tally::Tally;
 
 /// How long a handler may have printed nothing before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -63,6 +64,11 @@ impl<'fd> Crew<'fd> {
             input: Vec::new(),
             finishing: false,
         }
+    }
+
+    /// Notes from now on how long handlers take and how old records are when they are done.
+    pub fn take_times(&mut self) {
+        self.records.tally.timed = true;
     }
 
     /// Whether the last line of stdout is a reply to the whole batch.
@@ -253,5 +259,14 @@ impl Handlers for Crew<'_> {
 
     fn stuck(&self) -> Option<Stuck> {
         self.records.stuck()
+    }
+
+    fn tally(&self) -> Tally {
+        let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
+        let mut tally = self.records.tally.clone();
+        tally.in_flight = attempts
+            .map(|attempt| attempt.unanswered.len() as u64)
+            .sum();
+        tally
     }
 }

@@ -9,6 +9,7 @@ use crate::format::{Envelope, Framed};
 use crate::handler::attempt::Attempt;
 use crate::handler::records::Report;
 use crate::handler::{Per, environment};
+use crate::outcome::{Class, Ended};
 use crate::process::{self, Spawn, Stderr};
 
 /// The longest reply of a Lambda handler that is read.
@@ -93,6 +94,8 @@ impl Crew<'_> {
                 self.settings.command.program.display(),
                 self.settings.command.explain(&e)
             );
+            self.records.tally.fail(Class::Broken);
+            self.records.tally.exit(Ended::NotStarted, Class::Broken);
             let given: Vec<usize> = attempt.unanswered.into();
             self.records.broken(
                 &given,
@@ -103,6 +106,9 @@ impl Crew<'_> {
                 now,
             );
             return Ok(());
+        }
+        if self.slots[slot].deaths > 0 {
+            self.records.tally.respawns += 1;
         }
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
             self.processes.close_input(slot);
