@@ -159,13 +159,21 @@ fn the_daemon_of_1_x_is_started_in_its_own_way() {
     let world = World::new();
     fs::create_dir(world.path("old")).expect("made");
     world.write("old/amazon-kinesis-client-1.15.3.jar", "jar");
+    let provider = (
+        "DefaultCredentialsProvider",
+        "DefaultAWSCredentialsProviderChain",
+    );
+    world.write(
+        "kcl.properties",
+        &PROPERTIES.replace(provider.0, provider.1),
+    );
     let output = world.launch(&["--jars", "old", "kcl.properties"]);
     let stdout = text(&output.stdout);
     assert!(
         stdout.contains("com.amazonaws.services.kinesis.multilang.MultiLangDaemon\n/"),
         "{stdout}"
     );
-    assert!(!stdout.contains("--"), "{stdout}");
+    assert!(!stdout.contains("\n--"), "{stdout}");
     world.fails(
         &[
             "--jars",
