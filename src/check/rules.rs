@@ -28,45 +28,42 @@ fn required(scope: &Scope) -> Vec<Finding> {
         1 => "streamName",
         _ => "streamName or streamArn",
     };
-    let (key, provider) = match scope.kcl().generation() {
+    let (written, provider) = match scope.kcl().generation() {
         3 => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
         _ => (
             "AWSCredentialsProvider",
             "DefaultAWSCredentialsProviderChain",
         ),
     };
-    let has = |key: &str| {
-        let property = scope.get(key);
-        property.is_some_and(|property| !property.value.trim().is_empty())
-    };
     let needed = [
         (
-            has("executableName"),
+            "executableName",
             "executableName",
             "executableName = kclpipe @handler.args".to_owned(),
         ),
         (
-            has("applicationName"),
+            "applicationName",
             "applicationName",
             "applicationName = NAME, which is the name of the lease table".to_owned(),
         ),
+        ("streamName", stream, "streamName = NAME".to_owned()),
         (
-            has("streamName") || has("streamArn"),
-            stream,
-            "streamName = NAME".to_owned(),
-        ),
-        (
-            has("AwsCredentialsProvider"),
-            key,
-            format!("{key} = {provider}"),
+            "AwsCredentialsProvider",
+            written,
+            format!("{written} = {provider}"),
         ),
     ];
-    let missing = needed.into_iter().filter(|(there, ..)| !there);
-    let findings = missing.map(|(_, key, mend)| {
-        let empty = scope.get(key.split(' ').next().unwrap_or(key));
-        let finding = match empty {
-            Some(property) => Finding::about(property, Severity::Error),
-            None => Finding::missing(key, Severity::Error),
+    let has = |key: &str| {
+        let property = scope.get(key);
+        property.is_some_and(|property| !property.value.trim().is_empty())
+    };
+    let missing = needed
+        .into_iter()
+        .filter(|(key, ..)| !has(key) && !(*key == "streamName" && has("streamArn")));
+    let findings = missing.map(|(key, shown, mend)| {
+        let finding = match scope.get(key) {
+            Some(empty) => Finding::about(empty, Severity::Error),
+            None => Finding::missing(shown, Severity::Error),
         };
         finding.says(
             "it is not set",
