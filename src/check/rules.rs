@@ -59,7 +59,7 @@ fn required(scope: &Scope) -> Vec<Finding> {
     };
     let missing = needed
         .into_iter()
-        .filter(|(key, ..)| !has(key) && !(*key == "streamName" && has("streamArn")));
+        .filter(|(key, ..)| !(has(key) || *key == "streamName" && has("streamArn")));
     let findings = missing.map(|(key, shown, mend)| {
         let finding = match scope.get(key) {
             Some(empty) => Finding::about(empty, Severity::Error),
