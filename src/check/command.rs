@@ -10,7 +10,7 @@ use crate::process::{Command, find};
 use crate::properties::{Property, split_command};
 
 /// What a shell would take for more than text, as words of their own.
-const OPERATORS: [&str; 9] = ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"];
+const OPERATORS: [&str; 8] = ["|", "||", "&", "&&", ">", ">>", "<", "2>&1"];
 
 /// Names of arguments whose values nobody else should read.
 const SECRETS: [&str; 8] = [
@@ -71,14 +71,15 @@ fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'stati
     let blank = value
         .chars()
         .find(|c| (c.is_whitespace() || c.is_control()) && *c != ' ');
-    let quoted = |word: &String| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
+    let quoted = |word: &str| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
     let operator = words.iter().find(|word| OPERATORS.contains(&word.as_str()));
+    let said = |so: bool, what: &str| so.then(|| what.to_owned());
     let all = [
         (
-            words
-                .first()
-                .filter(|word| word.is_empty())
-                .map(|_| "it begins with a blank".to_owned()),
+            said(
+                words.first().is_some_and(String::is_empty),
+                "it begins with a blank",
+            ),
             "The daemon splits at spaces, so the program's name is empty.",
             "Take the backslash before the blank away.",
         ),
@@ -88,18 +89,18 @@ fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'stati
             "Write a space.",
         ),
         (
-            words
-                .iter()
-                .find(|word| word.starts_with('#'))
-                .map(|_| "what looks like a comment is a part of it".to_owned()),
+            said(
+                words.iter().any(|word| word.starts_with('#')),
+                "what looks like a comment is a part of it",
+            ),
             "A comment begins at the start of a line and nowhere else.",
             "Put the comment on a line of its own.",
         ),
         (
-            words
-                .iter()
-                .find(|word| quoted(word))
-                .map(|_| "the quotes in it are taken as they are".to_owned()),
+            said(
+                words.iter().any(|word| quoted(word)),
+                "the quotes in it are taken as they are",
+            ),
             "The daemon splits at spaces and knows no quotes, so words break there and keep their quotes.",
             "Write kclpipe @FILE, and the rest into FILE, which is split as a shell would.",
         ),

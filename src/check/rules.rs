@@ -24,51 +24,46 @@ pub(super) fn examine(scope: &Scope, child: Option<&Child>) -> Vec<Finding> {
 
 /// What `MultiLangDaemonConfig` and `KinesisClientLibConfigurator` insist on.
 fn required(scope: &Scope) -> Vec<Finding> {
-    let one = scope.kcl().generation() == 1;
-    let stream = match one {
-        true => "streamName",
-        false => "streamName or streamArn",
+    let stream = match scope.kcl().generation() {
+        1 => "streamName",
+        _ => "streamName or streamArn",
     };
-    let provider = match scope.kcl().generation() {
-        3 => "DefaultCredentialsProvider",
-        _ => "DefaultAWSCredentialsProviderChain",
-    };
-    let key = match scope.kcl().generation() {
-        3 => "AwsCredentialsProvider",
-        _ => "AWSCredentialsProvider",
-    };
-    let has = |key: &str| {
-        let property = scope.get(key);
-        property.is_some_and(|property| !property.value.trim().is_empty())
+    let (written, provider) = match scope.kcl().generation() {
+        3 => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
+        _ => (
+            "AWSCredentialsProvider",
+            "DefaultAWSCredentialsProviderChain",
+        ),
     };
     let needed = [
         (
-            has("executableName"),
+            "executableName",
             "executableName",
             "executableName = kclpipe @handler.args".to_owned(),
         ),
         (
-            has("applicationName"),
+            "applicationName",
             "applicationName",
             "applicationName = NAME, which is the name of the lease table".to_owned(),
         ),
+        ("streamName", stream, "streamName = NAME".to_owned()),
         (
-            has("streamName") || has("streamArn"),
-            stream,
-            "streamName = NAME".to_owned(),
-        ),
-        (
-            has("AwsCredentialsProvider"),
-            key,
-            format!("{key} = {provider}"),
+            "AwsCredentialsProvider",
+            written,
+            format!("{written} = {provider}"),
         ),
     ];
-    let missing = needed.into_iter().filter(|(there, ..)| !there);
-    let findings = missing.map(|(_, key, mend)| {
-        let empty = scope.get(key.split(' ').next().unwrap_or(key));
-        let finding = match empty {
-            Some(property) => Finding::about(property, Severity::Error),
-            None => Finding::missing(key, Severity::Error),
+    let has = |key: &str| {
+        let property = scope.get(key);
+        property.is_some_and(|property| !property.value.trim().is_empty())
+    };
+    let missing = needed
+        .into_iter()
+        .filter(|(key, ..)| !(has(key) || *key == "streamName" && has("streamArn")));
+    let findings = missing.map(|(key, shown, mend)| {
+        let finding = match scope.get(key) {
+            Some(empty) => Finding::about(empty, Severity::Error),
+            None => Finding::missing(shown, Severity::Error),
         };
         finding.says(
             "it is not set",
@@ -184,57 +179,35 @@ fn retrieval(scope: &Scope) -> Vec<Finding> {
         return Vec::new();
     }
     let mode = scope.get("retrievalMode").map(|p| p.value.to_uppercase());
-    let polling = || {
-        scope
-            .in_force
-            .iter()
-            .copied()
-            .filter(|property| sets_polling(property, scope))
+    let of_fan_out = |p: &Property| scope.known(p).is_some() && p.key.starts_with("fanoutConfig.");
+    let is_undecided = matches!(mode.as_deref(), None | Some("DEFAULT"));
+    let (what, why, mend) = match mode.as_deref() {
+        _ if is_undecided => (
+            "it switches enhanced fan-out off",
+            "Without retrievalMode the daemon uses fan-out, but polling as soon as one key of polling is set.",
+            "Say which it shall be: retrievalMode = POLLING, or FANOUT and no such key.",
+        ),
+        Some("FANOUT") => (
+            "it has no effect with enhanced fan-out",
+            "It is a key of polling, and retrievalMode is FANOUT.",
+            "Take it out, or write retrievalMode = POLLING.",
+        ),
+        Some("POLLING") => (
+            "it has no effect with polling",
+            "It is a key of enhanced fan-out, and retrievalMode is POLLING.",
+            "Take it out, or write retrievalMode = FANOUT.",
+        ),
+        _ => return Vec::new(),
     };
-    let fanout = || {
-        scope
-            .in_force
-            .iter()
-            .copied()
-            .filter(|p| scope.known(p).is_some() && p.key.starts_with("fanoutConfig."))
-    };
-    let warning = |property: &Property, what: &str, why: &str, mend: &str| {
-        Finding::about(property, Severity::Warning).says(what, why, mend)
-    };
-    match mode.as_deref() {
-        None | Some("DEFAULT") => polling()
-            .take(1)
-            .map(|property| {
-                warning(
-                    property,
-                    "it switches enhanced fan-out off",
-                    "Without retrievalMode the daemon uses fan-out, but polling as soon as one key of polling is set.",
-                    "Say which it shall be: retrievalMode = POLLING, or FANOUT and no such key.",
-                )
-            })
-            .collect(),
-        Some("FANOUT") => polling()
-            .map(|property| {
-                warning(
-                    property,
-                    "it has no effect with enhanced fan-out",
-                    "It is a key of polling, and retrievalMode is FANOUT.",
-                    "Take it out, or write retrievalMode = POLLING.",
-                )
-            })
-            .collect(),
-        Some("POLLING") => fanout()
-            .map(|property| {
-                warning(
-                    property,
-                    "it has no effect with polling",
-                    "It is a key of enhanced fan-out, and retrievalMode is POLLING.",
-                    "Take it out, or write retrievalMode = FANOUT.",
-                )
-            })
-            .collect(),
-        Some(_) => Vec::new(),
-    }
+    let concerned = scope.in_force.iter().filter(|p| match mode.as_deref() {
+        Some("POLLING") => of_fan_out(p),
+        _ => sets_polling(p, scope),
+    });
+    let findings = concerned.map(|p| Finding::about(p, Severity::Warning).says(what, why, mend));
+    // One key is enough to decide it, and saying so once is, too.
+    findings
+        .take(if is_undecided { 1 } else { usize::MAX })
+        .collect()
 }
 
 /// Whether a line sets something of polling; a primitive of 0 is not set.

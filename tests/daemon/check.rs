@@ -37,6 +37,7 @@ const KCL_1: Generation = Generation {
 /// What the daemon's classes say of a file's keys, and the keys that they have.
 #[derive(Debug, Default)]
 struct Told {
+    taken: Vec<bool>,
     verdicts: BTreeMap<(usize, String), String>,
     settable: BTreeSet<String>,
 }
@@ -63,7 +64,10 @@ impl Generation {
         // The daemon's log is on stdout, too, and none of its lines has these words before a tab.
         for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
             match line.split_once('\t') {
-                Some(("file", _)) => file += 1,
+                Some((verdict, "the whole file")) => {
+                    told.taken.push(verdict == "taken");
+                    file += 1;
+                }
                 Some(("settable", key)) => drop(told.settable.insert(key.to_owned())),
                 Some((verdict @ ("applied" | "ignored" | "refused"), key)) => {
                     told.verdicts
@@ -280,6 +284,31 @@ const OF_1: [&str; 13] = [
 fn check_reads_a_file_as_kcl_3_does() {
     KCL_3.agree(&[&SOUND[..], &UNSOUND, &OF_BEANS, &OF_3].concat());
     KCL_3.knows_all(&[]);
+}
+
+#[test]
+#[ignore = "needs tests/daemon/setup and Java"]
+fn what_the_daemon_refuses_has_an_error_and_what_is_right_it_takes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/check");
+    let files = fs::read_dir(folder).expect("the files");
+    let read =
+        |file: &PathBuf| String::from_utf8_lossy(&fs::read(file).expect("readable")).into_owned();
+    let files = files.map(|entry| entry.expect("an entry").path());
+    // Those of other versions say so.
+    let files: Vec<PathBuf> = files
+        .filter(|file| !read(file).contains("#= --kcl"))
+        .collect();
+    let told = KCL_3.ask(&files);
+    assert_eq!(told.taken.len(), files.len());
+    for (file, taken) in files.iter().zip(&told.taken) {
+        let (text, name) = (read(file), file.display());
+        assert!(
+            *taken || text.contains("#= error"),
+            "{name} is refused, and no error is found"
+        );
+    }
+    let refused = told.taken.iter().filter(|taken| !**taken).count();
+    assert!(refused >= 15, "{refused} files are refused");
 }
 
 #[test]

@@ -24,7 +24,8 @@ import java.util.concurrent.ThreadPoolExecutor;
  * without; PROVIDER is the credentials provider among them. What it is worth is told by the
  * configuration that comes out: "applied" if that is another one than without the key, "ignored" if it
  * is the same, "refused" if there is none, which is the end of a daemon. Before the keys of a file
- * stands "file" and its name; after all files "settable" and every key that there is.
+ * stands what becomes of all of it together, "taken" or "refused" and "the whole file"; after all files
+ * "settable" and every key that there is.
  *
  * One line for each, the word and the name with a tab between.
  */
@@ -35,11 +36,11 @@ public final class Configuration {
     public static void main(String[] arguments) throws Exception {
         StringBuilder output = new StringBuilder();
         for (int i = 1; i < arguments.length; i++) {
-            output.append("file\t").append(arguments[i]).append('\n');
             Properties file = new Properties();
             try (FileInputStream input = new FileInputStream(arguments[i])) {
                 file.load(input);
             }
+            output.append(isTaken(file) ? "taken" : "refused").append("\tthe whole file\n");
             for (String key : new TreeSet<>(file.stringPropertyNames())) {
                 String verdict = verdict(arguments[0], key, file.getProperty(key));
                 output.append(verdict).append('\t').append(key).append('\n');
@@ -52,6 +53,13 @@ public final class Configuration {
         System.out.flush();
         // The pools of maxActiveThreads would wait for work.
         System.exit(0);
+    }
+
+    private static boolean isTaken(Properties file) throws Exception {
+        Class<?> daemon = ofEither(NEW + "MultiLangDaemonConfig", OLD + "multilang.MultiLangDaemonConfig");
+        Method validate = daemon.getDeclaredMethod("validateProperties", Properties.class);
+        validate.setAccessible(true);
+        return (boolean) validate.invoke(null, file) && outcome(file).isPresent();
     }
 
     private static String verdict(String provider, String key, String value) throws Exception {
