@@ -2,6 +2,7 @@
 
 mod check;
 mod launch;
+mod man;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,9 @@ use clap::{
 };
 
 pub use check::{CheckOptions, FindingsName};
+pub use clap_complete::Shell;
 pub use launch::{JARS, LaunchOptions};
+pub use man::{completions, man};
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
 use crate::launch::PROPERTY;
@@ -75,10 +78,14 @@ pub enum Other {
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon, and get it before with --fetch
     Launch(Box<LaunchOptions>),
+    /// Print the manual page, as in kclpipe man | man -l -
+    Man,
+    /// Print what a shell needs to complete this command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
-
-/// The words of [`Other`].
-const OTHERS: [&str; 3] = ["replay", "check", "launch"];
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]
@@ -371,10 +378,8 @@ fn is_of_launch(name: &str) -> bool {
 /// # Errors
 /// One line on what is wrong.
 pub fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
-    let Some(word) = OTHERS
-        .iter()
-        .find(|word| arguments.first().is_some_and(|a| a == *word))
-    else {
+    let first = arguments.first().and_then(|first| first.to_str());
+    let Some(word) = first.filter(|word| Other::has_subcommand(word)) else {
         return Ok(None);
     };
     let matches = match command_line(arguments, []) {

@@ -95,6 +95,10 @@ pub fn read(
                 environment,
             )?)));
         }
+        Some(Ok(cli::Other::Man)) => return Ok(Task::Show(cli::man()?)),
+        Some(Ok(cli::Other::Completions { shell })) => {
+            return Ok(Task::Show(cli::completions(shell)?));
+        }
         Some(Err(shown)) => return Ok(Task::Show(shown)),
         None => {}
     }

@@ -53,8 +53,27 @@ use properties::Properties;
 use protocol::Wire;
 use watch::Watch;
 
+/// What a user gets who types the program's name and no more.
+pub const FIRST_STEPS: &str = "\
+kclpipe runs a command for each record of an Amazon Kinesis stream. Amazon's MultiLangDaemon
+starts it, once for each shard, and talks to it. Without AWS and Java, let replay play the daemon:
+
+  seq 3 | kclpipe replay - -- kclpipe -- sh -c 'cat >&2'   three records, and a handler that prints them
+  kclpipe replay FILE -- kclpipe -- ./handler.sh           a file with a record a line, and a handler of yours
+
+Then name it in the daemon's configuration:  executableName = kclpipe -- ./handler.sh
+
+  kclpipe -h               the options
+  kclpipe --help           the options at length, and examples
+  kclpipe man | man -l -   the manual page
+";
+
 /// Runs the program on this process's arguments, environment and streams.
 pub fn run() -> Exit {
+    if std::env::args_os().len() <= 1 && io::stdin().is_terminal() {
+        let _ = write!(io::stderr(), "{FIRST_STEPS}");
+        return Exit::Usage;
+    }
     match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
@@ -87,9 +106,9 @@ fn bridge(config: Config) -> Result<Exit> {
         .iter()
         .for_each(|remark| log::warn!("{remark}"));
     if io::stdin().is_terminal() {
-        log::info!(
+        log::warn!(
             "stdin is a terminal, so no daemon talks to us: name this command in the daemon's executableName, or try it \
-             with kclpipe replay (see --help); Ctrl-D ends it"
+             with kclpipe replay FILE -- in front of it; Ctrl-D ends it"
         );
     }
     let (mut input, mut output) = (

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -11,16 +12,21 @@ use kclpipe::properties::{Properties, split_command};
 use kclpipe::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
+use crate::harness::{write_program, write_script};
+
 /// The longest README that anybody reads.
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 15] = [
+const OF_OTHERS: [&str; 19] = [
     "--collector",
     "--data-binary",
     "--endpoint-url",
     "--ignored",
     "--line-buffered",
+    "--max-time",
+    "--no-build",
+    "--now",
     "--only-show-errors",
     "--partition-key",
     "--path",
@@ -28,6 +34,7 @@ const OF_OTHERS: [&str; 15] = [
     "--release",
     "--shard-count",
     "--stream-name",
+    "--system",
     "--test",
     "--test-threads",
     "--unbuffered",
@@ -228,14 +235,19 @@ fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
     }
 }
 
+/// The help of the bridge, and of each subcommand that it names.
+fn helps() -> Vec<String> {
+    let bridge = help(&["--help"]);
+    let (_, commands) = bridge.split_once("\nCommands:\n").expect("subcommands");
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let words = lines.filter_map(|line| line.split_whitespace().next());
+    let others: Vec<String> = words.map(|word| help(&[word, "--help"])).collect();
+    [vec![bridge.clone()], others].concat()
+}
+
 #[test]
 fn every_option_that_is_named_exists() {
-    let help = [
-        help(&["--help"]),
-        help(&["replay", "--help"]),
-        help(&["check", "--help"]),
-    ]
-    .concat();
+    let help: String = helps().concat();
     let known: BTreeSet<&str> = options(&help).into_iter().chain(OF_OTHERS).collect();
     for name in documents().into_iter().chain(files("properties")) {
         let text = read(&name);
@@ -300,6 +312,156 @@ fn the_command_of_every_properties_sample_is_sound() {
         seen += 1;
     }
     assert_eq!(seen, 2, "samples");
+}
+
+/// Commands of documents that are not run: they change the system, want the network, or take too long.
+const ONLY_NAMED: [&str; 4] = ["cargo", "journalctl", "systemctl", "systemd-analyze"];
+
+/// A folder as the top of the repository is, where `kclpipe` is this program, and the commands that are
+/// only named do nothing.
+fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a folder");
+    for name in ["docs", "properties", "tests"] {
+        symlink(root().join(name), place.path().join(name)).expect("linked");
+    }
+    let bin = place.path().join("bin");
+    fs::create_dir(&bin).expect("made");
+    for name in ONLY_NAMED {
+        write_script(&bin.join(name), "true");
+    }
+    let release = place.path().join("target/release");
+    fs::create_dir_all(&release).expect("made");
+    for folder in [bin, release] {
+        symlink(env!("CARGO_BIN_EXE_kclpipe"), folder.join("kclpipe")).expect("linked");
+    }
+    place
+}
+
+/// The blocks of a document in this language.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let mark = format!("\n```{language}\n");
+    let blocks = document.split(mark.as_str()).skip(1);
+    blocks
+        .map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned() + "\n")
+        .collect()
+}
+
+#[test]
+fn the_commands_of_documents_work_as_they_stand() {
+    let path = std::env::var("PATH").expect("a PATH");
+    for name in ["operations", "troubleshooting", "from-kclpy", "from-lambda"] {
+        let page = read(&format!("docs/{name}.md"));
+        let place = place();
+        // What a page shows as a program is what its commands run.
+        if let Some(program) = blocks(&page, "python")
+            .into_iter()
+            .find(|b| b.starts_with("#!"))
+        {
+            write_program(&place.path().join("orders.py"), &program);
+        }
+        for block in blocks(&page, "sh") {
+            let output = Command::new("sh")
+                .args(["-ec", &block])
+                .current_dir(place.path())
+                .env("PATH", format!("{}/bin:{path}", place.path().display()))
+                .stdin(Stdio::null())
+                .output()
+                .expect("sh");
+            assert!(
+                output.status.success(),
+                "in {name}.md:\n{block}\n{output:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_unit_is_shown_as_it_is_and_its_patience_is_longer_than_the_daemons() {
+    let unit = read("docs/kclpipe@.service");
+    assert_eq!(blocks(&read("docs/operations.md"), "ini"), [unit.as_str()]);
+    let patience = unit
+        .split("TimeoutStopSec=")
+        .nth(1)
+        .map(|rest| numbers(rest.lines().next().unwrap_or_default()));
+    let daemon =
+        Properties::parse(read("properties/kclpipe.properties").as_bytes()).expect("sound");
+    let grace: u64 = daemon
+        .get("shutdownGraceMillis")
+        .and_then(|grace| grace.parse().ok())
+        .expect("a number");
+    let patience = u64::from(patience.expect("a time")[0]);
+    assert!(patience * 1000 > grace, "{patience} s, {grace} ms");
+}
+
+/// The texts in a source file, each as what stands between its `{}`s.
+fn texts(source: &str) -> Vec<Vec<String>> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = code.replace("\\\"", "'").replace("'\"'", "");
+    let texts = code.split('"').skip(1).step_by(2).map(|text| {
+        // A backslash at a line's end joins the lines.
+        let lines: Vec<&str> = text.split("\\\n").collect();
+        let rest = lines[1..].iter().map(|line| line.trim_start());
+        let joined = [lines[0]].into_iter().chain(rest).collect::<String>();
+        let mut pieces = joined.split('{');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        let others = pieces.map(|piece| piece.split_once('}').map_or(piece, |(_, text)| text));
+        [first]
+            .into_iter()
+            .chain(others.map(str::to_owned))
+            .collect()
+    });
+    texts.collect()
+}
+
+/// Whether a line is what a text prints with something in each gap.
+fn is_printed_by(text: &[String], line: &str) -> bool {
+    let (Some((first, others)), true) = (text.split_first(), text.concat().len() >= 15) else {
+        return false;
+    };
+    let Some(mut rest) = line.strip_prefix(first.as_str()) else {
+        return false;
+    };
+    for (left, piece) in (0..others.len()).rev().zip(others) {
+        rest = match (left, rest.find(piece.as_str())) {
+            (0, _) => return rest.ends_with(piece.as_str()),
+            (_, Some(at)) => &rest[at + piece.len()..],
+            (_, None) => return false,
+        };
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn every_log_line_that_is_quoted_is_printed() {
+    let mut sources = files("src");
+    let folders = ["checkpoint", "config", "handler", "handler/crew", "process"];
+    sources.extend(
+        folders
+            .iter()
+            .flat_map(|name| files(&format!("src/{name}"))),
+    );
+    let known: Vec<_> = sources.iter().flat_map(|name| texts(&read(name))).collect();
+    let mut seen = 0;
+    for name in documents() {
+        let page = read(&name);
+        let mut blocks = page.split("\n```");
+        let quoted = blocks
+            .by_ref()
+            .filter_map(|block| block.strip_prefix("text\n"));
+        for line in quoted.flat_map(str::lines) {
+            let levels = ["ERROR ", "WARN  ", "INFO  "];
+            let Some(told) = levels.iter().find_map(|level| line.strip_prefix(level)) else {
+                continue;
+            };
+            let (_, text) = told.split_once(": ").expect(line);
+            assert!(
+                known.iter().any(|known| is_printed_by(known, text)),
+                "'{line}' in {name} is not what any part of src prints"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "only {seen} lines were found");
 }
 
 #[test]

@@ -123,6 +123,11 @@ const MARK: &str = "TEST_FOLDER";
 /// Writes an executable script. Not from this process: one of its other threads might be starting a
 /// program at that moment, which would have the file open for writing, and then it could not be run.
 pub(crate) fn write_script(path: &Path, text: &str) {
+    write_program(path, &format!("#!/bin/sh\n{text}\n"));
+}
+
+/// Writes an executable file, in the same way.
+pub(crate) fn write_program(path: &Path, text: &str) {
     let mut writer = Command::new("sh")
         .args([
             "-c",
@@ -133,7 +138,7 @@ pub(crate) fn write_script(path: &Path, text: &str) {
         .spawn()
         .expect("sh starts");
     let mut input = writer.stdin.take().expect("a pipe");
-    write!(input, "#!/bin/sh\n{text}\n").expect("written");
+    input.write_all(text.as_bytes()).expect("written");
     drop(input);
     assert!(writer.wait().expect("sh ends").success());
 }

@@ -16,6 +16,8 @@ mod harness;
 /// Several handlers at a time.
 mod jobs;
 mod launch;
+/// What is there for people at a terminal: the manual page, completions, first steps.
+mod people;
 /// One handler process per batch.
 mod per_batch;
 /// One handler process per record.

@@ -1,0 +1,256 @@
+//! The manual page and the shells' completions, made from the command line's own types.
+
+use std::io;
+
+use anyhow::Result;
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use super::{Cli, EXAMPLES};
+use crate::outcome::{CLASSES, Class, Ended, OnExit};
+
+/// A term and what it means; a paragraph, where the term is empty.
+type Entry = (&'static str, &'static str);
+
+const ABOUT: [Entry; 4] = [
+    (
+        "",
+        "kclpipe runs a command, the handler, for each record of an Amazon Kinesis stream. It is the child process of \
+         Amazon's KCL MultiLangDaemon, a Java program that leases the shards of the stream and starts one kclpipe for \
+         each: name kclpipe in executableName of the daemon's configuration.",
+    ),
+    (
+        "",
+        "A record is done when the handler accepted it, or when the options below disposed of it. A checkpoint never \
+         goes beyond the unbroken run of done records. Each record is handed over at least once.",
+    ),
+    (
+        "",
+        "The daemon splits executableName at spaces and knows no quotes. kclpipe @FILE reads the rest of the command \
+         line from FILE, split as a POSIX shell would, with quotes, backslashes and comments, and without expansion.",
+    ),
+    (
+        "",
+        "The handler is started directly, without a shell. Write sh -c '...' into an @FILE for a pipeline.",
+    ),
+];
+
+const OWN_EXITS: [Entry; 5] = [
+    (
+        "0",
+        "The lease was lost, the shard ended, or the daemon closed the input. Of replay: the protocol was kept.",
+    ),
+    (
+        "1",
+        "The handler or --on-failure halt stopped the worker. Of replay: the protocol was broken, or a shard did not \
+         reach its end.",
+    ),
+    (
+        "64",
+        "A mistake on the command line, in an @FILE or in the environment.",
+    ),
+    (
+        "70",
+        "The daemon broke the protocol, or kclpipe has a fault.",
+    ),
+    (
+        "78",
+        "The handler cannot be found or run, or the log file cannot be opened.",
+    ),
+];
+
+const ENVIRONMENT: [Entry; 13] = [
+    (
+        "KCLPIPE_<OPTION>",
+        "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every \
+         60s. The command line goes before. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
+    ),
+    (
+        "",
+        "None of these reaches the handler. Its environment has instead, as far as they apply:",
+    ),
+    ("KCLPIPE_SHARD_ID", "The shard."),
+    (
+        "KCLPIPE_SEQUENCE_NUMBER, KCLPIPE_SUB_SEQUENCE_NUMBER",
+        "The record's position; the pair is its key.",
+    ),
+    (
+        "KCLPIPE_PARTITION_KEY, KCLPIPE_PARTITION_KEY_BASE64",
+        "Its partition key; the second where the key holds a NUL.",
+    ),
+    (
+        "KCLPIPE_ARRIVAL_TIMESTAMP",
+        "When it came, in milliseconds since 1970.",
+    ),
+    (
+        "KCLPIPE_MILLIS_BEHIND_LATEST",
+        "How far the batch was behind the stream's end.",
+    ),
+    (
+        "KCLPIPE_ATTEMPT",
+        "How many times it was handed over, this one included.",
+    ),
+    ("KCLPIPE_BATCH_COUNT", "Per batch: the records in this run."),
+    (
+        "KCLPIPE_LANE, KCLPIPE_INFLIGHT",
+        "Per shard: the number of this handler, and how many records may be unanswered.",
+    ),
+    (
+        "KCLPIPE_TOKEN",
+        "The word before each answer on stdout; new for every process.",
+    ),
+    ("KCLPIPE_REJECT, KCLPIPE_RETRY", "65 and 75, for exit."),
+    (
+        "KCLPIPE_CHECKPOINT, KCLPIPE_HALT",
+        "The codes that --on-exit names for these classes.",
+    ),
+];
+
+const FILES: [Entry; 3] = [
+    (
+        "@FILE",
+        "The command line; relative to the directory that the daemon was started in.",
+    ),
+    (
+        "--dead-letter FILE",
+        "One JSON object for each record that was given up, with its data. It is opened for each, so it may be rotated.",
+    ),
+    ("--log-file FILE", "The log. It may be rotated."),
+];
+
+const SIGNALS: [Entry; 2] = [
+    (
+        "SIGTERM, SIGINT, SIGHUP",
+        "kclpipe stores the run, starts no new attempt for the time of --stop-timeout, and carries on: the daemon \
+         decides when it ends. With a terminal as stdin they end it.",
+    ),
+    (
+        "",
+        "The handler is in a process group of its own, so that a signal to the daemon's group does not reach it.",
+    ),
+];
+
+/// The manual page of the program and all its subcommands, in roff.
+///
+/// # Errors
+/// None that is known: it is written to memory.
+pub fn man() -> Result<String> {
+    let mut command = Cli::command().disable_help_flag(true);
+    command.build();
+    let mut page = Vec::new();
+    let man = Man::new(command.clone())
+        .title("KCLPIPE")
+        .manual("User Commands");
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    section("DESCRIPTION", &ABOUT).to_writer(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for subcommand in command.get_subcommands() {
+        of_subcommand(subcommand, &mut page)?;
+    }
+    exit_codes_of_handlers().to_writer(&mut page)?;
+    section("EXIT STATUS", &OWN_EXITS).to_writer(&mut page)?;
+    section("ENVIRONMENT", &ENVIRONMENT).to_writer(&mut page)?;
+    section("FILES", &FILES).to_writer(&mut page)?;
+    section("SIGNALS", &SIGNALS).to_writer(&mut page)?;
+    let mut examples = Roff::new();
+    examples.control("SH", ["EXAMPLES"]);
+    as_it_stands(&mut examples, EXAMPLES.trim_start_matches("Examples:\n"));
+    examples.to_writer(&mut page)?;
+    Ok(String::from_utf8(page)?)
+}
+
+/// What a shell needs to complete the command line of kclpipe.
+///
+/// # Errors
+/// None that is known: it is written to memory.
+pub fn completions(shell: Shell) -> Result<String> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kclpipe", &mut script);
+    Ok(String::from_utf8(script)?)
+}
+
+/// A section for a subcommand; what has a section in a page of its own has a subsection here.
+fn of_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    let mut head = Roff::new();
+    let title = format!("KCLPIPE {}", command.get_name().to_uppercase());
+    head.control("SH", [title.as_str()]);
+    if let Some(about) = command.get_long_about().or(command.get_about()) {
+        head.text([roman(about.to_string())]);
+    }
+    head.to_writer(page)?;
+    let man = Man::new(command.clone().disable_help_flag(true));
+    let mut parts = Vec::new();
+    man.render_synopsis_section(&mut parts)?;
+    man.render_options_section(&mut parts)?;
+    let parts = String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ");
+    page.extend_from_slice(parts.as_bytes());
+    let mut more = Roff::new();
+    if let Some(text) = command.get_after_long_help() {
+        more.control("PP", []);
+        as_it_stands(&mut more, &text.to_string());
+    }
+    more.to_writer(page)
+}
+
+/// The classes with their exit codes, from the table that judges a handler.
+fn exit_codes_of_handlers() -> Roff {
+    let told = |class| match class {
+        Class::Done => "the next record follows",
+        Class::Reject => "never tried again: --on-failure, at once",
+        Class::Retry => "tried again later, not counted",
+        Class::Broken => "the handler is at fault: tried again later, for ever, not counted",
+        _ => "tried again later, and after --max-attempts --on-failure",
+    };
+    let mut page = Roff::new();
+    page.control("SH", ["EXIT CODES OF A HANDLER"]);
+    for (name, class) in CLASSES {
+        let codes = (0..=255).filter(|code| OnExit::default().class(Ended::Code(*code)) == class);
+        let codes: Vec<String> = codes.map(|code| code.to_string()).collect();
+        let codes = match codes.len() {
+            0 => continue,
+            1..=9 => codes.join(", "),
+            _ => "any other".to_owned(),
+        };
+        page.control("TP", []);
+        page.text([bold(codes)]);
+        page.text([roman(format!("{name}: {}", told(class)))]);
+    }
+    page.control("PP", []);
+    page.text([roman(
+        "--on-exit changes this. A line 'checkpoint' on stdout asks for a checkpoint.",
+    )]);
+    page
+}
+
+fn section(heading: &str, entries: &[Entry]) -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", [heading]);
+    for (number, (term, text)) in entries.iter().enumerate() {
+        match term.is_empty() {
+            // A section begins with a paragraph as it is.
+            true if number == 0 => {}
+            true => {
+                page.control("PP", []);
+            }
+            false => {
+                page.control("TP", []);
+                page.text([bold(*term)]);
+            }
+        }
+        page.text([roman(*text)]);
+    }
+    page
+}
+
+/// Text whose lines are kept.
+fn as_it_stands(page: &mut Roff, text: &str) {
+    page.control("nf", []);
+    for line in text.lines() {
+        page.text([roman(line)]);
+    }
+    page.control("fi", []);
+}
