@@ -101,7 +101,10 @@ fn replay(settings: &replay::Settings) -> Exit {
         Err(e) => return complain(&e, Exit::Usage),
     };
     let report = match stage.run() {
-        Ok(report) => report,
+        Ok(report) => replay::report::Report {
+            seed: settings.injection.as_ref().map(|injection| injection.seed),
+            ..report
+        },
         Err(e) => return complain(&e, Exit::Internal),
     };
     let text = match settings.json {

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal};
 use anyhow::{Result, bail};
 
 use crate::cli::{EndingName, InputFormatName, ReplayOptions, ReportName};
+use crate::replay::chance::any_seed;
 use crate::replay::input::InputFormat;
 use crate::replay::shard::{Ending, Rules};
-use crate::replay::{Child, Settings};
+use crate::replay::{Child, Injection, Settings};
 
 pub(super) fn settings(mut options: ReplayOptions) -> Result<Settings> {
     if options.inputs.is_empty() {
@@ -26,6 +27,10 @@ pub(super) fn settings(mut options: ReplayOptions) -> Result<Settings> {
             ending: ending(options.shutdown),
             restarts: options.restarts,
         },
+        injection: options.inject.take().map(|faults| Injection {
+            faults,
+            seed: options.seed.unwrap_or_else(any_seed),
+        }),
         timeout: options.timeout.0,
         json: options.report == ReportName::Json,
         child: child(&mut options)?,

@@ -4,9 +4,13 @@
 //! [`input`] finds the records, [`stream`] deals them to shards, [`shard`] is the daemon's side of one
 //! shard's conversation, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
 //! checkpoint can be, [`run`] connects shards with processes, and [`report`] tells what came out.
+//! [`faults`] is what can be made to go wrong, [`chance`] when, and [`odd`] makes records hard to handle.
 
+pub mod chance;
+pub mod faults;
 pub mod input;
 pub mod mark;
+pub mod odd;
 pub mod reply;
 pub mod report;
 pub mod run;
@@ -21,9 +25,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::Command;
 use crate::properties::{Properties, split_command};
+use chance::Chance;
+use faults::{Fault, Faults};
 use input::{InputFormat, InputRecord};
 use run::{Stage, say};
-use shard::{Rules, Shard};
+use shard::{Luck, Rules, Shard};
+use stream::Record;
 
 /// What a replay needs.
 #[derive(Clone, Debug)]
@@ -38,10 +45,21 @@ pub struct Settings {
     pub shards: usize,
     /// How each is played.
     pub rules: Rules,
+    /// What goes wrong on purpose.
+    pub injection: Option<Injection>,
     /// How long a child may be silent; `None` for ever.
     pub timeout: Option<Duration>,
     /// Whether the report is JSON.
     pub json: bool,
+}
+
+/// Faults, and what they are drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injection {
+    /// What goes wrong, and how often.
+    pub faults: Faults,
+    /// The same seed gives the same faults, as far as the children answer the same.
+    pub seed: u64,
 }
 
 /// Where the child's command is from.
@@ -67,9 +85,32 @@ pub fn start(settings: &Settings) -> Result<Stage> {
             "{id}: the sequence numbers of the input do not increase here, or some are missing; new ones are made"
         ));
     }
+    if let Some(injection) = &settings.injection {
+        say(&format!(
+            "faults are injected with --seed {}",
+            injection.seed
+        ));
+    }
     let numbered = dealt.into_iter().enumerate();
-    let shards = numbered.map(|(at, records)| Shard::new(shard_id(at), records, settings.rules));
+    let shards = numbered.map(|(at, records)| shard(at, records, settings));
     Stage::start(shards.collect(), command, settings.timeout)
+}
+
+fn shard(at: usize, mut records: Vec<Record>, settings: &Settings) -> Shard {
+    let Some(Injection { faults, seed }) = &settings.injection else {
+        return Shard::new(shard_id(at), records, settings.rules);
+    };
+    for record in &mut records {
+        let odd = odd::key(&record.partition_key, *seed, faults.rate(Fault::OddKeys));
+        record.partition_key = odd.unwrap_or_else(|| std::mem::take(&mut record.partition_key));
+    }
+    let luck = Luck::new(faults.clone(), *seed, at);
+    odd::aggregate(
+        &mut records,
+        faults.rate(Fault::Aggregate),
+        &mut Chance::new(*seed, 3 * at as u64 + 2),
+    );
+    Shard::new(shard_id(at), records, settings.rules).with(luck)
 }
 
 fn records(settings: &Settings) -> Result<Vec<InputRecord>> {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::*;
 use crate::protocol::Message;
 use crate::record::Position;
+use crate::replay::faults::Faults;
 
 const RULES: Rules = Rules {
     batch_size: 2,
@@ -77,6 +78,8 @@ fn shown(step: &Step) -> String {
         Step::Close => "* close".to_owned(),
         Step::Stop => "* stop".to_owned(),
         Step::StopNow => "* stop now".to_owned(),
+        Step::Kill => "* kill".to_owned(),
+        Step::Later(..) => "* later".to_owned(),
         Step::Say(text) => format!("# {text}"),
     }
 }
@@ -320,33 +323,34 @@ fn a_checkpoint_is_taken_only_in_range_and_while_there_is_a_checkpointer() {
         "* start
          > initialize TRIM_HORIZON.0
          < checkpoint
-         > ack -.- InvalidStateException
          # while answering initialize
+         > ack -.- InvalidStateException
          < status initialize
          > processRecords 1.0 2.0
          < checkpoint 2.1
-         > ack 2.1 IllegalArgumentException
          # beyond what was delivered, 2.0
+         > ack 2.1 IllegalArgumentException
          < checkpoint 2
+         # stands for the first record of its aggregate
          > ack 2.- ok
          < checkpoint 2
          > ack 2.- ok
          < checkpoint 1.5
-         > ack 1.5 IllegalArgumentException
          # behind the last one at 2.0
+         > ack 1.5 IllegalArgumentException
          < checkpoint x
-         > ack x.- IllegalArgumentException
          # no position
+         > ack x.- IllegalArgumentException
          < checkpoint SHARD_END
-         > ack SHARD_END.- IllegalArgumentException
          # beyond what was delivered
+         > ack SHARD_END.- IllegalArgumentException
          < status processRecords
          > processRecords 2.1 3.0
          < checkpoint 2.7
          > ack 2.7 ok
          < checkpoint 2
-         > ack 2.- IllegalArgumentException
-         # behind the last one at 2.7",
+         # behind the last one at 2.7
+         > ack 2.- IllegalArgumentException",
     );
     assert_eq!((report.checkpoints, report.refused_checkpoints), (2, 6));
     assert_eq!(
@@ -606,4 +610,274 @@ fn a_batch_has_ten_megabytes_at_most_but_one_record_at_least() {
         batches,
         ["> processRecords 1.0", "> processRecords 2.0 3.0"]
     );
+}
+
+#[test]
+fn the_first_broken_rule_is_told_with_its_place() {
+    let mut shard = shard(&["1", "2", "3"], RULES);
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < status processRecords
+         > processRecords 3.0
+         < checkpoint 4
+         # beyond what was delivered
+         > ack 4.- IllegalArgumentException",
+    );
+    let place = "message 6 with child 1, processRecords with records 3 to 3: asked for a checkpoint at 4.0,";
+    assert!(report.faults[0].starts_with(place), "{report:?}");
+}
+
+#[test]
+fn a_child_waits_for_the_answer_to_its_checkpoint() {
+    let start = "* start
+                 > initialize TRIM_HORIZON.0
+                 < status initialize
+                 > processRecords 1.0 2.0
+                 < checkpoint 1
+                 > ack 1.- ok\n";
+    for (line, said, more) in [
+        ("checkpoint 2", "a second checkpoint before", "> ack 2.- ok"),
+        (
+            "status processRecords",
+            "cannot know whether that was stored",
+            "> processRecords 3.0",
+        ),
+    ] {
+        let script = format!("{start}+ {line}\n# {said}\n{more}");
+        converse(&mut shard(&["1", "2", "3"], RULES), &script);
+    }
+}
+
+#[test]
+fn a_checkpoint_belongs_into_an_action() {
+    converse(
+        &mut shard(&["1", "2", "3"], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < status processRecords
+         > processRecords 3.0
+         + checkpoint 2
+         # while no action was under way
+         > ack 2.- ok",
+    );
+    let lease_lost = Rules {
+        ending: Ending::LeaseLost,
+        ..RULES
+    };
+    converse(
+        &mut shard(&[], lease_lost),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > leaseLost
+         < status leaseLost
+         * close
+         < checkpoint
+         # sent a checkpoint after its last answer",
+    );
+}
+
+#[test]
+fn checkpoints_that_do_not_say_what_they_mean_are_noted() {
+    let report = converse(
+        &mut shard(&["1.0", "2.0", "2.1", "2.2"], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 1
+         > ack 1.- ok
+         < checkpoint 2
+         # stands for the first record of its aggregate
+         > ack 2.- ok
+         < checkpoint 2
+         > ack 2.- ok
+         < checkpoint
+         # stores the whole batch as done
+         > ack -.- ok",
+    );
+    assert_eq!((report.notes.len(), report.repeated_checkpoints), (2, 2));
+    assert!(report.faults.is_empty(), "{report:?}");
+}
+
+fn lucky(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
+    let numbers: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    let faults = Faults::parse(faults).expect(faults);
+    shard(&numbers, rules).with(Luck::new(faults, seed, 0))
+}
+
+#[test]
+fn a_stolen_lease_is_lost_for_good_and_its_records_come_again() {
+    let mut shard = lucky(2, "lease-stolen=0.999", 1, RULES);
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 1
+         # injected: ShutdownException
+         > ack 1.- ShutdownException
+         < checkpoint 2
+         # although ShutdownException had said
+         > ack 2.- ShutdownException
+         < status processRecords
+         > leaseLost
+         < status leaseLost
+         * close
+         ^ exit code 0
+         * start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 2
+         > ack 2.- ok",
+    );
+    assert_eq!(
+        (
+            report.injected_errors,
+            report.interruptions,
+            report.redelivered
+        ),
+        (1, 1, 2)
+    );
+    assert_eq!(report.faults.len(), 1, "{report:?}");
+}
+
+#[test]
+fn an_answer_that_is_slow_is_waited_for() {
+    let mut shard = lucky(1, "slow-ack=1s", 1, RULES);
+    converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0
+         < checkpoint 1
+         * later
+         < status processRecords",
+    );
+    assert_eq!(shard.patience(Some(Duration::from_secs(1))), None);
+    shard.begin_reading();
+    let steps = shard.due(Due {
+        child: 1,
+        what: What::Ack,
+    });
+    let steps: Vec<String> = steps.iter().map(shown).collect();
+    assert_eq!(steps.len(), 3, "{steps:?}");
+    assert_eq!(steps[0], "> ack 1.- ok");
+    assert!(steps[1].contains("cannot know whether that was stored"));
+    assert_eq!(steps[2], "> shardEnded");
+}
+
+/// A child that keeps every rule: it checkpoints behind each batch, and again if that fails.
+#[derive(Default)]
+struct Model {
+    handled: std::collections::BTreeSet<String>,
+    /// All that was sent and done, in words.
+    told: Vec<String>,
+    batch: Vec<String>,
+    alive: bool,
+}
+
+impl Model {
+    /// Plays a shard to its end.
+    fn play(shard: &mut Shard) -> Model {
+        let (mut model, mut steps) = (Model::default(), VecDeque::from([Step::Start]));
+        while let Some(step) = steps.pop_front() {
+            assert!(model.told.len() < 10_000, "it does not end");
+            model.told.push(shown(&step));
+            shard.begin_reading();
+            steps.extend(match step {
+                Step::Start => {
+                    model.alive = true;
+                    shard.start()
+                }
+                Step::Send(line) if model.alive => model.answer(shard, &line),
+                Step::Later(_, due) => shard.due(due),
+                Step::Close | Step::Kill if std::mem::take(&mut model.alive) => {
+                    shard.ended("exit code 0", true)
+                }
+                _ => Vec::new(),
+            });
+        }
+        model
+    }
+
+    fn answer(&mut self, shard: &mut Shard, line: &str) -> Vec<Step> {
+        let said = brief(line);
+        let words: Vec<&str> = said.split(' ').collect();
+        let reply = match words[..] {
+            ["processRecords", ref records @ ..] => {
+                self.batch = records.iter().map(|record| (*record).to_owned()).collect();
+                self.batch.retain(|record| !record.is_empty());
+                self.handled.extend(self.batch.iter().cloned());
+                match self.batch.last() {
+                    Some(last) => format!("checkpoint {last}"),
+                    None => "status processRecords".to_owned(),
+                }
+            }
+            ["ack", "-.-", "ok" | "ShutdownException"] => "status shardEnded".to_owned(),
+            ["ack", "-.-", "InvalidStateException"] => {
+                self.alive = false;
+                return shard.ended("exit code 70", false);
+            }
+            [
+                "ack",
+                _,
+                "ok" | "ShutdownException" | "InvalidStateException",
+            ] => "status processRecords".to_owned(),
+            ["ack", "-.-", _] | ["shardEnded"] => "checkpoint".to_owned(),
+            ["ack", at, _] => format!("checkpoint {at}"),
+            [action, ..] => format!("status {action}"),
+            [] => unreachable!("a message has words"),
+        };
+        shard.take(written(&reply).as_bytes())
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let told = |seed| Model::play(&mut lucky(40, "all", seed, RULES)).told;
+    assert_eq!(told(7), told(7));
+    assert_ne!(told(7), told(8));
+}
+
+#[test]
+fn every_shard_reaches_its_end_with_every_record_whatever_befalls_it() {
+    let rules = Rules {
+        restarts: 0,
+        ..RULES
+    };
+    for seed in 0..300 {
+        let mut shard = lucky(40, "all", seed, rules);
+        let model = Model::play(&mut shard);
+        let report = shard.report();
+        assert!(
+            report.reached_end && report.faults.is_empty(),
+            "seed {seed}: {report:?}\n{:#?}",
+            model.told
+        );
+        assert_eq!(model.handled.len(), 40, "seed {seed}: {:#?}", model.told);
+    }
+}
+
+#[test]
+fn children_are_ended_at_most_once_for_each_step_forward() {
+    let rules = Rules {
+        restarts: 0,
+        ..RULES
+    };
+    let mut shard = lucky(20, "kill=1", 3, rules);
+    Model::play(&mut shard);
+    let report = shard.report();
+    assert!(report.reached_end, "{report:?}");
+    assert!((10..=12).contains(&report.interruptions), "{report:?}");
 }
