@@ -184,6 +184,13 @@ pub struct Options {
     /// Append the log to FILE instead of stderr; {name} is replaced
     #[arg(long, value_name = "FILE", help_heading = "Watching")]
     pub log_file: Option<PathBuf>,
+    /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
+    /// replaced
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pub record: Option<PathBuf>,
+    /// Record payloads and partition keys, too
+    #[arg(long, help_heading = "Watching")]
+    pub record_data: bool,
     /// Tells applications on one machine apart [default: the last part of the daemon's directory]
     #[arg(long, help_heading = "Watching")]
     pub name: Option<String>,

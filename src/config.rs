@@ -20,6 +20,7 @@ use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
+use crate::recording;
 use crate::retry::{Delays, Limits};
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -41,6 +42,8 @@ pub struct Config {
     pub keepalive: Option<Duration>,
     /// Where the log goes.
     pub logging: Logging,
+    /// Where the conversation is recorded, if it is.
+    pub record: Option<recording::To>,
     /// What is worth a line in the log once there is one.
     pub remarks: Vec<String>,
 }
@@ -146,6 +149,7 @@ impl Config {
             strategy: strategy(options),
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
+            record: record(options),
             remarks: Vec::new(),
         }))
     }
@@ -156,7 +160,12 @@ fn conflict(options: &Options) -> Option<Conflict> {
     let rules = checkpoint_rules(options)
         .into_iter()
         .chain(failure_rules(options))
-        .chain(way_rules(options));
+        .chain(way_rules(options))
+        .chain([(
+            options.record_data && options.record.is_none(),
+            ["record-data", "record"],
+            "needs a file, named by",
+        )]);
     let (_, options, why) = rules.into_iter().find(|(broken, ..)| *broken)?;
     Some(Conflict {
         options,
@@ -391,6 +400,14 @@ fn logging(options: &Options) -> Logging {
             .as_deref()
             .map(|file| with_name(file, options)),
     }
+}
+
+fn record(options: &Options) -> Option<recording::To> {
+    let file = options.record.as_deref()?;
+    Some(recording::To {
+        file: with_name(file, options),
+        data: options.record_data,
+    })
 }
 
 /// A duration that was typed, which may be off, or the usual one.

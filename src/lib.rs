@@ -7,7 +7,7 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
-//! [`mod@replay`] plays the other part, the daemon's.
+//! [`mod@replay`] plays the other part, the daemon's; [`recording`] is what it can play again.
 
 pub mod bridge;
 pub mod checkpoint;
@@ -24,6 +24,7 @@ pub mod process;
 pub mod properties;
 pub mod protocol;
 pub mod record;
+pub mod recording;
 pub mod replay;
 pub mod retry;
 
@@ -41,7 +42,8 @@ use config::{Config, Task};
 use exit::Exit;
 use handler::Crew;
 use process::Processes;
-use protocol::Wire;
+use protocol::{Tap, Wire};
+use recording::Recorder;
 
 /// Runs the program on this process's arguments, environment and streams.
 pub fn run() -> Exit {
@@ -90,8 +92,19 @@ fn bridge(config: Config) -> Result<Exit> {
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
     let mut crew = Crew::new(config.settings, processes);
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
-    let wire = Wire::new(&mut input, &mut output);
+    let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
     Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain).run()
+}
+
+/// Who listens to the conversation, if anybody; without a thread for it there is nobody.
+fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
+    match Recorder::start(to?) {
+        Ok(recorder) => Some(Box::new(recorder)),
+        Err(e) => {
+            log::error!("cannot start to record: {e}");
+            None
+        }
+    }
 }
 
 /// The daemon's part, played.

@@ -23,6 +23,8 @@ Examples:
   A rehearsal: errors, lost leases, ends of input and kills at random, and once more the same:
     kclpipe replay --inject all records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
     kclpipe replay --inject all --seed 4711 records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
+  A conversation that was recorded with kclpipe --record, once more:
+    kclpipe replay recording.jsonl -- kclpipe -- ./handler.sh
   Exactly what the daemon would run, and how it stands a loss of its lease:
     kclpipe replay records.txt --properties my.properties --shutdown lease-lost
 
@@ -97,6 +99,8 @@ pub enum InputFormatName {
     Jsonl,
     /// What aws kinesis get-records prints, once or several times
     Aws,
+    /// What kclpipe --record writes: the same batches, errors and endings once more
+    Recording,
 }
 
 /// The values of `--shutdown`.

@@ -7,6 +7,7 @@
 mod answers;
 mod luck;
 mod script;
+mod staged;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use luck::Armed;
 pub use luck::{Cut, Luck};
+use staged::Staged;
 
 use super::mark::Mark;
 use super::report::ShardReport;
@@ -94,7 +96,8 @@ enum What {
 
 /// The work that a child was given and has to answer with a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+#[allow(missing_docs, reason = "they are named as the daemon's messages")]
+pub enum Action {
     Initialize,
     ProcessRecords,
     ShutdownRequested,
@@ -134,6 +137,8 @@ pub struct Shard {
     rules: Rules,
     /// What goes wrong on purpose.
     luck: Option<Luck>,
+    /// A recording that is played instead of records.
+    staged: Option<Staged>,
     phase: Phase,
     /// Children started, and messages to and from the last of them.
     child: u32,
@@ -221,6 +226,7 @@ impl Shard {
             records,
             rules,
             luck: None,
+            staged: None,
             phase: Phase::New,
             child: 0,
             messages: 0,
@@ -262,6 +268,7 @@ impl Shard {
 
     /// A child was started: it is told where the lease stands.
     pub fn start(&mut self) -> Vec<Step> {
+        self.raise_curtain();
         let lease = &self.lease;
         self.next = match lease {
             Mark::Latest => self.records.len(),
@@ -340,7 +347,9 @@ impl Shard {
             let note = format!("the child ended with {how}; the daemon only logs that here");
             steps.push(Step::Say(note));
         }
-        if self.again && self.lease != Mark::ShardEnd {
+        if self.has_more_on_stage() {
+            steps.push(Step::Start);
+        } else if self.again && self.lease != Mark::ShardEnd && self.staged.is_none() {
             self.report.interruptions += 1;
             steps.push(Step::Start);
         } else {

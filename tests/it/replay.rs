@@ -669,6 +669,164 @@ fn a_seed_is_told_and_gives_the_same_faults_again() {
     assert_eq!(first.json()["shards"], again.json()["shards"]);
 }
 
+/// What the daemon said in a recording, without the times.
+fn said_by_daemon(place: &Place, name: &str) -> Vec<Value> {
+    let lines = place.lines(name);
+    let values = lines.iter().map(|line| {
+        let value: Value = serde_json::from_str(line).expect(line);
+        value["daemon"].clone()
+    });
+    values.filter(|said| !said.is_null()).collect()
+}
+
+#[test]
+fn a_recording_is_played_as_it_was() {
+    let place = Place::new();
+    place.write("in", &numbers(10));
+    let bridge = [
+        "kclpipe",
+        "--checkpoint-batch",
+        "--retry-delay",
+        "1ms",
+        "--record-data",
+        "--record",
+    ];
+    let handler = [
+        "--per",
+        "batch",
+        "--format",
+        "lines",
+        "--",
+        "sh",
+        "-c",
+        "cat >> out",
+    ];
+    let faults = [
+        "in",
+        "--batch-size",
+        "2",
+        "--inject",
+        "throttle=0.3,lease-loss=0.3,empty=0.2,nulls=0.2,odd-keys",
+        "--seed",
+        "3",
+        "--",
+    ];
+    place
+        .replay(&[&faults[..], &bridge, &["{shard}.jsonl"], &handler].concat())
+        .with_code(0);
+    let first = place.lines("out");
+    fs::remove_file(place.path("out")).expect("removed");
+    let recorded = "shardId-000000000000.jsonl";
+    let left = place
+        .replay(&[&[recorded, "--"], &bridge[..], &["again"], &handler].concat())
+        .with_code(0);
+    assert!(
+        left.err.contains("conversations (recording)"),
+        "{}",
+        left.err
+    );
+    let (was, again) = (
+        said_by_daemon(&place, recorded),
+        said_by_daemon(&place, "again"),
+    );
+    let actions = |said: &[Value]| -> BTreeSet<String> {
+        said.iter().map(|said| said["action"].to_string()).collect()
+    };
+    assert_eq!(actions(&was).len(), 5, "{was:?}");
+    let errors = was.iter().filter(|said| said["error"].is_string()).count();
+    assert!(errors > 0, "{was:?}");
+    assert_eq!(was, again);
+    assert_eq!(first, place.lines("out"));
+}
+
+#[test]
+fn without_payloads_a_recording_has_their_lengths() {
+    let place = Place::new();
+    place.write("in", "first secret\nsecret\n");
+    let bridge = ["--", "kclpipe", "--record", "recording", "--", "sh", "-c"];
+    let record = [&["in"], &bridge[..], &["cat > /dev/null"]].concat();
+    place.replay(&record).with_code(0);
+    let recording = place.lines("recording").join("\n");
+    assert!(!recording.contains("c2Vjcm"), "{recording}");
+    assert!(!recording.contains("key-1\""), "{recording}");
+    let replay = [
+        "recording",
+        "--",
+        "kclpipe",
+        "--",
+        "sh",
+        "-c",
+        "wc -c >> out",
+    ];
+    place.replay(&replay).with_code(0);
+    assert_eq!(place.lines("out"), ["12", "6"]);
+}
+
+#[test]
+fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
+    let place = Place::new();
+    place.write("in", "one\ntwo\n");
+    let record = [
+        "in",
+        "--batch-size",
+        "1",
+        "--",
+        "kclpipe",
+        "--record",
+        "whole",
+        "--",
+        "true",
+    ];
+    place.replay(&record).with_code(0);
+    let whole = place.lines("whole");
+    place.write(
+        "torn",
+        &format!("{}\n{}", whole[..3].join("\n"), &whole[4][..40]),
+    );
+    let left = place
+        .replay(&["torn", "--report", "json", "--", "kclpipe", "--", "true"])
+        .with_code(0);
+    assert!(
+        left.err.contains("'torn': line 4 was cut off"),
+        "{}",
+        left.err
+    );
+    assert_eq!(left.json()["delivered"], 1);
+    place.write("hole", &format!("{}\n{{\n{}\n", whole[0], whole[2]));
+    for (arguments, said) in [
+        (
+            &["hole", "--", "true"][..],
+            "line 2 is no line of a recording",
+        ),
+        (&["whole", "in", "--", "true"], "played alone"),
+        (
+            &["whole", "--inject", "all", "--", "true"],
+            "leave --inject out",
+        ),
+        (
+            &["--input-format", "recording", "in", "--", "true"],
+            "line 1",
+        ),
+    ] {
+        let left = place.replay(arguments).with_code(64);
+        assert!(left.err.contains(said), "{}", left.err);
+    }
+}
+
+#[test]
+fn a_recording_that_cannot_be_written_is_no_trouble() {
+    for file in ["/dev/full", "/no/such/folder/recording"] {
+        let place = Place::new();
+        place.write("in", &numbers(3));
+        let bridge = ["kclpipe", "--record", file, "--", "sh", "-c", TAKE];
+        let left = place.replay(&[&["in", "--"], &bridge[..]].concat());
+        let left = left.with_code(0);
+        assert_eq!(place.lines("out"), ["1", "2", "3"]);
+        let told = left.err.matches("cannot write the recording").count();
+        assert_eq!(told, 1, "{}", left.err);
+    }
+}
+
 #[test]
 fn rules_that_are_broken_only_when_something_goes_wrong() {
     let one = r#"{"action":"checkpoint","sequenceNumber":"49590338271490256608559692538361571095920000000000000001"}"#;

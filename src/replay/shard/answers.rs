@@ -1,9 +1,11 @@
 //! What the daemon makes of what a child writes.
 
+use std::borrow::Cow;
+
 use super::luck::Armed;
 use super::script::json;
 use super::{Action, FAULTS, Phase, Shard, Step, TOLD, What};
-use crate::protocol::Message;
+use crate::protocol::{Message, Text};
 use crate::record::Position;
 use crate::replay::mark::Mark;
 use crate::replay::reply::{self, Misread, Said};
@@ -11,15 +13,17 @@ use crate::replay::reply::{self, Misread, Said};
 /// A checkpoint that is not stored.
 struct Refusal {
     /// The name of the exception.
-    error: &'static str,
+    error: Cow<'static, str>,
     /// What the child did wrong; `None` where the fault was injected.
     why: Option<String>,
 }
 
 impl Refusal {
     fn earned(error: &'static str, why: String) -> Refusal {
-        let why = Some(why);
-        Refusal { error, why }
+        Refusal {
+            error: error.into(),
+            why: Some(why),
+        }
     }
 }
 
@@ -135,7 +139,7 @@ impl Shard {
             Some(Armed { stored: false, .. }) => Ok(()),
             _ => self.store(action, number, sub, steps),
         };
-        let error = stored.as_ref().err().map(|refusal| refusal.error);
+        let error = stored.as_ref().err().map(|refusal| refusal.error.clone());
         if let Err(refusal) = stored {
             self.tell_refusal(refusal, steps);
         }
@@ -159,13 +163,13 @@ impl Shard {
         &mut self,
         number: Option<&str>,
         sub: Option<i64>,
-        error: Option<&'static str>,
+        error: Option<Cow<'static, str>>,
         steps: &mut Vec<Step>,
     ) {
         self.ack = Some(json(&Message::Checkpoint {
             sequence_number: number.map(Into::into),
             sub_sequence_number: sub.and_then(|sub| u64::try_from(sub).ok()),
-            error: error.map(Into::into),
+            error: error.map(Text),
         }));
         match (self.luck.as_mut().and_then(|luck| luck.delay()), self.phase) {
             (Some(delay), Phase::Doing(action)) => {
@@ -220,14 +224,16 @@ impl Shard {
     /// An error that the child is not to blame for.
     fn injected(&mut self, steps: &mut Vec<Step>) -> Result<(), Refusal> {
         let place = self.place_of_strike();
-        let Some(error) = self.luck.as_mut().and_then(|luck| luck.refusal(place)) else {
+        let drawn = self.luck.as_mut().and_then(|luck| luck.refusal(place));
+        let recorded = self.recorded_error().map(Cow::from);
+        let Some(error) = drawn.map(Cow::from).or(recorded) else {
             return Ok(());
         };
         self.lease_gone = error == "ShutdownException";
         if self.lease_gone {
-            steps.push(Step::Say(
-                "injected: ShutdownException, the lease is gone".to_owned(),
-            ));
+            let cause = self.cause();
+            let text = format!("{cause}: ShutdownException, the lease is gone");
+            steps.push(Step::Say(text));
         }
         self.excused = error == "InvalidStateException";
         Err(Refusal { error, why: None })
@@ -346,7 +352,9 @@ impl Shard {
             "{text}: the daemon's whole worker stops; started again from {}",
             self.lease
         );
-        if self.excused {
+        if self.staged.is_some() {
+            self.died_on_stage(text, &mut steps);
+        } else if self.excused {
             self.report.interruptions += 1;
             steps.extend([Step::Say(again), Step::Start]);
         } else if action == Some(Action::Initialize) {

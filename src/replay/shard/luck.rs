@@ -139,6 +139,14 @@ impl Shard {
         }
     }
 
+    /// Why something goes wrong.
+    pub(super) fn cause(&self) -> &'static str {
+        match self.staged {
+            Some(_) => "recorded",
+            None => "injected",
+        }
+    }
+
     /// The child's end comes.
     pub(super) fn strike(&mut self, cut: Cut, steps: &mut Vec<Step>) {
         self.again = true;
@@ -148,7 +156,8 @@ impl Shard {
             Cut::Eof => "end of input",
         };
         steps.push(Step::Say(format!(
-            "injected: {how} after message {messages} with child {child}"
+            "{}: {how} after message {messages} with child {child}",
+            self.cause()
         )));
         match cut {
             Cut::Kill => {

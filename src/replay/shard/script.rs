@@ -15,6 +15,9 @@ const BATCH_BYTES: usize = 10 * 1024 * 1024 / 3 * 4;
 
 impl Shard {
     pub(super) fn initialize(&mut self, steps: &mut Vec<Step>) {
+        if self.play_scene(steps) {
+            return;
+        }
         let (sequence_number, sub_sequence_number) = self.lease.numbers();
         let message = Message::Initialize {
             shard_id: self.report.shard_id.as_str().into(),
@@ -39,6 +42,9 @@ impl Shard {
     }
 
     pub(super) fn next_action(&mut self, answered: Action, steps: &mut Vec<Step>) {
+        if self.play_scene(steps) {
+            return;
+        }
         match answered {
             Action::Initialize | Action::ProcessRecords if self.lease_gone => {
                 self.again = true;
@@ -142,7 +148,7 @@ impl Shard {
     }
 
     /// The child's input ends because its work does.
-    fn leave(&mut self, steps: &mut Vec<Step>) {
+    pub(super) fn leave(&mut self, steps: &mut Vec<Step>) {
         self.close(false, steps);
     }
 
@@ -161,7 +167,7 @@ impl Shard {
         self.act(action, json(message), steps);
     }
 
-    fn act(&mut self, action: Action, line: String, steps: &mut Vec<Step>) {
+    pub(super) fn act(&mut self, action: Action, line: String, steps: &mut Vec<Step>) {
         self.phase = Phase::Doing(action);
         self.excused = false;
         self.sent.actions += 1;
