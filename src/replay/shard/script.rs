@@ -68,7 +68,9 @@ impl Shard {
             steps.push(Step::Say(format!("injected: {}", action.name())));
             return self.send_lifecycle(action, steps);
         }
-        if self.luck.as_mut().is_some_and(Luck::is_empty_batch) {
+        // Never two in a row: the shard goes on.
+        let was_empty = self.answered == Some(Action::ProcessRecords) && self.batch.is_empty();
+        if self.luck.as_mut().is_some_and(Luck::is_empty_batch) && !was_empty {
             self.send_records(self.next..self.next, steps);
         } else if self.next < self.records.len() {
             self.send_records(self.next..self.batch_end(), steps);

@@ -870,6 +870,14 @@ fn every_shard_reaches_its_end_with_every_record_whatever_befalls_it() {
 }
 
 #[test]
+fn empty_batches_do_not_hold_a_shard_up() {
+    let mut shard = lucky(4, "empty=1", 3, RULES);
+    let told = Model::play(&mut shard).told;
+    let empty = told.iter().filter(|told| *told == "> processRecords ");
+    assert_eq!((empty.count(), shard.report().reached_end), (3, true));
+}
+
+#[test]
 fn children_are_ended_at_most_once_for_each_step_forward() {
     let rules = Rules {
         restarts: 0,
