@@ -168,7 +168,7 @@ impl Child {
         }
         if self.stdin.is_some() && self.pending() == 0 {
             self.outbox.clear();
-            self.outbox.shrink_to(super::KEEP);
+            super::give_back(&mut self.outbox);
             self.sent = 0;
             if self.close_when_sent {
                 self.stdin = None;

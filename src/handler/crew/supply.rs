@@ -167,7 +167,7 @@ impl Crew<'_> {
 
     fn feed(&mut self, slot: usize) {
         self.processes.feed(slot, &mut self.input);
-        self.input.shrink_to(process::KEEP);
+        process::give_back(&mut self.input);
     }
 
     /// Appends to the input what the attempt may have now.
