@@ -530,6 +530,9 @@ mod tests {
             OnFailure::DeadLetter("/x/app-{shard}".into())
         );
         assert_eq!(letters.settings.delays.longest, Duration::from_secs(300));
+        let recorded = read("--record {name}-{shard} --name app -- x", &[]).expect("sound");
+        let record = recorded.record.map(|to| (to.file, to.data));
+        assert_eq!(record, Some(("app-{shard}".into(), false)));
     }
 
     #[test]
@@ -540,6 +543,7 @@ mod tests {
                 "--checkpoint-manual",
                 "--checkpoint-every",
             ),
+            ("--record-data -- x", "--record-data", "--record"),
             (
                 "--checkpoint-manual --checkpoint-records 5 -- x",
                 "--checkpoint-manual",

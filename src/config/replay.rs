@@ -77,6 +77,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Task, read};
+    use crate::replay::faults::Faults;
 
     fn replay(line: &str, variables: &[(&str, &str)]) -> Result<Settings> {
         let words = line.split(' ').map(OsString::from);
@@ -129,6 +130,18 @@ mod tests {
             (settings.timeout, settings.rules.ending, settings.json),
             (None, Ending::Kill, true)
         );
+    }
+
+    #[test]
+    fn faults_have_a_seed_chosen_or_not() {
+        let injection = |line| replay(line, &[]).expect(line).injection;
+        assert_eq!(injection("replay a -- x"), None);
+        let chosen = injection("replay --inject kill --seed 7 a -- x").expect("one");
+        assert_eq!(
+            (chosen.seed, chosen.faults),
+            (7, Faults::parse("kill").expect("sound"))
+        );
+        assert!(injection("replay --inject all a -- x").is_some_and(|any| any.seed < 1_000_000));
     }
 
     #[test]

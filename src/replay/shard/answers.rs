@@ -182,6 +182,7 @@ impl Shard {
 
     pub(super) fn send_ack(&mut self, steps: &mut Vec<Step>) {
         self.sent.acks += 1;
+        self.signs += 1;
         self.messages += 1;
         steps.extend(self.ack.take().map(Step::Send));
     }

@@ -777,6 +777,70 @@ fn an_answer_that_is_slow_is_waited_for() {
     assert_eq!(steps[2], "> shardEnded");
 }
 
+/// A recording of one batch that was throttled and then cut off, and of the child that came behind.
+fn staged() -> Shard {
+    let lines = [
+        r#"{"pid":1,"ms":0,"since":"x","daemon":{"action":"initialize","shardId":"s","sequenceNumber":"4","subSequenceNumber":0}}"#,
+        r#"{"pid":1,"ms":1,"child":{"action":"status","responseFor":"initialize"}}"#,
+        r#"{"pid":1,"ms":2,"daemon":{"action":"processRecords","records":[{"data":"","partitionKey":"k","sequenceNumber":"5","subSequenceNumber":0}],"millisBehindLatest":0}}"#,
+        r#"{"pid":1,"ms":3,"daemon":{"action":"checkpoint","sequenceNumber":"5","subSequenceNumber":0,"error":"ThrottlingException"}}"#,
+        r#"{"pid":1,"ms":9,"end":true}"#,
+        r#"{"pid":2,"ms":0,"since":"x","daemon":{"action":"initialize","shardId":"s","sequenceNumber":"4","subSequenceNumber":0}}"#,
+        r#"{"pid":2,"ms":1,"daemon":{"action":"leaseLost"}}"#,
+    ];
+    let read = crate::replay::recorded::read(lines.join("\n").as_bytes());
+    Shard::staged("s".to_owned(), read.expect("a recording").0, RULES)
+}
+
+const SECOND_CHILD: &str = "* start
+                            > initialize 4.0
+                            < status initialize
+                            > leaseLost
+                            < status leaseLost
+                            * close
+                            ^ exit code 0";
+
+#[test]
+fn a_recording_has_its_own_batches_errors_and_ends() {
+    let mut shard = staged();
+    converse(
+        &mut shard,
+        "* start
+         > initialize 4.0
+         < status initialize
+         > processRecords 5.0
+         * later
+         < checkpoint 5
+         > ack 5.- ThrottlingException
+         < checkpoint 5
+         > ack 5.- ok",
+    );
+    let what = What::Strike(Cut::Eof);
+    let steps = shard.due(Due { child: 1, what });
+    assert_eq!(steps.last(), Some(&Step::Close));
+    assert_eq!(shard.ended("exit code 0", true), [Step::Start]);
+    let report = converse(&mut shard, SECOND_CHILD);
+    assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
+    assert_eq!((report.delivered, report.injected_errors), (1, 1));
+}
+
+#[test]
+fn a_child_that_dies_in_a_recording_is_at_fault_and_the_next_one_comes() {
+    let mut shard = staged();
+    let script = format!(
+        "* start
+         > initialize 4.0
+         < status initialize
+         > processRecords 5.0
+         * later
+         ^ exit code 1
+         # exit code 1 and processRecords unanswered
+         {SECOND_CHILD}"
+    );
+    let report = converse(&mut shard, &script);
+    assert!(report.reached_end && report.faults.len() == 1, "{report:?}");
+}
+
 /// A child that keeps every rule: it checkpoints behind each batch, and again if that fails.
 #[derive(Default)]
 struct Model {
