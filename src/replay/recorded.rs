@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use super::mark::Mark;
 use super::shard::Action;
 use crate::protocol::{Message, Text};
-use crate::record::Position;
 use crate::recording::{Batch, Line};
 
 /// What the daemon said to one child.
@@ -124,41 +123,16 @@ impl Conversation {
             None => said.get().to_owned(),
         };
         let message = Message::parse(&text)?;
-        let (mut records, mut mark) = (0, None);
-        let action = match &message {
-            Message::Checkpoint { error, .. } => {
-                let error = error.as_deref().map(str::to_owned);
-                let scene = self.scenes.back_mut();
-                scene
-                    .context("a checkpoint is answered before any action")?
-                    .acks
-                    .push_back(error);
-                return Ok(());
-            }
-            Message::Initialize {
-                shard_id,
-                sequence_number,
-                sub_sequence_number,
-            } => {
-                self.shard_id = shard_id.to_string();
-                mark = mark_of(sequence_number.as_ref(), *sub_sequence_number);
-                Action::Initialize
-            }
-            Message::ProcessRecords { records: batch, .. } => {
-                records = batch.len();
-                mark = batch.last().and_then(|last| {
-                    let sub = last.sub_sequence_number.unwrap_or(0);
-                    Position::new(&last.sequence_number, sub).map(Mark::At)
-                });
-                Action::ProcessRecords
-            }
-            Message::ShutdownRequested => Action::ShutdownRequested,
-            Message::ShardEnded => Action::ShardEnded,
-            Message::LeaseLost => Action::LeaseLost,
-            Message::Shutdown { .. } => {
-                bail!("it is of the daemon of KCL 1.x or 2.0.x, which cannot be played")
-            }
-        };
+        if let Message::Initialize { shard_id, .. } = &message {
+            self.shard_id = shard_id.to_string();
+        }
+        if let Message::Checkpoint { error, .. } = message {
+            let scene = self.scenes.back_mut();
+            let scene = scene.context("a checkpoint is answered before any action")?;
+            scene.acks.push_back(error.map(|error| error.to_string()));
+            return Ok(());
+        }
+        let (action, records, mark) = what_it_is(&message)?;
         self.scenes.push_back(Scene {
             action,
             line: text,
@@ -171,6 +145,33 @@ impl Conversation {
         });
         Ok(())
     }
+}
+
+/// Which action a message is, how many records it has, and the position in it.
+fn what_it_is(message: &Message<'_>) -> Result<(Action, usize, Option<Mark>)> {
+    Ok(match message {
+        Message::Initialize {
+            sequence_number,
+            sub_sequence_number,
+            ..
+        } => {
+            let mark = mark_of(sequence_number.as_ref(), *sub_sequence_number);
+            (Action::Initialize, 0, mark)
+        }
+        Message::ProcessRecords { records, .. } => {
+            let last = records.last();
+            let mark = last
+                .and_then(|last| mark_of(Some(&last.sequence_number), last.sub_sequence_number));
+            (Action::ProcessRecords, records.len(), mark)
+        }
+        Message::ShutdownRequested => (Action::ShutdownRequested, 0, None),
+        Message::ShardEnded => (Action::ShardEnded, 0, None),
+        Message::LeaseLost => (Action::LeaseLost, 0, None),
+        Message::Shutdown { .. } => {
+            bail!("it is of the daemon of KCL 1.x or 2.0.x, which cannot be played")
+        }
+        Message::Checkpoint { .. } => bail!("the answer to a checkpoint is no action"),
+    })
 }
 
 /// The batch as the daemon would write it.
