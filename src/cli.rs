@@ -209,6 +209,13 @@ pub struct Options {
     /// replaced
     #[arg(long, value_name = "DIR", help_heading = "Watching")]
     pub metrics_dir: Option<PathBuf>,
+    /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
+    /// replaced
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pub record: Option<PathBuf>,
+    /// Record payloads and partition keys, too
+    #[arg(long, help_heading = "Watching")]
+    pub record_data: bool,
     /// Tells applications on one machine apart [default: the last part of the daemon's directory]
     #[arg(long, help_heading = "Watching")]
     pub name: Option<String>,

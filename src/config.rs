@@ -22,6 +22,7 @@ use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
+use crate::recording;
 use crate::retry::{Delays, Limits};
 use crate::watch;
 pub use check::child;
@@ -47,6 +48,8 @@ pub struct Config {
     pub logging: Logging,
     /// What else is told.
     pub watching: watch::Settings,
+    /// Where the conversation is recorded, if it is.
+    pub record: Option<recording::To>,
     /// What is worth a line in the log once there is one.
     pub remarks: Vec<String>,
 }
@@ -170,6 +173,7 @@ impl Config {
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
             watching: watching(options),
+            record: record(options),
             remarks: Vec::new(),
         }))
     }
@@ -180,7 +184,12 @@ fn conflict(options: &Options) -> Option<Conflict> {
     let rules = checkpoint_rules(options)
         .into_iter()
         .chain(failure_rules(options))
-        .chain(way_rules(options));
+        .chain(way_rules(options))
+        .chain([(
+            options.record_data && options.record.is_none(),
+            ["record-data", "record"],
+            "needs a file, named by",
+        )]);
     let (_, options, why) = rules.into_iter().find(|(broken, ..)| *broken)?;
     Some(Conflict {
         options,
@@ -428,6 +437,14 @@ fn watching(options: &Options) -> watch::Settings {
     }
 }
 
+fn record(options: &Options) -> Option<recording::To> {
+    let file = options.record.as_deref()?;
+    Some(recording::To {
+        file: with_name(file, options),
+        data: options.record_data,
+    })
+}
+
 /// A duration that was typed, which may be off, or the usual one.
 fn off_or(typed: Option<Limit>, usual: Option<Duration>) -> Option<Duration> {
     typed.map_or(usual, |limit| limit.0)
@@ -549,6 +566,9 @@ mod tests {
             OnFailure::DeadLetter("/x/app-{shard}".into())
         );
         assert_eq!(letters.settings.delays.longest, Duration::from_secs(300));
+        let recorded = read("--record {name}-{shard} --name app -- x", &[]).expect("sound");
+        let record = recorded.record.map(|to| (to.file, to.data));
+        assert_eq!(record, Some(("app-{shard}".into(), false)));
     }
 
     #[test]
@@ -559,6 +579,7 @@ mod tests {
                 "--checkpoint-manual",
                 "--checkpoint-every",
             ),
+            ("--record-data -- x", "--record-data", "--record"),
             (
                 "--checkpoint-manual --checkpoint-records 5 -- x",
                 "--checkpoint-manual",

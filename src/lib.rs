@@ -10,7 +10,7 @@
 //! [`tally`] counts what happens on the way, and [`watch`] shows it.
 //!
 //! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
-//! [`mod@launch`] starts the real daemon.
+//! [`mod@launch`] starts the real daemon. [`recording`] is what replay can play again.
 
 pub mod bridge;
 pub mod check;
@@ -29,6 +29,7 @@ pub mod process;
 pub mod properties;
 pub mod protocol;
 pub mod record;
+pub mod recording;
 pub mod replay;
 pub mod retry;
 pub mod tally;
@@ -50,7 +51,8 @@ use exit::Exit;
 use handler::Crew;
 use process::Processes;
 use properties::Properties;
-use protocol::Wire;
+use protocol::{Tap, Wire};
+use recording::Recorder;
 use watch::Watch;
 
 /// What a user gets who types the program's name and no more.
@@ -124,10 +126,21 @@ fn bridge(config: Config) -> Result<Exit> {
         crew.take_times();
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
-    let wire = Wire::new(&mut input, &mut output);
+    let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
     Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain)
         .watched(Watch::new(&config.watching))
         .run()
+}
+
+/// Who listens to the conversation, if anybody; without a thread for it there is nobody.
+fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
+    match Recorder::start(to?) {
+        Ok(recorder) => Some(Box::new(recorder)),
+        Err(e) => {
+            log::error!("cannot start to record: {e}");
+            None
+        }
+    }
 }
 
 /// The daemon's part, played.
@@ -137,7 +150,10 @@ fn replay(settings: &replay::Settings) -> Exit {
         Err(e) => return complain(&e, Exit::Usage),
     };
     let report = match stage.run() {
-        Ok(report) => report,
+        Ok(report) => replay::report::Report {
+            seed: settings.injection.as_ref().map(|injection| injection.seed),
+            ..report
+        },
         Err(e) => return complain(&e, Exit::Internal),
     };
     let text = match settings.json {

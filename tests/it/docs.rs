@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use kclpipe::config::{self, Task};
 use kclpipe::outcome::{Class, Ended, OnExit};
 use kclpipe::properties::{Properties, split_command};
+use kclpipe::replay::faults::{Amount, KINDS};
 use kclpipe::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
@@ -243,6 +244,60 @@ fn helps() -> Vec<String> {
     let words = lines.filter_map(|line| line.split_whitespace().next());
     let others: Vec<String> = words.map(|word| help(&[word, "--help"])).collect();
     [vec![bridge.clone()], others].concat()
+}
+
+#[test]
+fn the_table_of_faults_is_that_of_the_program() {
+    let page = read("docs/rehearsal.md");
+    let rows = table(&page, "\n## Faults\n");
+    let told: Vec<(&str, String)> = rows
+        .iter()
+        .map(|row| (row[0].trim_matches('`'), row[1].to_owned()))
+        .collect();
+    let known = KINDS.iter().map(|kind| {
+        let usual = match kind.usual {
+            Amount::Rate(rate) => rate.to_string(),
+            Amount::UpTo(longest) => format!("{}ms", longest.as_millis()),
+        };
+        (kind.name, usual)
+    });
+    assert_eq!(told, known.collect::<Vec<_>>());
+    let help = help(&["replay", "--help"]);
+    let named = |name: &str| help.split([' ', ',', '\n']).any(|word| word == name);
+    for kind in &KINDS {
+        assert!(named(kind.name), "--help does not name {}", kind.name);
+        let error = kind.error.unwrap_or_default();
+        assert!(page.contains(error), "docs/rehearsal.md has no {error}");
+    }
+}
+
+#[test]
+fn the_rehearsal_of_the_docs_is_as_they_say() {
+    let page = read("docs/rehearsal.md");
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("kclpipe replay --inject"));
+    let arguments = line.and_then(|line| line.split_once(' ')).expect("it").1;
+    let (replay, child) = arguments.split_once(" -- ").expect("a child");
+    let all = format!("{replay} --seed 3 -- {child}");
+    let output = kclpipe(&all.split(' ').collect::<Vec<_>>());
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    // How many checkpoints there are, and how fast it is, depends on time.
+    let of_seed = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.contains("records/s"));
+        let lines = lines.map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let next = words.iter().skip(1).copied().chain([""]);
+            let kept = words.iter().zip(next);
+            kept.filter(|(_, next)| !next.starts_with("checkpoint"))
+                .map(|(word, _)| format!("{word} "))
+                .collect()
+        });
+        lines.collect()
+    };
+    let told = block(&page, "It ends with");
+    assert_eq!(of_seed(&printed), of_seed(told));
 }
 
 #[test]

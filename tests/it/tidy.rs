@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 22] = [
+const LAYERS: [(&str, u32); 23] = [
     ("exit", 0),
     ("logging", 0),
     ("protocol", 0),
     ("record", 1),
+    ("recording", 1),
     ("retry", 1),
     ("outcome", 1),
     ("lanes", 1),
