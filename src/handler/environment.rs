@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Occasion;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
 use crate::record::Record;
 
@@ -86,6 +87,26 @@ pub(super) fn of_batch(
 pub(super) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
     environment.push(("KCLPIPE_LANE", lane.to_string().into()));
     environment.push(("KCLPIPE_INFLIGHT", inflight.to_string().into()));
+}
+
+/// What a command gets that runs beside the handlers.
+pub(super) fn of_helper(shard_id: &str) -> Environment {
+    vec![("KCLPIPE_SHARD_ID", shard_id.into())]
+}
+
+/// What a hook gets besides: its occasion, and at the beginning the checkpoint, if there is one.
+pub(super) fn of_hook(environment: &mut Environment, occasion: &Occasion) {
+    environment.push(("KCLPIPE_EVENT", occasion.name().into()));
+    if let Occasion::Initialize(Some(stored)) = occasion {
+        environment.push((
+            "KCLPIPE_SEQUENCE_NUMBER",
+            stored.sequence_number.as_str().into(),
+        ));
+        environment.push((
+            "KCLPIPE_SUB_SEQUENCE_NUMBER",
+            stored.sub_sequence_number.to_string().into(),
+        ));
+    }
 }
 
 /// No variable can hold a NUL, so a key with one goes in base64.

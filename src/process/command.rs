@@ -22,11 +22,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// The file that would be run.
+    /// The file that would be run; `what` is what an error calls the command.
     ///
     /// # Errors
     /// There is none, or it is not executable, or its directory is missing.
-    pub fn find(&self) -> Result<PathBuf> {
+    pub fn find(&self, what: &str) -> Result<PathBuf> {
         let directory = self.directory.clone().unwrap_or_default();
         if !directory.as_os_str().is_empty() && !directory.is_dir() {
             bail!(
@@ -38,20 +38,20 @@ impl Command {
         if self.program.as_bytes().contains(&b'/') {
             let path = directory.join(&self.program);
             return executable(&path)
-                .with_context(|| format!("the handler '{name}' cannot be run"))
+                .with_context(|| format!("{what} '{name}' cannot be run"))
                 .map(|()| path);
         }
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path)
             .map(|folder| folder.join(&self.program))
             .find(|file| executable(file).is_ok())
-            .with_context(|| format!("the handler '{name}' is not in PATH ({})", path.display()))
+            .with_context(|| format!("{what} '{name}' is not in PATH ({})", path.display()))
     }
 
     /// Why it cannot be started, where the system's own words mislead: they do not say of which file they
     /// speak.
     pub fn explain(&self, error: &io::Error) -> String {
-        let there = self.find().is_ok();
+        let there = self.find("").is_ok();
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT) if there => {
                 "the interpreter that its first line names does not exist (does that line end with CR LF?)".into()
@@ -84,7 +84,7 @@ mod tests {
             arguments: Vec::new(),
             directory,
         }
-        .find()
+        .find("the handler")
     }
 
     #[test]

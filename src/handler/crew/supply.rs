@@ -30,6 +30,8 @@ impl Crew<'_> {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
+                // While a letter cannot be got rid of, more records done behind it would only come twice.
+                None if self.helpers.are_letters_stuck() => {}
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
                     self.start(slot, now)?
                 }
