@@ -165,8 +165,8 @@ pub struct Options {
     /// Append such records to FILE, a JSON object a line; {shard} and {name} are replaced
     #[arg(long, value_name = "FILE", help_heading = "Failures")]
     pub dead_letter: Option<PathBuf>,
-    /// Hand such records to COMMAND, one at a time as that JSON object on stdin; split as in @FILE; exit 0
-    /// means that it has it
+    /// Hand such records to COMMAND, one at a time, as such an object on stdin; exit 0 means that it has
+    /// the record
     #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Failures")]
     pub dead_letter_command: Option<Words>,
     /// After so many records given up in a row, take the handler for broken and give up no more; 0 for
@@ -183,8 +183,8 @@ pub struct Options {
     #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
     pub stop_timeout: Option<Limit>,
 
-    /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; split as in @FILE.
-    /// The first record and the end of the shard wait until it exits with 0
+    /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
+    /// the end of a shard wait until it exits with 0
     #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Beginning and end")]
     pub hook: Option<Words>,
 

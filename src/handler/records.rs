@@ -403,7 +403,7 @@ impl Records {
     }
 
     /// The oldest letter that waits for a command to take it.
-    pub(super) fn next_letter(&self) -> Option<Vec<u8>> {
+    pub(super) fn next_letter(&self) -> Option<(Position, Vec<u8>)> {
         let Letter {
             index,
             outcome,
@@ -411,7 +411,8 @@ impl Records {
             ..
         } = self.letters.front()?;
         let report = Report { outcome, stderr };
-        Some(self.letter(*index, report, |letter| letter.to_line()))
+        let line = self.letter(*index, report, |letter| letter.to_line());
+        Some((self.position(*index), line))
     }
 
     /// `taker` has the oldest letter: its record needs nothing more.

@@ -34,7 +34,7 @@ fn begun(bridge: Bridge) -> Daemon {
 
 #[test]
 fn a_command_takes_each_dead_letter_on_its_stdin() {
-    let script = r#"cat >>letters; echo "$(env | grep -o '^KCLPIPE_[^=]*') $1" >>given"#;
+    let script = r#"cat >>letters; echo $(env | grep '^KCLPIPE_' | sort) >>given"#;
     let bridge = taken(PICKY, script).variable("KCLPIPE_LOG_LEVEL", "info");
     let mut daemon = begun(bridge);
     daemon.payloads(&["bad one", "good", "bad two"]);
@@ -62,7 +62,9 @@ fn a_command_takes_each_dead_letter_on_its_stdin() {
     );
     assert_eq!(
         daemon.lines("given"),
-        ["KCLPIPE_SHARD_ID ", "KCLPIPE_SHARD_ID "]
+        [1, 3].map(|number| format!(
+            "KCLPIPE_SEQUENCE_NUMBER={number} KCLPIPE_SHARD_ID=shardId-0 KCLPIPE_SUB_SEQUENCE_NUMBER=0"
+        ))
     );
     daemon.expect_log("'./take' has it (--dead-letter-command)");
     daemon.finish();

@@ -63,11 +63,11 @@ impl Crew<'_> {
         let Some(helper) = self.helpers.letters.as_mut().filter(|h| h.is_free(now)) else {
             return;
         };
-        let Some(input) = self.records.next_letter() else {
+        let Some((position, input)) = self.records.next_letter() else {
             return;
         };
         let job = Job {
-            environment: &environment::of_helper(&self.records.shard_id),
+            environment: &environment::of_helper(&self.records.shard_id, Some(&position)),
             without: &self.without,
             input,
             patience: Patience::Limit(self.settings.timeout),
@@ -84,10 +84,8 @@ impl Crew<'_> {
         let Some(occasion) = &self.occasion else {
             return;
         };
-        let mut environment = environment::of_helper(&self.records.shard_id);
-        environment::of_hook(&mut environment, occasion);
         let job = Job {
-            environment: &environment,
+            environment: &environment::of_hook(&self.records.shard_id, occasion),
             without: &self.without,
             input: Vec::new(),
             patience: match occasion.must_succeed() {
