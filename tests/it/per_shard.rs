@@ -6,6 +6,7 @@ use kclpipe::format::{Data, Format};
 use kclpipe::handler::{OnFailure, Per};
 
 use crate::crew::{Play, SHARD, window};
+use crate::harness::Bridge;
 
 /// Logs each record with the process that got it, and answers.
 const LOOP: &str = r#"while read -r r; do echo "$r" >> "$LOG"; echo "$KCLPIPE_TOKEN ok"; done"#;
@@ -203,6 +204,34 @@ fn one_that_answers_nothing_is_stopped_at_its_time_limit() {
         .run(&["a bad c"]);
     assert_eq!(play.log, ["a", "bad", "bad", "bad", "c"]);
     assert_eq!(play.letters, ["bad"]);
+}
+
+#[test]
+fn one_that_prints_nothing_gets_the_hint_at_buffers_before_its_time_limit() {
+    let bridge = Bridge::new("exec sleep 1000").options("--per shard --timeout 400ms");
+    let mut daemon = bridge.start();
+    daemon.initialize();
+    daemon.payloads(&["a"]);
+    let log = daemon.expect_log("is stopped");
+    let hint = "the handler has had a record for 200ms and has printed nothing";
+    assert!(log.contains(hint), "{log}");
+    daemon.finish();
+}
+
+#[test]
+fn one_that_does_not_end_with_its_input_is_stopped_with_a_warning() {
+    let script = r#"read -r r; echo "$KCLPIPE_TOKEN ok"; exec sleep 1000"#;
+    let bridge = Bridge::new(script).options("--per shard --stop-timeout 50ms");
+    let mut daemon = bridge.start();
+    daemon.initialize();
+    daemon.payloads(&["a"]);
+    daemon.expect_status("processRecords");
+    daemon.say(r#"{"action":"shutdownRequested"}"#);
+    daemon.expect_status_behind_checkpoints("shutdownRequested");
+    daemon.finish();
+    let log = daemon.log();
+    let told = "the handler had not ended 50ms after the end of its input (--stop-timeout), and was stopped";
+    assert!(log.contains(told) && !log.contains("ERROR"), "{log}");
 }
 
 #[test]
