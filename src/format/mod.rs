@@ -123,6 +123,18 @@ impl Framer {
         Ok(Framed::Written)
     }
 
+    /// Whether it is worth knowing in advance that `record` can't stand in the format, and it can't: the
+    /// record before it is then the last one, and only this format tells that.
+    ///
+    /// # Errors
+    /// As [`Framer::frame`].
+    pub fn is_end_before(&mut self, record: &Record<'_>) -> Result<bool> {
+        match (&self.format, &mut self.unpacker) {
+            (Format::Jsonl(_), Some(unpacker)) => Ok(unpacker.unpack(record)?.is_err()),
+            _ => Ok(false),
+        }
+    }
+
     /// Appends what stands behind the last record of a run.
     pub fn end(&self, out: &mut Vec<u8>) {
         if let Format::Lambda { .. } = self.format {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::crew::{Play, window};
+use crate::crew::{BATCH, Play, window};
 use crate::harness::{Bridge, Daemon, QUICK, write_script};
 
 /// A handler that rejects every record but those that begin with `good`.
@@ -172,6 +172,20 @@ fn a_shards_handler_goes_on_while_its_letters_are_taken() {
         .with_letters_to("cat")
         .run(&["a bad b bad c"]);
     assert_eq!(outcome.log, ["start"]);
+    assert_eq!(outcome.letters, ["bad", "bad"]);
+    assert_eq!(outcome.events.last().map(String::as_str), Some("done 5"));
+}
+
+#[test]
+fn the_rest_of_a_batch_goes_on_while_its_letters_are_taken() {
+    let script = r#"while IFS= read -r line; do
+            [ "$line" = bad ] && exit 65
+            n=$((n + 1)); echo "$line" >>$LOG; echo "$KCLPIPE_TOKEN ok $n"
+        done"#;
+    let outcome = Play::new(BATCH, script)
+        .with_letters_to("cat")
+        .run(&["a bad b bad", "c"]);
+    assert_eq!(outcome.log, ["a", "b", "c"]);
     assert_eq!(outcome.letters, ["bad", "bad"]);
     assert_eq!(outcome.events.last().map(String::as_str), Some("done 5"));
 }

@@ -6,7 +6,7 @@ use kclpipe::format::{Data, Format};
 use kclpipe::handler::{OnFailure, Per};
 
 use crate::crew::{Play, SHARD, window};
-use crate::harness::Bridge;
+use crate::harness::{Bridge, Record};
 
 /// Logs each record with the process that got it, and answers.
 const LOOP: &str = r#"while read -r r; do echo "$r" >> "$LOG"; echo "$KCLPIPE_TOKEN ok"; done"#;
@@ -40,6 +40,23 @@ fn a_handler_that_answers_in_groups_answers_at_the_last_record() {
 }
 
 /// More than is made ready at once, and more than a pipe holds.
+#[test]
+fn the_record_before_one_that_cannot_be_decompressed_is_the_last() {
+    let script = r#"while IFS= read -r r; do
+        n=$((n + 1)); case $r in *'"last":true'*) echo "$KCLPIPE_TOKEN upto $n" ;; esac; done"#;
+    let options = "--per shard --inflight 8 --decompress auto --dead-letter dead";
+    let mut daemon = Bridge::new(script).options(options).start();
+    daemon.initialize();
+    let damaged = [0x1f, 0x8b, 8, 0, 0];
+    let payloads = [&b"a"[..], b"b", &damaged, b"c", &damaged];
+    let records = payloads.iter().zip(1..);
+    let records = records.map(|(payload, number)| Record::new(number, payload));
+    daemon.records(&records.collect::<Vec<_>>());
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    assert_eq!(daemon.lines("dead").len(), 2);
+}
+
 #[test]
 fn a_window_of_large_records_comes_whole_and_only_its_last_record_is_the_last() {
     let script = r#"while read -r r; do

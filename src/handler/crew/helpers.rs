@@ -93,6 +93,7 @@ impl Crew<'_> {
                 false => Patience::Short,
             },
         };
+        log::info!("the hook for {} is started", occasion.name());
         if let Err(why) = helper.start(&mut self.processes, job, now) {
             self.hook_ended(Err(why), now);
         }

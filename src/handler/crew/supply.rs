@@ -198,6 +198,13 @@ impl Crew<'_> {
                     && (narrow == 0 || attempt.unanswered.len() < narrow)
                     && !self.is_full(attempt, bytes + self.records.batch.payload(*next))
             });
+            if let Some(behind) = next
+                && self
+                    .framer
+                    .is_end_before(&self.records.batch.record(behind))?
+            {
+                next = None;
+            }
             if let Framed::Unfit(why) = self.frame(index, n, next.is_none())? {
                 attempt.unanswered.pop_back();
                 attempt.given -= 1;
