@@ -700,6 +700,12 @@ mod tests {
             ("--on-exit 3=fine -- cat", &[], "'fine' is none of done"),
             ("--stop-signal BOO -- cat", &[], "TERM"),
             ("--log-level loud -- cat", &[], "loud"),
+            ("--hook '' -- cat", &[], "it names no program"),
+            (
+                "--dead-letter-command \"sh -c 'x\" -- cat",
+                &[],
+                "a quote is not closed",
+            ),
             ("-- cat", &[("KCLPIPE_TIMEOUT", "soon")], "KCLPIPE_TIMEOUT"),
             (
                 "-- cat",
