@@ -120,6 +120,10 @@ pub struct Options {
     /// [default: 0]
     #[arg(long, value_parser = size, value_name = "SIZE")]
     pub batch_bytes: Option<u64>,
+    /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
+    /// gzip does [default: off]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub decompress: Option<DecompressName>,
     /// So many handlers at a time; records of one partition key stay in order [default: 1]
     #[arg(long, value_parser = at_least_one, value_name = "N")]
     pub jobs: Option<usize>,
@@ -172,13 +176,17 @@ pub struct Options {
           help_heading = "Failures")]
     pub on_exit: Vec<(u8, Class)>,
     /// What becomes of a record that is rejected or given up: block its shard and try on, write it to
-    /// --dead-letter, skip it, or halt the whole worker [default: block, or dead-letter with
-    /// --dead-letter]
+    /// --dead-letter or hand it to --dead-letter-command, skip it, or halt the whole worker [default:
+    /// block, or dead-letter with one of these two]
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Failures")]
     pub on_failure: Option<OnFailureName>,
     /// Append such records to FILE, a JSON object a line; {shard} and {name} are replaced
     #[arg(long, value_name = "FILE", help_heading = "Failures")]
     pub dead_letter: Option<PathBuf>,
+    /// Hand such records to COMMAND, one at a time, as such an object on stdin; exit 0 means that it has
+    /// the record
+    #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Failures")]
+    pub dead_letter_command: Option<Words>,
     /// After so many records given up in a row, take the handler for broken and give up no more; 0 for
     /// never [default: 10]
     #[arg(long, value_name = "N", help_heading = "Failures")]
@@ -192,6 +200,11 @@ pub struct Options {
     /// Kill it so long after that; 0 for at once [default: 10s]
     #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
     pub stop_timeout: Option<Limit>,
+
+    /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
+    /// the end of a shard wait until it exits with 0
+    #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Beginning and end")]
+    pub hook: Option<Words>,
 
     /// Which lines are logged: error, warn, info, debug, or as warn,handler=debug [default: info]
     #[arg(long, value_parser = log_level, value_name = "LEVEL", help_heading = "Watching")]
@@ -261,6 +274,15 @@ pub enum DataName {
     Base64,
 }
 
+/// The values of `--decompress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the option's own help says it")]
+pub enum DecompressName {
+    Off,
+    Gzip,
+    Auto,
+}
+
 /// The values of `--on-failure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the option's own help says it")]
@@ -282,6 +304,10 @@ pub enum LogFormatName {
 /// A duration that may be off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub Option<Duration>);
+
+/// A command in one argument: its program, and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(pub OsString, pub Vec<OsString>);
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -516,6 +542,14 @@ fn limit(text: &str) -> Result<Limit, String> {
     Ok(Limit(Some(duration).filter(|duration| !duration.is_zero())))
 }
 
+fn words(text: &str) -> Result<Words, String> {
+    let mut words = split(text.as_bytes())
+        .ok_or("a quote is not closed")?
+        .into_iter();
+    let program = words.next().ok_or("it names no program")?;
+    Ok(Words(program, words.collect()))
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -704,6 +738,12 @@ mod tests {
             ("--on-exit 3=fine -- cat", &[], "'fine' is none of done"),
             ("--stop-signal BOO -- cat", &[], "TERM"),
             ("--log-level loud -- cat", &[], "loud"),
+            ("--hook '' -- cat", &[], "it names no program"),
+            (
+                "--dead-letter-command \"sh -c 'x\" -- cat",
+                &[],
+                "a quote is not closed",
+            ),
             ("-- cat", &[("KCLPIPE_TIMEOUT", "soon")], "KCLPIPE_TIMEOUT"),
             (
                 "-- cat",

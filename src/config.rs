@@ -14,10 +14,10 @@ use rustix::process::Signal;
 
 use crate::checkpoint::Strategy;
 use crate::cli::{
-    self, DataName, FormatName, Limit, LogFormatName, OnFailureName, Options, Parsed, PerName,
-    Typed, Variables,
+    self, DataName, DecompressName, FormatName, Limit, LogFormatName, OnFailureName, Options,
+    Parsed, PerName, Typed, Variables, Words,
 };
-use crate::format::{Data, Format};
+use crate::format::{Data, Decompress, Format};
 use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
@@ -147,7 +147,24 @@ fn drop_variable(
                 conflict.why
             ))
         }
-        None => Err(anyhow!("{}", conflict.why)),
+        None => Err(anyhow!("{}", conflict.told(variables, given))),
+    }
+}
+
+impl Conflict {
+    /// What is wrong, with the variables that options came from.
+    fn told(&self, variables: &Variables, given: &BTreeSet<String>) -> String {
+        let from = self
+            .options
+            .iter()
+            .filter(|option| !given.contains(**option) && variables.contains_key(**option));
+        let from: Vec<String> = from
+            .map(|option| format!("--{option} is {}", cli::variable(option)))
+            .collect();
+        match from.is_empty() {
+            true => self.why.clone(),
+            false => format!("{} ({})", self.why, from.join(", ")),
+        }
     }
 }
 
@@ -228,24 +245,35 @@ fn checkpoint_rules(options: &Options) -> [Rule; 3] {
     ]
 }
 
-fn failure_rules(options: &Options) -> [Rule; 3] {
+fn failure_rules(options: &Options) -> [Rule; 5] {
     let (file, policy) = (options.dead_letter.is_some(), options.on_failure);
+    let command = options.dead_letter_command.is_some();
     let other = !matches!(policy, None | Some(OnFailureName::DeadLetter));
-    let missing = policy == Some(OnFailureName::DeadLetter) && !file;
+    let missing = policy == Some(OnFailureName::DeadLetter) && !file && !command;
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
     let shorter = options
         .retry_max_delay
         .is_some_and(|longest| longest < first);
     [
         (
+            file && command,
+            ["dead-letter", "dead-letter-command"],
+            "names another place for failed records than",
+        ),
+        (
             file && other,
             ["on-failure", "dead-letter"],
             "names another place for failed records than",
         ),
         (
+            command && other,
+            ["on-failure", "dead-letter-command"],
+            "names another place for failed records than",
+        ),
+        (
             missing,
             ["on-failure", "dead-letter"],
-            "dead-letter needs a file, named by",
+            "dead-letter needs --dead-letter-command, or a file, named by",
         ),
         (
             shorter,
@@ -321,7 +349,13 @@ fn settings(options: &Options, command: Command) -> Settings {
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
     let on_failure = on_failure(options);
     Settings {
+        hook: options.hook.as_ref().map(|hook| beside(hook, options)),
         command,
+        decompress: match options.decompress {
+            None | Some(DecompressName::Off) => None,
+            Some(DecompressName::Gzip) => Some(Decompress::Gzip),
+            Some(DecompressName::Auto) => Some(Decompress::Auto),
+        },
         per: per(options),
         format: format(options),
         jobs: options.jobs.unwrap_or(1),
@@ -378,11 +412,23 @@ fn format(options: &Options) -> Format {
 }
 
 fn on_failure(options: &Options) -> OnFailure {
+    if let Some(words) = &options.dead_letter_command {
+        return OnFailure::DeadLetterCommand(beside(words, options));
+    }
     match (&options.dead_letter, options.on_failure) {
         (Some(file), _) => OnFailure::DeadLetter(with_name(file, options)),
         (None, Some(OnFailureName::Skip)) => OnFailure::Skip,
         (None, Some(OnFailureName::Halt)) => OnFailure::Halt,
         (None, None | Some(OnFailureName::Block | OnFailureName::DeadLetter)) => OnFailure::Block,
+    }
+}
+
+/// A command that runs beside the handler, in the same directory.
+fn beside(Words(program, arguments): &Words, options: &Options) -> Command {
+    Command {
+        program: program.clone(),
+        arguments: arguments.clone(),
+        directory: options.chdir.clone(),
     }
 }
 
@@ -596,6 +642,16 @@ mod tests {
                 "--dead-letter",
             ),
             (
+                "--dead-letter f --dead-letter-command g -- x",
+                "--dead-letter ",
+                "--dead-letter-command",
+            ),
+            (
+                "--dead-letter-command f --on-failure block -- x",
+                "--on-failure",
+                "--dead-letter-command",
+            ),
+            (
                 "--on-failure dead-letter -- x",
                 "--on-failure",
                 "--dead-letter",
@@ -660,9 +716,13 @@ mod tests {
             ("KCLPIPE_CHECKPOINT_EVERY", "5s"),
             ("KCLPIPE_CHECKPOINT_MANUAL", "1"),
         ];
+        let error = read("-- x", &both)
+            .expect_err("neither is on the command line")
+            .to_string();
         assert!(
-            read("-- x", &both).is_err(),
-            "neither is on the command line"
+            error.contains("--checkpoint-manual is KCLPIPE_CHECKPOINT_MANUAL")
+                && error.contains("--checkpoint-every is KCLPIPE_CHECKPOINT_EVERY"),
+            "{error}"
         );
         let unknown = read("-- x", &[("KCLPIPE_CHEKPOINT", "5s")]).expect("sound");
         assert!(unknown.remarks[0].contains("KCLPIPE_CHEKPOINT"));

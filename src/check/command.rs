@@ -221,7 +221,7 @@ fn the_handler(child: &Child, property: &Property, scope: &Scope) -> Option<Find
     let relative = handler.program.as_bytes().contains(&b'/')
         && Path::new(&handler.program).is_relative()
         && own.is_relative();
-    let error = seen.find().err()?;
+    let error = seen.find("the handler").err()?;
     Some(Finding::about(property, Severity::Error).says(
         format!("{error:#}"),
         "kclpipe ends with 78 when there is no handler at its start, and the daemon with it.",

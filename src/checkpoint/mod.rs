@@ -156,6 +156,12 @@ impl Checkpoints {
         self.failures = 0;
     }
 
+    /// The lease is gone: nothing is sent any more.
+    pub fn lose_lease(&mut self) {
+        self.lease_gone = true;
+        self.in_round = false;
+    }
+
     /// Whether the lease was found gone.
     pub fn lease_gone(&self) -> bool {
         self.lease_gone
@@ -244,8 +250,7 @@ impl Checkpoints {
             (Response::Stored, request) => self.stored(now, request),
             (Response::TryAgain, request) => self.failed(now, &request, error),
             (Response::LeaseGone, _) => {
-                self.lease_gone = true;
-                self.in_round = false;
+                self.lose_lease();
                 Answered::LeaseGone
             }
             (Response::Never, Request::ShardEnd) => Answered::ShardEndRefused,

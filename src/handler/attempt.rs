@@ -101,6 +101,8 @@ pub(super) struct End {
     pub(super) unread: u64,
     /// The last it wrote on stderr.
     pub(super) stderr: Vec<u8>,
+    /// We had sent it the stop signal.
+    pub(super) stopped: bool,
 }
 
 impl Attempt {

@@ -4,6 +4,7 @@ mod attempt;
 mod batch;
 mod crew;
 mod environment;
+mod helper;
 mod lambda;
 mod pace;
 mod record;
@@ -18,7 +19,7 @@ use anyhow::Result;
 pub use crew::Crew;
 
 use crate::checkpoint::Stuck;
-use crate::format::Format;
+use crate::format::{Decompress, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
@@ -47,6 +48,9 @@ pub trait Handlers {
     /// Ends all work: [`Event::Finished`] follows.
     fn finish(&mut self, how: Finish);
 
+    /// Runs the user's hook, if there is one; whether [`Event::Hooked`] follows.
+    fn hook(&mut self, occasion: Occasion) -> bool;
+
     /// The record that has been tried without success for longest, if the run waits for it.
     fn stuck(&self) -> Option<Stuck>;
 
@@ -74,6 +78,8 @@ pub enum Event {
     Signal(i32),
     /// No handler runs any more, after [`Handlers::finish`].
     Finished,
+    /// The hook has succeeded, or need not, after [`Handlers::hook`].
+    Hooked,
     /// Nothing, until now.
     Deadline,
 }
@@ -87,6 +93,36 @@ pub enum Finish {
     Stop,
 }
 
+/// What a hook is run for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The lease begins, behind this position if one is stored.
+    Initialize(Option<Position>),
+    /// The lease is lost.
+    LeaseLost,
+    /// Every record of the shard is done.
+    ShardEnd,
+    /// The daemon asked for an orderly shutdown, or another worker for the lease.
+    Shutdown,
+}
+
+impl Occasion {
+    /// What the hook finds in `KCLPIPE_EVENT`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Occasion::Initialize(_) => "initialize",
+            Occasion::LeaseLost => "lease-lost",
+            Occasion::ShardEnd => "shard-end",
+            Occasion::Shutdown => "shutdown",
+        }
+    }
+
+    /// Whether the lease waits for the hook's success; else it is run once, for a short time.
+    pub fn must_succeed(&self) -> bool {
+        matches!(self, Occasion::Initialize(_) | Occasion::ShardEnd)
+    }
+}
+
 /// What becomes of a record that is rejected or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnFailure {
@@ -94,6 +130,8 @@ pub enum OnFailure {
     Block,
     /// It is appended to this file (`{shard}` stands for the shard), and then done.
     DeadLetter(PathBuf),
+    /// It is handed to this command, and done once that has exited with 0.
+    DeadLetterCommand(Command),
     /// It is done.
     Skip,
     /// The worker stops.
@@ -133,6 +171,8 @@ pub struct Settings {
     pub per: Per,
     /// How records stand on its stdin.
     pub format: Format,
+    /// Which payloads are decompressed before that; `None` for none.
+    pub decompress: Option<Decompress>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// What exit codes mean.
@@ -147,4 +187,6 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// How a handler is stopped.
     pub stop: Stop,
+    /// What is run when the lease begins and ends.
+    pub hook: Option<Command>,
 }

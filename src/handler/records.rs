@@ -1,6 +1,7 @@
 //! The records of a batch on their way to being done: what becomes of each after an attempt.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -36,6 +37,16 @@ pub(super) struct Records {
     pub(super) hold_until: Option<Instant>,
     pub(super) halted: bool,
     pub(super) tally: Tally,
+    /// Records that are done once a command has taken their dead letters.
+    letters: VecDeque<Letter>,
+}
+
+/// A dead letter that waits for a command to take it, and what led to it.
+struct Letter {
+    index: usize,
+    reason: String,
+    outcome: String,
+    stderr: Vec<u8>,
 }
 
 /// What a record does that may neither be done nor passed over.
@@ -65,6 +76,7 @@ impl Records {
             hold_until: None,
             halted: false,
             tally: Tally::default(),
+            letters: VecDeque::new(),
         }
     }
 
@@ -88,6 +100,7 @@ impl Records {
         self.batch = Batch::default();
         self.lanes = Lanes::default();
         self.trials.clear();
+        self.letters.clear();
         self.told = 0;
     }
 
@@ -168,7 +181,7 @@ impl Records {
     pub(super) fn unfit(&mut self, index: usize, why: &str, now: Instant) {
         self.tally.rejected += 1;
         self.trial(index).since.get_or_insert(now);
-        let outcome = format!("the payload holds {why}");
+        let outcome = format!("the payload {why}");
         self.dispose(
             index,
             "is rejected",
@@ -236,12 +249,14 @@ impl Records {
     }
 
     pub(super) fn halt(&mut self, index: usize, report: Report<'_>) {
+        self.halt_because(index, &format!("asks to halt: {}", report.outcome));
+    }
+
+    fn halt_because(&mut self, index: usize, why: &str) {
         self.tell_run();
         let position = self.position(index);
-        self.events.push_back(Event::Halted(format!(
-            "record {position}: {}",
-            report.outcome
-        )));
+        self.events
+            .push_back(Event::Halted(format!("record {position} {why}")));
         self.halted = true;
     }
 
@@ -335,7 +350,8 @@ impl Records {
         disposed
     }
 
-    /// Does with a record that will not be done what the user's flags say; whether it counts as done.
+    /// Does with a record that will not be done what the user's flags say; whether it is handed over no
+    /// more.
     fn dispose(&mut self, index: usize, reason: &str, report: Report<'_>, now: Instant) -> bool {
         let blocked = match self.settings.on_failure.clone() {
             OnFailure::Skip => {
@@ -359,8 +375,18 @@ impl Records {
                     Some(format!("{reason}, but {e:#}, so it {BLOCKS}"))
                 }
             },
+            OnFailure::DeadLetterCommand(_) => {
+                self.letters.push_back(Letter {
+                    index,
+                    reason: reason.to_owned(),
+                    outcome: report.outcome.to_owned(),
+                    stderr: report.stderr.to_vec(),
+                });
+                return true;
+            }
             OnFailure::Halt => {
-                self.halt(index, report);
+                let outcome = report.outcome;
+                self.halt_because(index, &format!("{reason}: {outcome} (--on-failure halt)"));
                 return false;
             }
             OnFailure::Block => Some(format!("{reason} and {BLOCKS}")),
@@ -377,21 +403,67 @@ impl Records {
             .to_str()
             .context("the dead-letter file's name is not UTF-8")?;
         let file = PathBuf::from(file.replace("{shard}", &self.shard_id));
+        self.letter(index, report, |letter| dead_letter::append(&file, letter))?;
+        Ok(file)
+    }
+
+    fn letter<T>(
+        &self,
+        index: usize,
+        report: Report<'_>,
+        send: impl FnOnce(&DeadLetter<'_>) -> T,
+    ) -> T {
         let stderr = String::from_utf8_lossy(report.stderr);
         let cause = Cause {
-            attempts: self.trial(index).handed,
+            attempts: self.trials.get(&index).map_or(0, |trial| trial.handed),
             outcome: report.outcome,
             stderr: &stderr,
         };
         let record = self.batch.record(index);
-        let letter = DeadLetter::new(
-            &self.shard_id,
-            &record,
-            self.batch.millis_behind_latest,
-            cause,
-        );
-        dead_letter::append(&file, &letter)?;
-        Ok(file)
+        let behind = self.batch.millis_behind_latest;
+        send(&DeadLetter::new(&self.shard_id, &record, behind, cause))
+    }
+
+    /// The oldest letter that waits for a command to take it.
+    pub(super) fn next_letter(&self) -> Option<(Position, Vec<u8>)> {
+        let Letter {
+            index,
+            outcome,
+            stderr,
+            ..
+        } = self.letters.front()?;
+        let report = Report { outcome, stderr };
+        let line = self.letter(*index, report, |letter| letter.to_line());
+        Some((self.position(*index), line))
+    }
+
+    /// `taker` has the oldest letter: its record needs nothing more.
+    pub(super) fn letter_is_out(&mut self, taker: &dyn Display) {
+        let Some(letter) = self.letters.pop_front() else {
+            return;
+        };
+        let report = Report {
+            outcome: &letter.outcome,
+            stderr: &letter.stderr,
+        };
+        let place = format!("'{taker}' has it (--dead-letter-command)");
+        self.say_disposed(letter.index, &letter.reason, report, &place);
+        self.tally.dead_lettered += 1;
+        self.dispose_of(letter.index);
+    }
+
+    /// The oldest letter was not taken; why, and when it is offered again.
+    pub(super) fn letter_is_not_out(&mut self, why: &str, delay: Duration) {
+        self.tally.unwritten += 1;
+        if let Some(letter) = self.letters.front() {
+            log::error!(
+                "record {} {}: {}; its dead letter was not taken by {why}; it {BLOCKS}, and is offered again in {}",
+                self.position(letter.index),
+                letter.reason,
+                letter.outcome,
+                shown(delay)
+            );
+        }
     }
 
     /// The record needs nothing more.
@@ -416,7 +488,10 @@ impl Records {
     }
 
     fn say_again(&self, index: usize, reason: &str, report: Report<'_>, delay: Duration) {
-        let number = self.attempt_number(index);
+        let next = match self.attempt_number(index) {
+            1 => "it is looked at again".to_owned(),
+            number => format!("attempt {number} follows"),
+        };
         let (position, outcome) = (self.position(index), report.outcome);
         // A record that waits by itself is usual; one that holds up its shard for good is for somebody to see.
         let blocks = reason.ends_with(BLOCKS);
@@ -427,7 +502,7 @@ impl Records {
         };
         log::log!(
             level,
-            "record {position} {reason}: {outcome}; attempt {number} follows in {}",
+            "record {position} {reason}: {outcome}; {next} in {}",
             shown(delay)
         );
     }
@@ -459,6 +534,6 @@ impl Records {
 }
 
 /// A delay as a person reads it.
-fn shown(delay: Duration) -> impl std::fmt::Display {
+pub(super) fn shown(delay: Duration) -> impl Display {
     format_duration(Duration::from_millis(delay.as_millis() as u64))
 }

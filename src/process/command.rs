@@ -22,11 +22,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// The file that would be run.
+    /// The file that would be run; `what` is what an error calls the command.
     ///
     /// # Errors
     /// There is none, or it is not executable, or its directory is missing.
-    pub fn find(&self) -> Result<PathBuf> {
+    pub fn find(&self, what: &str) -> Result<PathBuf> {
         let directory = self.directory.clone().unwrap_or_default();
         if !directory.as_os_str().is_empty() && !directory.is_dir() {
             bail!(
@@ -35,13 +35,13 @@ impl Command {
             );
         }
         find(&self.program, &directory)
-            .with_context(|| format!("the handler '{}' cannot be run", self.program.display()))
+            .with_context(|| format!("{what} '{}' cannot be run", self.program.display()))
     }
 
     /// Why it cannot be started, where the system's own words mislead: they do not say of which file they
     /// speak.
     pub fn explain(&self, error: &io::Error) -> String {
-        let there = self.find().is_ok();
+        let there = self.find("").is_ok();
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT) if there => {
                 "the interpreter that its first line names does not exist (does that line end with CR LF?)".into()
@@ -97,7 +97,7 @@ mod tests {
             arguments: Vec::new(),
             directory,
         }
-        .find()
+        .find("the handler")
     }
 
     #[test]

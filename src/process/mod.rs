@@ -128,6 +128,8 @@ pub enum Happening {
         unread: u64,
         /// The last bytes of its stderr.
         stderr: Vec<u8>,
+        /// Whether we had sent it the stop signal.
+        stopped: bool,
     },
 }
 
@@ -358,12 +360,12 @@ impl<'fd> Processes<'fd> {
                 child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
                 let remains = child.bury()?;
-                let (status, unread, stderr) = (remains.status, remains.unread, remains.stderr);
                 happened.push(Happening::Ended {
                     slot,
-                    status,
-                    unread,
-                    stderr,
+                    status: remains.status,
+                    unread: remains.unread,
+                    stderr: remains.stderr,
+                    stopped: remains.stopped,
                 });
             }
         }

@@ -100,7 +100,7 @@ impl Report {
         } else if self.shards.iter().all(|shard| shard.faults.is_empty()) {
             "FAILED: not every shard reached its end"
         } else {
-            "FAILED: the protocol was broken"
+            "FAILED: a child broke the protocol, or ended too soon"
         }
     }
 }
@@ -202,7 +202,7 @@ the protocol was kept, and every shard reached its end";
         assert!(
             report
                 .to_string()
-                .ends_with("FAILED: the protocol was broken")
+                .ends_with("FAILED: a child broke the protocol, or ended too soon")
         );
         let short = ShardReport {
             reached_end: false,

@@ -13,6 +13,8 @@ mod examples;
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.
 mod harness;
+/// The commands beside the handlers: what takes dead letters, and the hook.
+mod helpers;
 /// Several handlers at a time.
 mod jobs;
 mod launch;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use humantime::format_duration;
+
 use super::{Crew, Slot};
 use crate::handler::attempt::{Attempt, End, Heard, Stopped, Verdict};
 use crate::handler::records::{Records, Report};
@@ -273,7 +275,13 @@ impl Crew<'_> {
             self.settings.on_exit.class(end.ended),
             Class::Done | Class::Checkpoint
         );
-        if !good && attempt.stopped.is_none() {
+        if end.stopped && attempt.stopped.is_none() {
+            log::warn!(
+                "the handler had not ended {} after the end of its input (--stop-timeout), and was stopped: {}",
+                format_duration(self.settings.stop.timeout),
+                end.ended
+            );
+        } else if !good && attempt.stopped.is_none() {
             let when = if attempt.has_read_none(end.unread) {
                 "before it read any of its records"
             } else {

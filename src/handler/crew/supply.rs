@@ -31,6 +31,8 @@ impl Crew<'_> {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
+                // While a letter cannot be got rid of, more records done behind it would only come twice.
+                None if self.helpers.are_letters_stuck() => {}
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
                     self.start(slot, now)?
                 }
@@ -202,6 +204,13 @@ impl Crew<'_> {
                     && (narrow == 0 || attempt.unanswered.len() < narrow)
                     && !self.is_full(attempt, bytes + self.records.batch.payload(*next))
             });
+            if let Some(behind) = next
+                && self
+                    .framer
+                    .is_end_before(&self.records.batch.record(behind))?
+            {
+                next = None;
+            }
             if let Framed::Unfit(why) = self.frame(index, n, next.is_none())? {
                 attempt.unanswered.pop_back();
                 attempt.given -= 1;

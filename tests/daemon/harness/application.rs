@@ -123,6 +123,12 @@ impl Application {
         }
     }
 
+    /// The lines of a file that a command of kclpipe's wrote.
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// Asserts that a shard's checkpoint is at this record.
     #[track_caller]
     pub(crate) fn assert_checkpointed(&self, sent: &Sent) {
