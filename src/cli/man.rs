@@ -37,16 +37,18 @@ const ABOUT: [Entry; 4] = [
     ),
 ];
 
-const OWN_EXITS: [Entry; 5] = [
+const OWN_EXITS: [Entry; 6] = [
     (
         "0",
-        "The lease was lost, the shard ended, or the daemon closed the input. Of replay: the protocol was kept.",
+        "The lease was lost, the shard ended, or the daemon closed the input. Of replay: the protocol was kept. Of \
+         check: nothing was found.",
     ),
     (
         "1",
         "The handler or --on-failure halt stopped the worker. Of replay: the protocol was broken, or a shard did not \
-         reach its end.",
+         reach its end. Of check: there are warnings only.",
     ),
+    ("2", "Of check: there are errors."),
     (
         "64",
         "A mistake on the command line, in an @FILE or in the environment.",
@@ -57,11 +59,12 @@ const OWN_EXITS: [Entry; 5] = [
     ),
     (
         "78",
-        "The handler cannot be found or run, or the log file cannot be opened.",
+        "The handler cannot be found or run, or the log file cannot be opened. Of launch: the daemon was not started; \
+         else the exit status is Java's.",
     ),
 ];
 
-const ENVIRONMENT: [Entry; 13] = [
+const ENVIRONMENT: [Entry; 16] = [
     (
         "KCLPIPE_<OPTION>",
         "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every \
@@ -105,6 +108,18 @@ const ENVIRONMENT: [Entry; 13] = [
     (
         "KCLPIPE_CHECKPOINT, KCLPIPE_HALT",
         "The codes that --on-exit names for these classes.",
+    ),
+    (
+        "KCLPIPE_EVENT",
+        "For the command of --hook alone: what it is run for.",
+    ),
+    (
+        "KCLPIPE_JARS",
+        "Of launch: the directory with the daemon's jars.",
+    ),
+    (
+        "KCLPIPE_PROPERTY_<name>",
+        "Of launch: a property of the daemon, which goes before that of its file.",
     ),
 ];
 

@@ -19,8 +19,9 @@ use crate::harness::{write_program, write_script};
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 19] = [
+const OF_OTHERS: [&str; 21] = [
     "--collector",
+    "--config",
     "--data-binary",
     "--endpoint-url",
     "--ignored",
@@ -34,12 +35,16 @@ const OF_OTHERS: [&str; 19] = [
     "--properties-file",
     "--release",
     "--shard-count",
+    "--stream",
     "--stream-name",
     "--system",
     "--test",
     "--test-threads",
     "--unbuffered",
 ];
+
+/// Variables that `kclpipe launch` reads; behind the second stands a property's name.
+const OF_LAUNCH: [&str; 2] = ["KCLPIPE_JARS", "KCLPIPE_PROPERTY"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -323,6 +328,7 @@ fn every_variable_that_is_named_exists() {
     let of_handlers = words_with(&source, "KCLPIPE_", is_name);
     let known: BTreeSet<String> = of_options
         .chain(of_handlers.iter().map(|name| (*name).to_owned()))
+        .chain(OF_LAUNCH.map(str::to_owned))
         .collect();
     // What is in a folder of docs/examples is shown by a page, too.
     for name in documents().into_iter().chain(files("docs/examples")) {
@@ -418,6 +424,7 @@ fn the_commands_of_documents_work_as_they_stand() {
             let output = Command::new("sh")
                 .args(["-ec", &block])
                 .current_dir(place.path())
+                .env("PYTHONDONTWRITEBYTECODE", "1")
                 .env("PATH", format!("{}/bin:{path}", place.path().display()))
                 .stdin(Stdio::null())
                 .output()
@@ -470,7 +477,7 @@ fn texts(source: &str) -> Vec<Vec<String>> {
 
 /// Whether a line is what a text prints with something in each gap.
 fn is_printed_by(text: &[String], line: &str) -> bool {
-    let (Some((first, others)), true) = (text.split_first(), text.concat().len() >= 15) else {
+    let (Some((first, others)), true) = (text.split_first(), text.concat().len() >= 12) else {
         return false;
     };
     let Some(mut rest) = line.strip_prefix(first.as_str()) else {

@@ -114,7 +114,11 @@ fn the_manual_page_has_each_option_each_subcommand_and_each_exit_code() {
         .filter(|line| line.parse::<u8>().is_ok())
         .map(str::to_owned)
         .collect();
-    assert_eq!(told, codes.collect());
+    let codes: BTreeSet<String> = codes.collect();
+    assert!(
+        codes.len() >= 5 && told.is_superset(&codes),
+        "{told:?} of {codes:?}"
+    );
 }
 
 #[test]
