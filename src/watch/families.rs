@@ -86,7 +86,8 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_record_age_seconds",
-        help: "From a record's arrival in the stream to the moment when it and all before it had passed.",
+        help: "From a record's arrival in the stream to the moment when it and all before it had passed. Records that passed \
+               together count with the age of the first.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.tally.ages)],
