@@ -36,7 +36,7 @@ pub struct Tally {
     pub too_old: u64,
     /// How often a record or a run of them was put back, to be tried later.
     pub retries: u64,
-    /// Handlers that live on and were started again after a bad end.
+    /// Handlers that live on and were started again after a bad end or a bad answer.
     pub respawns: u64,
     /// Records that a handler has and has not answered.
     pub in_flight: u64,

@@ -138,7 +138,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_handler_respawns_total",
-        help: "With --per shard: handlers that were started again after a bad end.",
+        help: "With --per shard: handlers that were started again after a bad end or a bad answer.",
         kind: Kind::Counter,
         labels: &[],
         samples: |of| vec![counter(&[], of.tally.respawns)],
