@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -148,13 +147,6 @@ impl Batch {
             sub_sequence_number: place.sub_sequence_number,
             approximate_arrival_timestamp: place.approximate_arrival_timestamp,
         }
-    }
-
-    /// How long before `now` the record at `index` arrived in the stream, where that is known.
-    pub fn age(&self, index: usize, now: SystemTime) -> Option<Duration> {
-        let arrived = u64::try_from(self.records[index].approximate_arrival_timestamp?).ok()?;
-        let now = now.duration_since(UNIX_EPOCH).ok()?;
-        now.checked_sub(Duration::from_millis(arrived))
     }
 
     /// About how many bytes the payload at `index` has: three for four of base64.

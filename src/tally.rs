@@ -36,7 +36,7 @@ pub struct Tally {
     pub too_old: u64,
     /// How often a record or a run of them was put back, to be tried later.
     pub retries: u64,
-    /// Handlers that live on and were started again after a bad end.
+    /// Handlers that live on and were started again after a bad end or a bad answer.
     pub respawns: u64,
     /// Records that a handler has and has not answered.
     pub in_flight: u64,
@@ -102,7 +102,7 @@ impl Tally {
     /// A handler took so long for what it was given.
     pub fn took(&mut self, time: Duration) {
         if self.timed {
-            self.times.observe(time.as_secs_f64());
+            self.times.observe(time.as_secs_f64(), 1);
         }
     }
 
@@ -130,11 +130,11 @@ impl Histogram {
         }
     }
 
-    /// One more value.
-    pub fn observe(&mut self, value: f64) {
+    /// So many more of this value.
+    pub fn observe(&mut self, value: f64, count: u64) {
         let span = self.bounds.partition_point(|bound| *bound < value);
-        self.counts[span] += 1;
-        self.sum += value;
+        self.counts[span] += count;
+        self.sum += value * count as f64;
     }
 
     /// How many values there were.
@@ -164,12 +164,12 @@ mod tests {
     #[test]
     fn a_value_counts_up_to_every_bound_that_it_is_not_above() {
         let mut histogram = Histogram::new(&[1.0, 2.0, 5.0]);
-        [0.5, 1.0, 1.5, 5.0, 9.0]
+        [(0.5, 1), (1.0, 1), (1.5, 1), (5.0, 3), (9.0, 1)]
             .into_iter()
-            .for_each(|value| histogram.observe(value));
+            .for_each(|(value, count)| histogram.observe(value, count));
         let cumulative: Vec<_> = histogram.cumulative().collect();
-        assert_eq!(cumulative, [(1.0, 2), (2.0, 3), (5.0, 4)]);
-        assert_eq!((histogram.count(), histogram.sum()), (5, 17.0));
+        assert_eq!(cumulative, [(1.0, 2), (2.0, 3), (5.0, 6)]);
+        assert_eq!((histogram.count(), histogram.sum()), (7, 27.0));
     }
 
     #[test]

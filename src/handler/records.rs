@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use humantime::format_duration;
@@ -520,15 +520,20 @@ impl Records {
     }
 
     fn age(&self, index: usize) -> Option<Duration> {
-        self.batch.age(index, SystemTime::now())
+        let arrived =
+            u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        now.checked_sub(Duration::from_millis(arrived))
     }
 
-    /// Notes how old these records are, which are now part of the run.
+    /// Notes how old these records are, which became part of the run together. The first stands for all:
+    /// to look at each would be felt where thousands pass at once.
     fn note_ages(&mut self, run: Range<usize>) {
-        if self.tally.timed {
-            let now = SystemTime::now();
-            let ages = run.filter_map(|index| self.batch.age(index, now));
-            ages.for_each(|age| self.tally.ages.observe(age.as_secs_f64()));
+        if self.tally.timed
+            && let Some(age) = self.age(run.start)
+        {
+            let count = run.len() as u64;
+            self.tally.ages.observe(age.as_secs_f64(), count);
         }
     }
 }

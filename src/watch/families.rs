@@ -86,7 +86,8 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_record_age_seconds",
-        help: "From a record's arrival in the stream to the moment when it and all before it had passed.",
+        help: "From a record's arrival in the stream to the moment when it and all before it had passed. Records that passed \
+               together count with the age of the first.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.tally.ages)],
@@ -137,7 +138,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_handler_respawns_total",
-        help: "With --per shard: handlers that were started again after a bad end.",
+        help: "With --per shard: handlers that were started again after a bad end or a bad answer.",
         kind: Kind::Counter,
         labels: &[],
         samples: |of| vec![counter(&[], of.tally.respawns)],

@@ -224,7 +224,7 @@ fn stream(bench: &Bench, format: &str, figure: fn(&Ran) -> f64, unit: Unit) -> R
 
 /// What it costs to be watched. CPU time is counted in hundredths of a second, so it is a long run.
 fn metrics(bench: &Bench) -> Result<Figures> {
-    let load = Load::small(bench, 400);
+    let load = Load::small(bench, 200);
     let folder = tempfile::tempdir()?;
     let folder = folder
         .path()
