@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::value::RawValue;
 
 use super::mark::Mark;
+use super::report::count;
 use super::shard::Action;
 use crate::protocol::{Message, Text};
 use crate::recording::{Batch, Line};
@@ -56,6 +57,14 @@ pub fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
             .with_context(|| format!("line {}", at + 1))?;
     }
     reading.remarks.extend(reading.torn.map(cut_off));
+    reading
+        .remarks
+        .extend(reading.orphans.map(|(first, lines)| {
+        let lines = count(lines, "line");
+        format!(
+            "{lines} from line {first} on passed over: the beginning of the conversation is missing"
+        )
+    }));
     Ok((reading.all, reading.remarks))
 }
 
@@ -69,6 +78,8 @@ struct Reading {
     /// The conversation that each child is in.
     of: BTreeMap<u32, usize>,
     torn: Option<usize>,
+    /// Lines of conversations whose beginning is missing: the first, and how many.
+    orphans: Option<(usize, usize)>,
     remarks: Vec<String>,
 }
 
@@ -91,9 +102,7 @@ impl Reading {
             self.all.push(Conversation::default());
         }
         let Some(conversation) = self.of.get(&line.pid).and_then(|at| self.all.get_mut(*at)) else {
-            self.remarks.push(format!(
-                "line {at} is passed over: the beginning of its conversation is missing"
-            ));
+            self.orphans.get_or_insert((at, 0)).1 += 1;
             return Ok(());
         };
         conversation.take(&line)
@@ -249,8 +258,11 @@ mod tests {
 
     #[test]
     fn a_conversation_without_its_beginning_is_passed_over() {
-        let (all, remarks) = conversations(&[BATCH, BEGIN]);
-        assert_eq!(all.len(), 1);
-        assert!(remarks[0].contains("line 1 is passed over"), "{remarks:?}");
+        let (all, remarks) = conversations(&[BATCH, STATUS, BEGIN]);
+        assert_eq!((all.len(), remarks.len()), (1, 1));
+        assert!(
+            remarks[0].contains("2 lines from line 1 on passed over"),
+            "{remarks:?}"
+        );
     }
 }
