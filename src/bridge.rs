@@ -1,14 +1,15 @@
 //! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
 use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Stuck};
 use crate::exit::Exit;
-use crate::handler::{Event, Finish, Handlers};
+use crate::handler::{Event, Finish, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
+use crate::watch::{Snapshot, Watch};
 
 /// How long a command that cannot be run is looked for again: a deployment may be under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -24,6 +25,7 @@ pub struct Bridge<'a> {
     clock: &'a dyn Fn() -> Instant,
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
+    watch: Watch,
     initialized: bool,
     /// A handler asked to stop the worker while no action was under way.
     halted: bool,
@@ -62,7 +64,11 @@ struct Goal {
     left: u64,
     /// Handlers are on their way to their end.
     finishing: bool,
-    /// What it is about, once the two above are over.
+    /// The user's hook is run for this then.
+    hook: Option<Occasion>,
+    /// The hook is running.
+    hooking: bool,
+    /// What it is about, once those above are over.
     last: Moment,
     halted: bool,
 }
@@ -83,9 +89,15 @@ impl<'a> Bridge<'a> {
             checkpoints,
             clock,
             drain,
+            watch: Watch::default(),
             initialized: false,
             halted: false,
         }
+    }
+
+    /// The same, watched.
+    pub fn watched(self, watch: Watch) -> Bridge<'a> {
+        Bridge { watch, ..self }
     }
 
     /// Talks until there is nothing more to say; every handler is stopped when this returns.
@@ -111,19 +123,21 @@ impl<'a> Bridge<'a> {
     /// The next message; `None` at the end of input.
     fn next_line(&mut self) -> Result<Option<String>> {
         loop {
+            self.look();
             if let Some(line) = self.wire.take_line() {
                 return Ok(Some(line));
             }
             if self.wire.ended() {
                 return Ok(None);
             }
-            match self.handlers.wait(true, None)? {
+            match self.handlers.wait(true, self.watch.wake())? {
                 Event::Input => self.wire.fill(),
                 Event::Signal(signal) => self.signalled(signal),
                 Event::Halted(why) => {
                     log::error!("{why}: the worker is to stop, at the daemon's next message");
                     self.halted = true;
                 }
+                Event::Deadline => {}
                 event => log::debug!("{event:?} while nothing is to be done"),
             }
         }
@@ -167,11 +181,17 @@ impl<'a> Bridge<'a> {
             .as_ref()
             .map_or_else(|| "its start".to_owned(), |p| format!("behind {p}"));
         log::info!("the lease begins, {from}");
-        self.checkpoints.begin(stored, (self.clock)());
-        match self.find_handler(shard_id)? {
-            Step::GoOn => Ok(self.status("initialize")),
-            leave => Ok(leave),
+        self.watch.begin(shard_id, (self.clock)());
+        if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
+            return Ok(leave);
         }
+        // Before the lease is known to the checkpoints: the daemon takes none in answer to `initialize`.
+        let goal = Goal::new(0, false, Moment::Working).then(Occasion::Initialize(stored.clone()));
+        if let leave @ Step::Leave(_) = self.work(goal)? {
+            return Ok(leave);
+        }
+        self.checkpoints.begin(stored, (self.clock)());
+        Ok(self.status("initialize"))
     }
 
     /// Looks for the handler's command, and again for a while.
@@ -211,6 +231,7 @@ impl<'a> Bridge<'a> {
                 ..Goal::new(0, false, Moment::Shutdown)
             });
         }
+        self.watch.read_behind(batch.millis_behind_latest);
         let left = batch.len() as u64;
         let behind = batch
             .millis_behind_latest
@@ -225,6 +246,16 @@ impl<'a> Bridge<'a> {
     fn lease_lost(&mut self, action: &'static str) -> Result<Step> {
         log::info!("the lease is lost");
         self.stop_handlers()?;
+        self.checkpoints.lose_lease();
+        self.leave_lost(action)
+    }
+
+    /// The last answer of a lease that is gone.
+    fn leave_lost(&mut self, action: &'static str) -> Result<Step> {
+        let goal = Goal::new(0, false, Moment::Shutdown).then(Occasion::LeaseLost);
+        if let leave @ Step::Leave(_) = self.work(goal)? {
+            return Ok(leave);
+        }
         self.status(action);
         Ok(Step::Leave(Exit::Done))
     }
@@ -236,7 +267,8 @@ impl<'a> Bridge<'a> {
         log::info!("the daemon asks for an orderly shutdown");
         self.handlers.finish(Finish::Orderly);
         self.checkpoints.last_chance();
-        self.reach(Goal::new(0, true, Moment::Shutdown), action)
+        let goal = Goal::new(0, true, Moment::Shutdown).then(Occasion::Shutdown);
+        self.reach(goal, action)
     }
 
     fn shard_ended(&mut self, action: &'static str) -> Result<Step> {
@@ -244,9 +276,13 @@ impl<'a> Bridge<'a> {
             log::info!("the shard has ended");
             self.handlers.finish(Finish::Orderly);
             self.checkpoints.last_chance();
-            if let Step::Leave(exit) = self.work(Goal::new(0, true, Moment::ShardEnd))? {
-                return Ok(Step::Leave(exit));
+            let goal = Goal::new(0, true, Moment::ShardEnd).then(Occasion::ShardEnd);
+            if let leave @ Step::Leave(_) = self.work(goal)? {
+                return Ok(leave);
             }
+        }
+        if self.checkpoints.lease_gone() {
+            return self.leave_lost(action);
         }
         self.status(action);
         Ok(Step::Leave(Exit::Done))
@@ -263,7 +299,9 @@ impl<'a> Bridge<'a> {
     /// under way.
     fn work(&mut self, mut goal: Goal) -> Result<Step> {
         loop {
+            self.look();
             let now = (self.clock)();
+            self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
             self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
@@ -278,12 +316,21 @@ impl<'a> Bridge<'a> {
                 return Ok(Step::Leave(Exit::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
-            let event = self
-                .handlers
-                .wait(watch_input, self.checkpoints.wake(now, stuck.as_ref()))?;
+            let wake = self.checkpoints.wake(now, stuck.as_ref());
+            let until = wake.into_iter().chain(self.watch.wake()).min();
+            let event = self.handlers.wait(watch_input, until)?;
             if let Step::Leave(exit) = self.take_in(event, &mut goal)? {
                 return Ok(Step::Leave(exit));
             }
+        }
+    }
+
+    /// Runs the goal's hook, once the handlers have ended.
+    fn run_hook(&mut self, goal: &mut Goal) {
+        if !goal.finishing
+            && let Some(occasion) = goal.hook.take()
+        {
+            goal.hooking = self.handlers.hook(occasion);
         }
     }
 
@@ -309,9 +356,34 @@ impl<'a> Bridge<'a> {
             }
             Event::Signal(signal) => self.signalled(signal),
             Event::Finished => goal.finishing = false,
+            Event::Hooked => goal.hooking = false,
             Event::Deadline => {}
         }
         Ok(Step::GoOn)
+    }
+
+    /// Tells those who watch how things stand, if that is due.
+    fn look(&mut self) {
+        let Some(due) = self.watch.wake() else {
+            return;
+        };
+        let now = (self.clock)();
+        if now < due {
+            return;
+        }
+        let snapshot = Snapshot {
+            time: SystemTime::now(),
+            tally: self.handlers.tally(),
+            checkpoints: self.checkpoints.results(),
+            unsaved: self.checkpoints.ledger().unsaved(),
+            since_checkpoint: now.saturating_duration_since(self.checkpoints.last()),
+            blocked: self.handlers.stuck().map(|stuck| {
+                let time = now.saturating_duration_since(stuck.since);
+                (stuck.next, time)
+            }),
+            behind: self.watch.behind(),
+        };
+        self.watch.tell(&snapshot, now);
     }
 
     /// Sends whatever is due.
@@ -336,7 +408,7 @@ impl<'a> Bridge<'a> {
     }
 
     fn ack(&mut self, line: String, goal: &mut Goal) -> Result<Step> {
-        let message = Message::parse(&line)?;
+        let message = parse(&line)?;
         let Message::Checkpoint { error, .. } = message else {
             bail!(
                 "the daemon sent '{}' where it owes the answer to a checkpoint",
@@ -387,16 +459,27 @@ impl Goal {
         Goal {
             left,
             finishing,
+            hook: None,
+            hooking: false,
             last,
             halted: false,
         }
     }
 
-    /// What the work is about now. The end of a shard is stored when its handlers have ended.
+    /// With the user's hook behind the end of the handlers.
+    fn then(self, occasion: Occasion) -> Goal {
+        Goal {
+            hook: Some(occasion),
+            ..self
+        }
+    }
+
+    /// What the work is about now. The end of a shard is stored when its handlers have ended, and its hook
+    /// has succeeded.
     fn moment(&self) -> Moment {
         match self.last {
             Moment::BatchEnd if self.left > 0 => Moment::Working,
-            Moment::ShardEnd if self.finishing => Moment::Working,
+            Moment::ShardEnd if self.finishing || self.hooking => Moment::Working,
             last => last,
         }
     }
@@ -405,7 +488,8 @@ impl Goal {
         let stored = self.last != Moment::ShardEnd
             || checkpoints.shard_end_stored()
             || checkpoints.lease_gone();
-        self.left == 0 && !self.finishing && stored && !checkpoints.in_round()
+        let over = self.left == 0 && !self.finishing && !self.hooking;
+        over && stored && !checkpoints.in_round()
     }
 
     /// No more records; what is done is stored, and then we leave.
@@ -420,13 +504,20 @@ impl Goal {
     fn lease_gone(&mut self) {
         self.left = 0;
         self.finishing = true;
+        (self.hook, self.hooking) = (None, false);
     }
 }
 
-fn hear(line: String) -> Result<Heard> {
-    let message = Message::parse(&line)?;
+fn parse(line: &str) -> Result<Message<'_>> {
+    let message = Message::parse(line)?;
     let action = message.action();
     log::debug!("from the daemon: {action}, {} bytes", line.len());
+    Ok(message)
+}
+
+fn hear(line: String) -> Result<Heard> {
+    let message = parse(&line)?;
+    let action = message.action();
     let other = |what| Ok(Heard::Other { action, what });
     match message {
         Message::ProcessRecords {

@@ -1,5 +1,7 @@
 //! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
 
+mod check;
+mod launch;
 mod man;
 mod replay;
 
@@ -15,10 +17,13 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
+pub use check::{CheckOptions, FindingsName};
 pub use clap_complete::Shell;
+pub use launch::{JARS, LaunchOptions};
 pub use man::{completions, man};
 pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
 
+use crate::launch::PROPERTY;
 use crate::outcome::{CLASSES, Class, SIGNALS};
 
 /// What `--help` shows behind the options.
@@ -47,7 +52,9 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples.",
     override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
-                      kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]",
+                      kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
+                      kclpipe check [OPTIONS] FILE\n       \
+                      kclpipe launch [OPTIONS] FILE",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     max_term_width = 100,
@@ -67,6 +74,10 @@ struct Cli {
 pub enum Other {
     /// Play the daemon: try a child without AWS and Java, on recorded or made-up records
     Replay(Box<ReplayOptions>),
+    /// Find mistakes in a properties file before the daemon is started with it
+    Check(Box<CheckOptions>),
+    /// Start Amazon's MultiLangDaemon, and get it before with --fetch
+    Launch(Box<LaunchOptions>),
     /// Print the manual page, as in kclpipe man | man -l -
     Man,
     /// Print what a shell needs to complete this command line
@@ -109,6 +120,10 @@ pub struct Options {
     /// [default: 0]
     #[arg(long, value_parser = size, value_name = "SIZE")]
     pub batch_bytes: Option<u64>,
+    /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
+    /// gzip does [default: off]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub decompress: Option<DecompressName>,
     /// So many handlers at a time; records of one partition key stay in order [default: 1]
     #[arg(long, value_parser = at_least_one, value_name = "N")]
     pub jobs: Option<usize>,
@@ -161,13 +176,17 @@ pub struct Options {
           help_heading = "Failures")]
     pub on_exit: Vec<(u8, Class)>,
     /// What becomes of a record that is rejected or given up: block its shard and try on, write it to
-    /// --dead-letter, skip it, or halt the whole worker [default: block, or dead-letter with
-    /// --dead-letter]
+    /// --dead-letter or hand it to --dead-letter-command, skip it, or halt the whole worker [default:
+    /// block, or dead-letter with one of these two]
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Failures")]
     pub on_failure: Option<OnFailureName>,
     /// Append such records to FILE, a JSON object a line; {shard} and {name} are replaced
     #[arg(long, value_name = "FILE", help_heading = "Failures")]
     pub dead_letter: Option<PathBuf>,
+    /// Hand such records to COMMAND, one at a time, as such an object on stdin; exit 0 means that it has
+    /// the record
+    #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Failures")]
+    pub dead_letter_command: Option<Words>,
     /// After so many records given up in a row, take the handler for broken and give up no more; 0 for
     /// never [default: 10]
     #[arg(long, value_name = "N", help_heading = "Failures")]
@@ -182,6 +201,11 @@ pub struct Options {
     #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
     pub stop_timeout: Option<Limit>,
 
+    /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
+    /// the end of a shard wait until it exits with 0
+    #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Beginning and end")]
+    pub hook: Option<Words>,
+
     /// Which lines are logged: error, warn, info, debug, or as warn,handler=debug [default: info]
     #[arg(long, value_parser = log_level, value_name = "LEVEL", help_heading = "Watching")]
     pub log_level: Option<String>,
@@ -191,6 +215,20 @@ pub struct Options {
     /// Append the log to FILE instead of stderr; {name} is replaced
     #[arg(long, value_name = "FILE", help_heading = "Watching")]
     pub log_file: Option<PathBuf>,
+    /// Log a line that sums up what happened, so often; 0 for never [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Watching")]
+    pub stats_every: Option<Limit>,
+    /// Keep a file for Prometheus in DIR, to be read by node_exporter's textfile collector; {name} is
+    /// replaced
+    #[arg(long, value_name = "DIR", help_heading = "Watching")]
+    pub metrics_dir: Option<PathBuf>,
+    /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
+    /// replaced
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pub record: Option<PathBuf>,
+    /// Record payloads and partition keys, too
+    #[arg(long, help_heading = "Watching")]
+    pub record_data: bool,
     /// Tells applications on one machine apart [default: the last part of the daemon's directory]
     #[arg(long, help_heading = "Watching")]
     pub name: Option<String>,
@@ -236,6 +274,15 @@ pub enum DataName {
     Base64,
 }
 
+/// The values of `--decompress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the option's own help says it")]
+pub enum DecompressName {
+    Off,
+    Gzip,
+    Auto,
+}
+
 /// The values of `--on-failure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the option's own help says it")]
@@ -257,6 +304,10 @@ pub enum LogFormatName {
 /// A duration that may be off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub Option<Duration>);
+
+/// A command in one argument: its program, and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(pub OsString, pub Vec<OsString>);
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -325,6 +376,9 @@ pub fn variables(
         let Some(name) = name.to_str().filter(|name| name.starts_with("KCLPIPE_")) else {
             continue;
         };
+        if is_of_launch(name) {
+            continue;
+        }
         let option = name["KCLPIPE_".len()..].to_lowercase().replace('_', "-");
         let Some(argument) = options
             .get_arguments()
@@ -345,6 +399,11 @@ pub fn variables(
         known.insert(option, value);
     }
     Ok((known, unknown))
+}
+
+/// Whether a variable is for `launch` alone.
+fn is_of_launch(name: &str) -> bool {
+    name == JARS || name.starts_with(PROPERTY)
 }
 
 /// What is asked for under another word than the bridge's, or `None`. The environment has no say in it.
@@ -481,6 +540,14 @@ fn limit(text: &str) -> Result<Limit, String> {
     let duration =
         humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 60s, 5m or 1h"))?;
     Ok(Limit(Some(duration).filter(|duration| !duration.is_zero())))
+}
+
+fn words(text: &str) -> Result<Words, String> {
+    let mut words = split(text.as_bytes())
+        .ok_or("a quote is not closed")?
+        .into_iter();
+    let program = words.next().ok_or("it names no program")?;
+    Ok(Words(program, words.collect()))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -671,6 +738,12 @@ mod tests {
             ("--on-exit 3=fine -- cat", &[], "'fine' is none of done"),
             ("--stop-signal BOO -- cat", &[], "TERM"),
             ("--log-level loud -- cat", &[], "loud"),
+            ("--hook '' -- cat", &[], "it names no program"),
+            (
+                "--dead-letter-command \"sh -c 'x\" -- cat",
+                &[],
+                "a quote is not closed",
+            ),
             ("-- cat", &[("KCLPIPE_TIMEOUT", "soon")], "KCLPIPE_TIMEOUT"),
             (
                 "-- cat",

@@ -1,5 +1,7 @@
 //! What was typed, turned into what is needed. Every rule between two options is here.
 
+mod check;
+mod launch;
 mod replay;
 
 use std::collections::BTreeSet;
@@ -12,15 +14,18 @@ use rustix::process::Signal;
 
 use crate::checkpoint::Strategy;
 use crate::cli::{
-    self, DataName, FormatName, Limit, LogFormatName, OnFailureName, Options, Parsed, PerName,
-    Typed, Variables,
+    self, DataName, DecompressName, FormatName, Limit, LogFormatName, OnFailureName, Options,
+    Parsed, PerName, Typed, Variables, Words,
 };
-use crate::format::{Data, Format};
+use crate::format::{Data, Decompress, Format};
 use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
+use crate::recording;
 use crate::retry::{Delays, Limits};
+use crate::watch;
+pub use check::child;
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: u32 = 5;
@@ -41,6 +46,10 @@ pub struct Config {
     pub keepalive: Option<Duration>,
     /// Where the log goes.
     pub logging: Logging,
+    /// What else is told.
+    pub watching: watch::Settings,
+    /// Where the conversation is recorded, if it is.
+    pub record: Option<recording::To>,
     /// What is worth a line in the log once there is one.
     pub remarks: Vec<String>,
 }
@@ -52,6 +61,10 @@ pub enum Task {
     Bridge(Box<Config>),
     /// To play the daemon.
     Replay(Box<crate::replay::Settings>),
+    /// To look at a properties file.
+    Check(Box<crate::check::Settings>),
+    /// To start the daemon.
+    Launch(Box<crate::launch::Settings>),
     /// To print this and be done.
     Show(String),
 }
@@ -75,6 +88,15 @@ pub fn read(
     match cli::other(&arguments)? {
         Some(Ok(cli::Other::Replay(options))) => {
             return Ok(Task::Replay(Box::new(replay::settings(*options)?)));
+        }
+        Some(Ok(cli::Other::Check(options))) => {
+            return Ok(Task::Check(Box::new(check::settings(*options)?)));
+        }
+        Some(Ok(cli::Other::Launch(options))) => {
+            return Ok(Task::Launch(Box::new(launch::settings(
+                *options,
+                environment,
+            )?)));
         }
         Some(Ok(cli::Other::Man)) => return Ok(Task::Show(cli::man()?)),
         Some(Ok(cli::Other::Completions { shell })) => {
@@ -125,7 +147,24 @@ fn drop_variable(
                 conflict.why
             ))
         }
-        None => Err(anyhow!("{}", conflict.why)),
+        None => Err(anyhow!("{}", conflict.told(variables, given))),
+    }
+}
+
+impl Conflict {
+    /// What is wrong, with the variables that options came from.
+    fn told(&self, variables: &Variables, given: &BTreeSet<String>) -> String {
+        let from = self
+            .options
+            .iter()
+            .filter(|option| !given.contains(**option) && variables.contains_key(**option));
+        let from: Vec<String> = from
+            .map(|option| format!("--{option} is {}", cli::variable(option)))
+            .collect();
+        match from.is_empty() {
+            true => self.why.clone(),
+            false => format!("{} ({})", self.why, from.join(", ")),
+        }
     }
 }
 
@@ -150,6 +189,8 @@ impl Config {
             strategy: strategy(options),
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
+            watching: watching(options),
+            record: record(options),
             remarks: Vec::new(),
         }))
     }
@@ -160,7 +201,12 @@ fn conflict(options: &Options) -> Option<Conflict> {
     let rules = checkpoint_rules(options)
         .into_iter()
         .chain(failure_rules(options))
-        .chain(way_rules(options));
+        .chain(way_rules(options))
+        .chain([(
+            options.record_data && options.record.is_none(),
+            ["record-data", "record"],
+            "needs a file, named by",
+        )]);
     let (_, options, why) = rules.into_iter().find(|(broken, ..)| *broken)?;
     Some(Conflict {
         options,
@@ -199,24 +245,35 @@ fn checkpoint_rules(options: &Options) -> [Rule; 3] {
     ]
 }
 
-fn failure_rules(options: &Options) -> [Rule; 3] {
+fn failure_rules(options: &Options) -> [Rule; 5] {
     let (file, policy) = (options.dead_letter.is_some(), options.on_failure);
+    let command = options.dead_letter_command.is_some();
     let other = !matches!(policy, None | Some(OnFailureName::DeadLetter));
-    let missing = policy == Some(OnFailureName::DeadLetter) && !file;
+    let missing = policy == Some(OnFailureName::DeadLetter) && !file && !command;
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
     let shorter = options
         .retry_max_delay
         .is_some_and(|longest| longest < first);
     [
         (
+            file && command,
+            ["dead-letter", "dead-letter-command"],
+            "names another place for failed records than",
+        ),
+        (
             file && other,
             ["on-failure", "dead-letter"],
             "names another place for failed records than",
         ),
         (
+            command && other,
+            ["on-failure", "dead-letter-command"],
+            "names another place for failed records than",
+        ),
+        (
             missing,
             ["on-failure", "dead-letter"],
-            "dead-letter needs a file, named by",
+            "dead-letter needs --dead-letter-command, or a file, named by",
         ),
         (
             shorter,
@@ -292,7 +349,13 @@ fn settings(options: &Options, command: Command) -> Settings {
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
     let on_failure = on_failure(options);
     Settings {
+        hook: options.hook.as_ref().map(|hook| beside(hook, options)),
         command,
+        decompress: match options.decompress {
+            None | Some(DecompressName::Off) => None,
+            Some(DecompressName::Gzip) => Some(Decompress::Gzip),
+            Some(DecompressName::Auto) => Some(Decompress::Auto),
+        },
         per: per(options),
         format: format(options),
         jobs: options.jobs.unwrap_or(1),
@@ -349,11 +412,23 @@ fn format(options: &Options) -> Format {
 }
 
 fn on_failure(options: &Options) -> OnFailure {
+    if let Some(words) = &options.dead_letter_command {
+        return OnFailure::DeadLetterCommand(beside(words, options));
+    }
     match (&options.dead_letter, options.on_failure) {
         (Some(file), _) => OnFailure::DeadLetter(with_name(file, options)),
         (None, Some(OnFailureName::Skip)) => OnFailure::Skip,
         (None, Some(OnFailureName::Halt)) => OnFailure::Halt,
         (None, None | Some(OnFailureName::Block | OnFailureName::DeadLetter)) => OnFailure::Block,
+    }
+}
+
+/// A command that runs beside the handler, in the same directory.
+fn beside(Words(program, arguments): &Words, options: &Options) -> Command {
+    Command {
+        program: program.clone(),
+        arguments: arguments.clone(),
+        directory: options.chdir.clone(),
     }
 }
 
@@ -397,6 +472,25 @@ fn logging(options: &Options) -> Logging {
     }
 }
 
+fn watching(options: &Options) -> watch::Settings {
+    watch::Settings {
+        stats_every: off_or(options.stats_every, None),
+        metrics_dir: options
+            .metrics_dir
+            .as_deref()
+            .map(|directory| with_name(directory, options)),
+        name: name(options),
+    }
+}
+
+fn record(options: &Options) -> Option<recording::To> {
+    let file = options.record.as_deref()?;
+    Some(recording::To {
+        file: with_name(file, options),
+        data: options.record_data,
+    })
+}
+
 /// A duration that was typed, which may be off, or the usual one.
 fn off_or(typed: Option<Limit>, usual: Option<Duration>) -> Option<Duration> {
     typed.map_or(usual, |limit| limit.0)
@@ -407,16 +501,17 @@ fn with_name(file: &Path, options: &Options) -> PathBuf {
     let Some(text) = file.to_str().filter(|text| text.contains("{name}")) else {
         return file.to_path_buf();
     };
+    text.replace("{name}", &name(options)).into()
+}
+
+/// The application's name.
+fn name(options: &Options) -> String {
     let of_directory = || {
         let directory = std::env::current_dir().unwrap_or_default();
-        directory
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        let last = directory.file_name().unwrap_or_default();
+        last.to_string_lossy().into_owned()
     };
-    text.replace("{name}", &options.name.clone().unwrap_or_else(of_directory))
-        .into()
+    options.name.clone().unwrap_or_else(of_directory)
 }
 
 #[cfg(test)]
@@ -431,7 +526,7 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            Task::Replay(_) => Err(anyhow!("a replay")),
+            other => Err(anyhow!("{other:?}")),
         }
     }
 
@@ -517,6 +612,9 @@ mod tests {
             OnFailure::DeadLetter("/x/app-{shard}".into())
         );
         assert_eq!(letters.settings.delays.longest, Duration::from_secs(300));
+        let recorded = read("--record {name}-{shard} --name app -- x", &[]).expect("sound");
+        let record = recorded.record.map(|to| (to.file, to.data));
+        assert_eq!(record, Some(("app-{shard}".into(), false)));
     }
 
     #[test]
@@ -527,6 +625,7 @@ mod tests {
                 "--checkpoint-manual",
                 "--checkpoint-every",
             ),
+            ("--record-data -- x", "--record-data", "--record"),
             (
                 "--checkpoint-manual --checkpoint-records 5 -- x",
                 "--checkpoint-manual",
@@ -541,6 +640,16 @@ mod tests {
                 "--dead-letter f --on-failure skip -- x",
                 "--on-failure",
                 "--dead-letter",
+            ),
+            (
+                "--dead-letter f --dead-letter-command g -- x",
+                "--dead-letter ",
+                "--dead-letter-command",
+            ),
+            (
+                "--dead-letter-command f --on-failure block -- x",
+                "--on-failure",
+                "--dead-letter-command",
             ),
             (
                 "--on-failure dead-letter -- x",
@@ -607,9 +716,13 @@ mod tests {
             ("KCLPIPE_CHECKPOINT_EVERY", "5s"),
             ("KCLPIPE_CHECKPOINT_MANUAL", "1"),
         ];
+        let error = read("-- x", &both)
+            .expect_err("neither is on the command line")
+            .to_string();
         assert!(
-            read("-- x", &both).is_err(),
-            "neither is on the command line"
+            error.contains("--checkpoint-manual is KCLPIPE_CHECKPOINT_MANUAL")
+                && error.contains("--checkpoint-every is KCLPIPE_CHECKPOINT_EVERY"),
+            "{error}"
         );
         let unknown = read("-- x", &[("KCLPIPE_CHEKPOINT", "5s")]).expect("sound");
         assert!(unknown.remarks[0].contains("KCLPIPE_CHEKPOINT"));

@@ -1,4 +1,4 @@
-//! Dead letters: records that were given up, one JSON line each, on disk before a checkpoint passes them.
+//! Dead letters: records that were given up, one JSON line each, kept before a checkpoint passes them.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -59,6 +59,13 @@ impl<'a> DeadLetter<'a> {
             data_base64: record.data_base64,
         }
     }
+
+    /// The letter as a line, with its line feed.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("a letter is plain data");
+        line.push(b'\n');
+        line
+    }
 }
 
 /// Appends `letter` to `file` and has it on disk when this returns.
@@ -69,9 +76,7 @@ impl<'a> DeadLetter<'a> {
 /// # Errors
 /// The file cannot be opened, locked, written or synced. Nothing of the letter is in it then.
 pub fn append(file: &Path, letter: &DeadLetter<'_>) -> Result<()> {
-    let mut line = serde_json::to_vec(letter).context("a letter is plain data")?;
-    line.push(b'\n');
-    write_whole(file, &line)
+    write_whole(file, &letter.to_line())
         .with_context(|| format!("cannot write the dead-letter file '{}'", file.display()))
 }
 

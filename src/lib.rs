@@ -7,9 +7,13 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
-//! [`mod@replay`] plays the other part, the daemon's.
+//! [`tally`] counts what happens on the way, and [`watch`] shows it.
+//!
+//! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
+//! [`mod@launch`] starts the real daemon. [`recording`] is what replay can play again.
 
 pub mod bridge;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -18,22 +22,27 @@ pub mod exit;
 pub mod format;
 pub mod handler;
 pub mod lanes;
+pub mod launch;
 pub mod logging;
 pub mod outcome;
 pub mod process;
 pub mod properties;
 pub mod protocol;
 pub mod record;
+pub mod recording;
 pub mod replay;
 pub mod retry;
+pub mod tally;
+pub mod watch;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use bridge::Bridge;
 use checkpoint::Checkpoints;
@@ -41,7 +50,10 @@ use config::{Config, Task};
 use exit::Exit;
 use handler::Crew;
 use process::Processes;
-use protocol::Wire;
+use properties::Properties;
+use protocol::{Tap, Wire};
+use recording::Recorder;
+use watch::Watch;
 
 /// What a user gets who types the program's name and no more.
 pub const FIRST_STEPS: &str = "\
@@ -67,6 +79,8 @@ pub fn run() -> Exit {
     match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
+        Ok(Task::Check(settings)) => guarded(|| Ok(check(&settings))),
+        Ok(Task::Launch(settings)) => guarded(|| Ok(launch(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| Ok(replay(&settings))),
         Err(e) => complain(&e, Exit::Usage),
     }
@@ -108,9 +122,25 @@ fn bridge(config: Config) -> Result<Exit> {
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
     let mut crew = Crew::new(config.settings, processes);
+    if config.watching.metrics_dir.is_some() {
+        crew.take_times();
+    }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
-    let wire = Wire::new(&mut input, &mut output);
-    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain).run()
+    let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
+    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain)
+        .watched(Watch::new(&config.watching))
+        .run()
+}
+
+/// Who listens to the conversation, if anybody; without a thread for it there is nobody.
+fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
+    match Recorder::start(to?) {
+        Ok(recorder) => Some(Box::new(recorder)),
+        Err(e) => {
+            log::error!("cannot start to record: {e}");
+            None
+        }
+    }
 }
 
 /// The daemon's part, played.
@@ -120,7 +150,10 @@ fn replay(settings: &replay::Settings) -> Exit {
         Err(e) => return complain(&e, Exit::Usage),
     };
     let report = match stage.run() {
-        Ok(report) => report,
+        Ok(report) => replay::report::Report {
+            seed: settings.injection.as_ref().map(|injection| injection.seed),
+            ..report
+        },
         Err(e) => return complain(&e, Exit::Internal),
     };
     let text = match settings.json {
@@ -131,6 +164,74 @@ fn replay(settings: &replay::Settings) -> Exit {
         Exit::Done if !report.ok => Exit::Halt,
         exit => exit,
     }
+}
+
+/// A look at a properties file.
+fn check(settings: &check::Settings) -> Exit {
+    let properties = match check::read(&settings.file) {
+        Ok(properties) => properties,
+        Err(e) => return complain(&e, Exit::Wrong),
+    };
+    let context = check::Context {
+        file: &settings.file,
+        kcl: settings.kcl,
+        directory: settings.directory.as_deref(),
+        last_in_path: None,
+        child: &config::child,
+    };
+    let report = check::examine(&properties, &context);
+    let text = match settings.json {
+        true => report.to_json(),
+        false => report.to_string(),
+    };
+    match (print(&(text + "\n")), report.errors, report.warnings) {
+        (Exit::Done, 0, 0) => Exit::Done,
+        (Exit::Done, 0, _) => Exit::Halt,
+        (Exit::Done, ..) => Exit::Wrong,
+        (exit, ..) => exit,
+    }
+}
+
+/// The real daemon. What is missing or wrong before it starts is the configuration's fault.
+fn launch(settings: &launch::Settings) -> Exit {
+    let started = settings.jars().and_then(|jars| match &settings.file {
+        Some(file) => start_daemon(settings, &jars, file),
+        None => Ok(Exit::Done),
+    });
+    started.unwrap_or_else(|e| complain(&e, Exit::Config))
+}
+
+/// Becomes the daemon, and so comes back only where that is not to be or not possible.
+fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -> Result<Exit> {
+    let properties = settings.override_in(check::read(file)?);
+    if settings.check && is_wrong(&properties, file, jars) {
+        bail!(
+            "the daemon is not started with '{}' (--no-check would)",
+            file.display()
+        );
+    }
+    let daemon = launch::Daemon::new(settings, jars, file, &properties)?;
+    match settings.print {
+        true => Ok(print(&(daemon.to_shell() + "\n"))),
+        false => Err(daemon.start()),
+    }
+}
+
+/// Whether a check finds errors; what it finds is told on stderr.
+fn is_wrong(properties: &Properties, file: &Path, jars: &launch::Jars) -> bool {
+    let own = launch::own_directory().ok();
+    let context = check::Context {
+        file,
+        kcl: jars.version,
+        directory: None,
+        last_in_path: own.as_deref(),
+        child: &config::child,
+    };
+    let report = check::examine(properties, &context);
+    if report.errors + report.warnings > 0 {
+        let _ = writeln!(io::stderr(), "{report}");
+    }
+    report.errors > 0
 }
 
 /// Takes the daemon's end of stdout away to a descriptor of our own and points stdout at stderr: whatever

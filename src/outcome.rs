@@ -112,6 +112,22 @@ pub enum Ended {
     NotStarted,
 }
 
+impl Ended {
+    /// In a word that does not change, for a machine: a code as its number, a signal by its name.
+    pub fn label(self) -> String {
+        match self {
+            Ended::Code(code) => code.to_string(),
+            Ended::Signal(signal) => match Signal::from_named_raw(signal) {
+                Some(name) => signal_name(name),
+                None => format!("signal_{signal}"),
+            },
+            Ended::TimedOut => "timeout".to_owned(),
+            Ended::Misled => "misled".to_owned(),
+            Ended::NotStarted => "not_started".to_owned(),
+        }
+    }
+}
+
 impl From<ExitStatus> for Ended {
     fn from(status: ExitStatus) -> Ended {
         match (status.code(), status.signal()) {
@@ -270,6 +286,21 @@ mod tests {
         }
         assert_eq!(table.class(Ended::TimedOut), Class::Fail);
         assert_eq!(table.class(Ended::NotStarted), Class::Broken);
+    }
+
+    #[test]
+    fn each_end_has_a_word_for_machines() {
+        for (ended, label) in [
+            (Ended::Code(0), "0"),
+            (Ended::Code(255), "255"),
+            (Ended::Signal(9), "SIGKILL"),
+            (Ended::Signal(40), "signal_40"),
+            (Ended::TimedOut, "timeout"),
+            (Ended::Misled, "misled"),
+            (Ended::NotStarted, "not_started"),
+        ] {
+            assert_eq!(ended.label(), label);
+        }
     }
 
     #[test]

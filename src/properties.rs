@@ -3,6 +3,8 @@
 //! The daemon reads its configuration so: bytes are ISO-8859-1, `\uXXXX` stands for a UTF-16 unit, a
 //! backslash before a line's end continues it, and of a key that is there twice the later one holds.
 
+use std::fmt::{self, Write};
+
 use anyhow::{Context, Result, bail};
 
 /// The characters that Java takes for blanks within a line.
@@ -45,6 +47,36 @@ impl Properties {
         let last = self.0.iter().rfind(|property| property.key == key);
         last.map(|property| property.value.as_str())
     }
+}
+
+impl fmt::Display for Properties {
+    /// As a file that [`Properties::parse`] and Java read the same from, in ASCII.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|property| {
+            escape(f, &property.key, true)?;
+            f.write_char('=')?;
+            escape(f, &property.value, false)?;
+            f.write_char('\n')
+        })
+    }
+}
+
+/// Writes what could be taken for something else with a backslash: of a value, only a blank at its start.
+fn escape(f: &mut fmt::Formatter<'_>, text: &str, is_key: bool) -> fmt::Result {
+    for (at, unit) in text.encode_utf16().enumerate() {
+        match u8::try_from(unit) {
+            Ok(b'\n') => f.write_str("\\n")?,
+            Ok(b'\r') => f.write_str("\\r")?,
+            Ok(b'\t') => f.write_str("\\t")?,
+            Ok(b' ') if !is_key && at > 0 => f.write_char(' ')?,
+            Ok(special @ (b' ' | b'\\' | b'=' | b':' | b'#' | b'!')) => {
+                write!(f, "\\{}", char::from(special))?
+            }
+            Ok(plain @ b'!'..=b'~') => f.write_char(char::from(plain))?,
+            _ => write!(f, "\\u{unit:04x}")?,
+        }
+    }
+    Ok(())
 }
 
 /// The lines that say something, each with the number of its first one; continuations are joined,
@@ -274,5 +306,33 @@ mod tests {
         ] {
             assert_eq!(split_command(value), words, "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_the_same() {
+        let texts = [
+            "",
+            " ",
+            "  a b ",
+            "k=v:w",
+            "#!",
+            "C:\\x",
+            "a\tb\nc\r\x0c",
+            "\u{e9}\u{1f600}\u{7f}",
+            "\\",
+        ];
+        let property = |line: usize, key: &str, value: &str| Property {
+            line,
+            key: key.into(),
+            value: value.into(),
+        };
+        let all = texts.iter().enumerate();
+        let properties = Properties(
+            all.map(|(at, text)| property(at + 1, &format!("{at}{text}"), text))
+                .collect(),
+        );
+        let text = properties.to_string();
+        assert!(text.is_ascii(), "{text}");
+        assert_eq!(Properties::parse(text.as_bytes()).expect(&text), properties);
     }
 }

@@ -64,6 +64,19 @@ pub enum Answered {
     ShardEndRefused,
 }
 
+/// How often the daemon gave each answer to a checkpoint; what the keep-alive repeats is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    /// It is stored.
+    pub stored: u64,
+    /// It failed, and is tried again.
+    pub failed: u64,
+    /// It will never be stored.
+    pub refused: u64,
+    /// The lease is gone.
+    pub lease_lost: u64,
+}
+
 /// The checkpoints of one lease.
 pub struct Checkpoints {
     strategy: Strategy,
@@ -85,6 +98,7 @@ pub struct Checkpoints {
     draining: Option<Instant>,
     lease_gone: bool,
     shard_end_stored: bool,
+    results: Results,
 }
 
 impl Checkpoints {
@@ -110,6 +124,7 @@ impl Checkpoints {
             draining: None,
             lease_gone: false,
             shard_end_stored: false,
+            results: Results::default(),
         }
     }
 
@@ -141,6 +156,12 @@ impl Checkpoints {
         self.failures = 0;
     }
 
+    /// The lease is gone: nothing is sent any more.
+    pub fn lose_lease(&mut self) {
+        self.lease_gone = true;
+        self.in_round = false;
+    }
+
     /// Whether the lease was found gone.
     pub fn lease_gone(&self) -> bool {
         self.lease_gone
@@ -164,6 +185,16 @@ impl Checkpoints {
     /// The end of the run and the last stored position, for a log line.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// How often the daemon gave each answer.
+    pub fn results(&self) -> Results {
+        self.results
+    }
+
+    /// When the last one was stored, or the lease began.
+    pub fn last(&self) -> Instant {
+        self.last
     }
 
     /// The daemon is given work, or was sent something: the keep-alive starts again.
@@ -211,12 +242,15 @@ impl Checkpoints {
         let Some(request) = self.in_flight.take() else {
             return Answered::GoOn;
         };
-        match (Response::of(error), request) {
+        let response = Response::of(error);
+        if !matches!(request, Request::Repeat(_)) {
+            self.results.count(response);
+        }
+        match (response, request) {
             (Response::Stored, request) => self.stored(now, request),
             (Response::TryAgain, request) => self.failed(now, &request, error),
             (Response::LeaseGone, _) => {
-                self.lease_gone = true;
-                self.in_round = false;
+                self.lose_lease();
                 Answered::LeaseGone
             }
             (Response::Never, Request::ShardEnd) => Answered::ShardEndRefused,
@@ -355,6 +389,17 @@ impl Checkpoints {
         self.in_round = false;
         self.failures = 0;
         self.not_before = None;
+    }
+}
+
+impl Results {
+    fn count(&mut self, response: Response) {
+        *match response {
+            Response::Stored => &mut self.stored,
+            Response::TryAgain => &mut self.failed,
+            Response::Never => &mut self.refused,
+            Response::LeaseGone => &mut self.lease_lost,
+        } += 1;
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Limit, limit};
+use crate::replay::faults::Faults;
 
 /// What `kclpipe replay --help` shows behind the options.
 const EXAMPLES: &str = "\
@@ -19,6 +20,11 @@ Examples:
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
   Dead letters once more, after the handler was mended:
     kclpipe replay dead.jsonl -- kclpipe --dead-letter dead-again.jsonl -- ./handler.sh
+  A rehearsal: errors, lost leases, ends of input and kills at random, and once more the same:
+    kclpipe replay --inject all records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
+    kclpipe replay --inject all --seed 4711 records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
+  A conversation that was recorded with kclpipe --record, once more:
+    kclpipe replay recording.jsonl -- kclpipe -- ./handler.sh
   Exactly what the daemon would run, and how it stands a loss of its lease:
     kclpipe replay records.txt --properties my.properties --shutdown lease-lost
 
@@ -63,6 +69,15 @@ pub struct ReplayOptions {
     /// Start a child that died again from its last checkpoint, so often for each shard
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub restarts: u32,
+    /// Let things go wrong, as in throttle=0.3,kill,slow-ack=200ms or all,eof=0: throttle, dependency,
+    /// runtime, invalid-state, lease-stolen (errors of checkpoints), lease-loss, shutdown, kill, eof (ends
+    /// of a child), empty, nulls, aggregate, odd-keys (what it is given), each with its rate; slow-ack,
+    /// idle, with the longest time
+    #[arg(long, value_parser = Faults::parse, value_name = "FAULTS")]
+    pub inject: Option<Faults>,
+    /// Let the same go wrong as in the run that printed N [default: any]
+    #[arg(long, value_name = "N", requires = "inject")]
+    pub seed: Option<u64>,
     /// Give a child up that says nothing for so long, where the daemon would wait for ever; 10s at
     /// most if its answer could not be understood; 0 for never
     #[arg(long, value_parser = limit, value_name = "DURATION", default_value = "10m")]
@@ -84,6 +99,8 @@ pub enum InputFormatName {
     Jsonl,
     /// What aws kinesis get-records prints, once or several times
     Aws,
+    /// What kclpipe --record writes: the same batches, errors and endings once more
+    Recording,
 }
 
 /// The values of `--shutdown`.

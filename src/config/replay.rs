@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal};
 use anyhow::{Result, bail};
 
 use crate::cli::{EndingName, InputFormatName, ReplayOptions, ReportName};
+use crate::replay::chance::any_seed;
 use crate::replay::input::InputFormat;
 use crate::replay::shard::{Ending, Rules};
-use crate::replay::{Child, Settings};
+use crate::replay::{Child, Injection, Settings};
 
 pub(super) fn settings(mut options: ReplayOptions) -> Result<Settings> {
     if options.inputs.is_empty() {
@@ -26,6 +27,10 @@ pub(super) fn settings(mut options: ReplayOptions) -> Result<Settings> {
             ending: ending(options.shutdown),
             restarts: options.restarts,
         },
+        injection: options.inject.take().map(|faults| Injection {
+            faults,
+            seed: options.seed.unwrap_or_else(any_seed),
+        }),
         timeout: options.timeout.0,
         json: options.report == ReportName::Json,
         child: child(&mut options)?,
@@ -52,6 +57,7 @@ fn input_format(name: InputFormatName) -> InputFormat {
         InputFormatName::Lines => InputFormat::Lines,
         InputFormatName::Jsonl => InputFormat::Jsonl,
         InputFormatName::Aws => InputFormat::Aws,
+        InputFormatName::Recording => InputFormat::Recording,
     }
 }
 
@@ -71,6 +77,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Task, read};
+    use crate::replay::faults::Faults;
 
     fn replay(line: &str, variables: &[(&str, &str)]) -> Result<Settings> {
         let words = line.split(' ').map(OsString::from);
@@ -81,6 +88,7 @@ mod tests {
             Task::Replay(settings) => Ok(*settings),
             Task::Show(text) => bail!("shown: {text}"),
             Task::Bridge(_) => bail!("the bridge"),
+            Task::Check(_) | Task::Launch(_) => bail!("a check"),
         }
     }
 
@@ -123,6 +131,18 @@ mod tests {
             (settings.timeout, settings.rules.ending, settings.json),
             (None, Ending::Kill, true)
         );
+    }
+
+    #[test]
+    fn faults_have_a_seed_chosen_or_not() {
+        let injection = |line| replay(line, &[]).expect(line).injection;
+        assert_eq!(injection("replay a -- x"), None);
+        let chosen = injection("replay --inject kill --seed 7 a -- x").expect("one");
+        assert_eq!(
+            (chosen.seed, chosen.faults),
+            (7, Faults::parse("kill").expect("sound"))
+        );
+        assert!(injection("replay --inject all a -- x").is_some_and(|any| any.seed < 1_000_000));
     }
 
     #[test]

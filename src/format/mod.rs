@@ -1,5 +1,6 @@
 //! Records as bytes on a handler's stdin.
 
+mod decompress;
 mod delimited;
 mod jsonl;
 mod lambda;
@@ -9,6 +10,9 @@ use anyhow::Result;
 
 use crate::record::Record;
 
+use decompress::Unpacker;
+
+pub use decompress::Decompress;
 pub use jsonl::Data;
 
 /// How records stand on a handler's stdin.
@@ -50,7 +54,7 @@ pub struct Envelope<'a> {
 pub enum Framed {
     /// It was appended.
     Written,
-    /// It can't, and nothing was appended; why.
+    /// It can't, and nothing was appended; what is the matter with its payload.
     Unfit(&'static str),
 }
 
@@ -61,14 +65,16 @@ const KEEP: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Framer {
     format: Format,
+    unpacker: Option<Unpacker>,
     payload: Vec<u8>,
 }
 
 impl Framer {
-    /// A framer of this format.
-    pub fn new(format: Format) -> Framer {
+    /// A framer of this format, for payloads as they are or decompressed.
+    pub fn new(format: Format, decompress: Option<Decompress>) -> Framer {
         Framer {
             format,
+            unpacker: decompress.map(Unpacker::new),
             payload: Vec::new(),
         }
     }
@@ -90,12 +96,23 @@ impl Framer {
         envelope: &Envelope<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Framed> {
+        let unpacked;
+        let record = match &mut self.unpacker {
+            None => record,
+            Some(unpacker) => match unpacker.unpack(record)? {
+                Err(why) => return Ok(Framed::Unfit(why)),
+                Ok(record) => {
+                    unpacked = record;
+                    &unpacked
+                }
+            },
+        };
         match &self.format {
             Format::Raw => record.decode_into(out)?,
             Format::Lines => {
-                return delimited::frame(record, b'\n', "a line feed before its end", out);
+                return delimited::frame(record, b'\n', "holds a line feed before its end", out);
             }
-            Format::Nul => return delimited::frame(record, 0, "a NUL before its end", out),
+            Format::Nul => return delimited::frame(record, 0, "holds a NUL before its end", out),
             Format::Jsonl(data) => jsonl::frame(record, envelope, *data, &mut self.payload, out)?,
             Format::Netstring => netstring::frame(record, &mut self.payload, out)?,
             Format::Lambda { stream_arn } => lambda::frame(record, envelope, stream_arn, out)?,
@@ -104,6 +121,18 @@ impl Framer {
             self.payload = Vec::new();
         }
         Ok(Framed::Written)
+    }
+
+    /// Whether it is worth knowing in advance that `record` can't stand in the format, and it can't: the
+    /// record before it is then the last one, and only this format tells that.
+    ///
+    /// # Errors
+    /// As [`Framer::frame`].
+    pub fn is_end_before(&mut self, record: &Record<'_>) -> Result<bool> {
+        match (&self.format, &mut self.unpacker) {
+            (Format::Jsonl(_), Some(unpacker)) => Ok(unpacker.unpack(record)?.is_err()),
+            _ => Ok(false),
+        }
     }
 
     /// Appends what stands behind the last record of a run.
@@ -137,7 +166,7 @@ mod tests {
             last: true,
         };
         let mut out = b"before|".to_vec();
-        let framed = Framer::new(format.clone())
+        let framed = Framer::new(format.clone(), None)
             .frame(&record, &envelope, &mut out)
             .expect("base64");
         let out =
@@ -165,14 +194,17 @@ mod tests {
         assert_eq!(framed(Format::Lines, b""), Ok("\n".into()));
         assert_eq!(
             framed(Format::Lines, b"a\nb"),
-            Err("a line feed before its end")
+            Err("holds a line feed before its end")
         );
         assert_eq!(
             framed(Format::Lines, b"a\n\n"),
-            Err("a line feed before its end")
+            Err("holds a line feed before its end")
         );
         assert_eq!(framed(Format::Nul, b"a\nb\0"), Ok("a\nb\0".into()));
-        assert_eq!(framed(Format::Nul, b"\0a"), Err("a NUL before its end"));
+        assert_eq!(
+            framed(Format::Nul, b"\0a"),
+            Err("holds a NUL before its end")
+        );
     }
 
     #[test]
@@ -203,7 +235,7 @@ mod tests {
     #[test]
     fn lambda_is_the_event_of_a_kinesis_trigger() {
         let stream_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders".to_owned();
-        let mut framer = Framer::new(Format::Lambda { stream_arn });
+        let mut framer = Framer::new(Format::Lambda { stream_arn }, None);
         let mut out = Vec::new();
         framer.begin(&mut out);
         for (n, sequence_number) in [(1, "11"), (2, "12")] {
@@ -262,7 +294,7 @@ mod tests {
             Format::Jsonl(Data::Text),
         ] {
             assert!(
-                Framer::new(format.clone())
+                Framer::new(format.clone(), None)
                     .frame(&record, &envelope, &mut Vec::new())
                     .is_err(),
                 "{format:?}"

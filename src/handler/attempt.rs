@@ -35,6 +35,8 @@ pub(super) struct Attempt {
     pub(super) started: Instant,
     /// The time limit runs from here.
     pub(super) alive: Instant,
+    /// What it takes for the next answer is counted from here.
+    pub(super) asked: Instant,
     half_said: bool,
     pub(super) stopped: Option<Stopped>,
 }
@@ -99,6 +101,8 @@ pub(super) struct End {
     pub(super) unread: u64,
     /// The last it wrote on stderr.
     pub(super) stderr: Vec<u8>,
+    /// We had sent it the stop signal.
+    pub(super) stopped: bool,
 }
 
 impl Attempt {
@@ -118,6 +122,7 @@ impl Attempt {
             hinted: false,
             started: now,
             alive: now,
+            asked: now,
             half_said: false,
             stopped: None,
         }
@@ -127,6 +132,7 @@ impl Attempt {
     pub(super) fn give(&mut self, index: usize, now: Instant) -> u64 {
         if self.unanswered.is_empty() {
             self.is_alive(now);
+            self.asked = now;
         }
         self.unanswered.push_back(index);
         self.given += 1;

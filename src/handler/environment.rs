@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Occasion;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
-use crate::record::Record;
+use crate::record::{Position, Record};
 
 /// Variables with their values.
 pub(super) type Environment = Vec<(&'static str, OsString)>;
@@ -86,6 +87,31 @@ pub(super) fn of_batch(
 pub(super) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
     environment.push(("KCLPIPE_LANE", lane.to_string().into()));
     environment.push(("KCLPIPE_INFLIGHT", inflight.to_string().into()));
+}
+
+/// What a command gets that runs beside the handlers, and where it is about a position.
+pub(super) fn of_helper(shard_id: &str, position: Option<&Position>) -> Environment {
+    let mut environment = vec![("KCLPIPE_SHARD_ID", shard_id.into())];
+    if let Some(position) = position {
+        let sub_sequence_number = position.sub_sequence_number.to_string();
+        environment.push((
+            "KCLPIPE_SEQUENCE_NUMBER",
+            position.sequence_number.as_str().into(),
+        ));
+        environment.push(("KCLPIPE_SUB_SEQUENCE_NUMBER", sub_sequence_number.into()));
+    }
+    environment
+}
+
+/// What a hook gets; at the beginning also the checkpoint, if there is one.
+pub(super) fn of_hook(shard_id: &str, occasion: &Occasion) -> Environment {
+    let stored = match occasion {
+        Occasion::Initialize(stored) => stored.as_ref(),
+        Occasion::LeaseLost | Occasion::ShardEnd | Occasion::Shutdown => None,
+    };
+    let mut environment = of_helper(shard_id, stored);
+    environment.push(("KCLPIPE_EVENT", occasion.name().into()));
+    environment
 }
 
 /// No variable can hold a NUL, so a key with one goes in base64.

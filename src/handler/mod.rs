@@ -4,6 +4,7 @@ mod attempt;
 mod batch;
 mod crew;
 mod environment;
+mod helper;
 mod lambda;
 mod pace;
 mod record;
@@ -18,11 +19,12 @@ use anyhow::Result;
 pub use crew::Crew;
 
 use crate::checkpoint::Stuck;
-use crate::format::Format;
+use crate::format::{Decompress, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
 use crate::retry::{Delays, Limits};
+use crate::tally::Tally;
 
 /// What the bridge knows of handlers. [`Handlers::wait`] is where kclpipe sleeps: the daemon's input, its
 /// acks and every delay are awaited there, together with whatever the handlers do.
@@ -46,8 +48,14 @@ pub trait Handlers {
     /// Ends all work: [`Event::Finished`] follows.
     fn finish(&mut self, how: Finish);
 
+    /// Runs the user's hook, if there is one; whether [`Event::Hooked`] follows.
+    fn hook(&mut self, occasion: Occasion) -> bool;
+
     /// The record that has been tried without success for longest, if the run waits for it.
     fn stuck(&self) -> Option<Stuck>;
+
+    /// What came of everything so far, in numbers.
+    fn tally(&self) -> Tally;
 }
 
 /// What [`Handlers::wait`] tells.
@@ -70,6 +78,8 @@ pub enum Event {
     Signal(i32),
     /// No handler runs any more, after [`Handlers::finish`].
     Finished,
+    /// The hook has succeeded, or need not, after [`Handlers::hook`].
+    Hooked,
     /// Nothing, until now.
     Deadline,
 }
@@ -83,6 +93,36 @@ pub enum Finish {
     Stop,
 }
 
+/// What a hook is run for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The lease begins, behind this position if one is stored.
+    Initialize(Option<Position>),
+    /// The lease is lost.
+    LeaseLost,
+    /// Every record of the shard is done.
+    ShardEnd,
+    /// The daemon asked for an orderly shutdown, or another worker for the lease.
+    Shutdown,
+}
+
+impl Occasion {
+    /// What the hook finds in `KCLPIPE_EVENT`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Occasion::Initialize(_) => "initialize",
+            Occasion::LeaseLost => "lease-lost",
+            Occasion::ShardEnd => "shard-end",
+            Occasion::Shutdown => "shutdown",
+        }
+    }
+
+    /// Whether the lease waits for the hook's success; else it is run once, for a short time.
+    pub fn must_succeed(&self) -> bool {
+        matches!(self, Occasion::Initialize(_) | Occasion::ShardEnd)
+    }
+}
+
 /// What becomes of a record that is rejected or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnFailure {
@@ -90,6 +130,8 @@ pub enum OnFailure {
     Block,
     /// It is appended to this file (`{shard}` stands for the shard), and then done.
     DeadLetter(PathBuf),
+    /// It is handed to this command, and done once that has exited with 0.
+    DeadLetterCommand(Command),
     /// It is done.
     Skip,
     /// The worker stops.
@@ -129,6 +171,8 @@ pub struct Settings {
     pub per: Per,
     /// How records stand on its stdin.
     pub format: Format,
+    /// Which payloads are decompressed before that; `None` for none.
+    pub decompress: Option<Decompress>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// What exit codes mean.
@@ -143,4 +187,6 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// How a handler is stopped.
     pub stop: Stop,
+    /// What is run when the lease begins and ends.
+    pub hook: Option<Command>,
 }

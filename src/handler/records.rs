@@ -1,6 +1,8 @@
 //! The records of a batch on their way to being done: what becomes of each after an attempt.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,6 +19,7 @@ use crate::lanes::Lanes;
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
 use crate::retry::{Breaker, GivenUp, Trial};
+use crate::tally::Tally;
 
 /// The records of a batch, and what is known of those that were not done at once.
 pub(super) struct Records {
@@ -33,6 +36,17 @@ pub(super) struct Records {
     /// No attempt starts before: the handler is broken, or we were asked to stop.
     pub(super) hold_until: Option<Instant>,
     pub(super) halted: bool,
+    pub(super) tally: Tally,
+    /// Records that are done once a command has taken their dead letters.
+    letters: VecDeque<Letter>,
+}
+
+/// A dead letter that waits for a command to take it, and what led to it.
+struct Letter {
+    index: usize,
+    reason: String,
+    outcome: String,
+    stderr: Vec<u8>,
 }
 
 /// What a record does that may neither be done nor passed over.
@@ -61,6 +75,8 @@ impl Records {
             told: 0,
             hold_until: None,
             halted: false,
+            tally: Tally::default(),
+            letters: VecDeque::new(),
         }
     }
 
@@ -84,6 +100,7 @@ impl Records {
         self.batch = Batch::default();
         self.lanes = Lanes::default();
         self.trials.clear();
+        self.letters.clear();
         self.told = 0;
     }
 
@@ -110,6 +127,9 @@ impl Records {
         report: Report<'_>,
         now: Instant,
     ) -> bool {
+        if !matches!(class, Class::Done | Class::Checkpoint) {
+            self.tally.fail(class);
+        }
         match class {
             Class::Done | Class::Checkpoint => {
                 if class == Class::Checkpoint {
@@ -118,6 +138,7 @@ impl Records {
                 self.done(index);
             }
             Class::Reject => {
+                self.tally.rejected += 1;
                 let trial = self.trial(index);
                 trial.handed += 1;
                 trial.since.get_or_insert(now);
@@ -145,6 +166,7 @@ impl Records {
 
     /// A record was handled well.
     fn done(&mut self, index: usize) {
+        self.tally.done += 1;
         self.breaker.done();
         self.dispose_of(index);
     }
@@ -157,8 +179,9 @@ impl Records {
 
     /// Rejects a record that cannot stand in the handler's format.
     pub(super) fn unfit(&mut self, index: usize, why: &str, now: Instant) {
+        self.tally.rejected += 1;
         self.trial(index).since.get_or_insert(now);
-        let outcome = format!("the payload holds {why}");
+        let outcome = format!("the payload {why}");
         self.dispose(
             index,
             "is rejected",
@@ -190,6 +213,7 @@ impl Records {
         report: Report<'_>,
         now: Instant,
     ) -> Instant {
+        self.tally.retries += 1;
         let trial = self.trial(indexes[0]);
         trial.note(now, false);
         let failures = trial.unsuccessful;
@@ -210,6 +234,7 @@ impl Records {
         let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
             return;
         };
+        self.tally.retries += 1;
         let delay = self.settings.delays.after(1);
         log::warn!(
             "a run of {} records, {} to {}: {}; it follows in halves in {}",
@@ -224,12 +249,14 @@ impl Records {
     }
 
     pub(super) fn halt(&mut self, index: usize, report: Report<'_>) {
+        self.halt_because(index, &format!("asks to halt: {}", report.outcome));
+    }
+
+    fn halt_because(&mut self, index: usize, why: &str) {
         self.tell_run();
         let position = self.position(index);
-        self.events.push_back(Event::Halted(format!(
-            "record {position}: {}",
-            report.outcome
-        )));
+        self.events
+            .push_back(Event::Halted(format!("record {position} {why}")));
         self.halted = true;
     }
 
@@ -239,6 +266,7 @@ impl Records {
         if run == self.told {
             return;
         }
+        self.note_ages(self.told..run);
         let end = self.position(run - 1);
         self.events.push_back(Event::Done {
             end,
@@ -303,10 +331,14 @@ impl Records {
             );
             return false;
         }
-        let reason = match why {
-            GivenUp::Attempts => "failed for the last time (--max-attempts)",
-            GivenUp::Age => "is too old (--max-record-age)",
+        let (count, reason) = match why {
+            GivenUp::Attempts => (
+                &mut self.tally.worn_out,
+                "failed for the last time (--max-attempts)",
+            ),
+            GivenUp::Age => (&mut self.tally.too_old, "is too old (--max-record-age)"),
         };
+        *count += 1;
         let disposed = self.dispose(index, reason, report, now);
         if disposed && self.breaker.give_up(&self.settings.limits) {
             log::error!(
@@ -318,15 +350,18 @@ impl Records {
         disposed
     }
 
-    /// Does with a record that will not be done what the user's flags say; whether it counts as done.
+    /// Does with a record that will not be done what the user's flags say; whether it is handed over no
+    /// more.
     fn dispose(&mut self, index: usize, reason: &str, report: Report<'_>, now: Instant) -> bool {
         let blocked = match self.settings.on_failure.clone() {
             OnFailure::Skip => {
+                self.tally.skipped += 1;
                 self.say_disposed(index, reason, report, "it is skipped (--on-failure skip)");
                 None
             }
             OnFailure::DeadLetter(file) => match self.write_letter(index, &file, report) {
                 Ok(file) => {
+                    self.tally.dead_lettered += 1;
                     self.say_disposed(
                         index,
                         reason,
@@ -335,10 +370,23 @@ impl Records {
                     );
                     None
                 }
-                Err(e) => Some(format!("{reason}, but {e:#}, so it {BLOCKS}")),
+                Err(e) => {
+                    self.tally.unwritten += 1;
+                    Some(format!("{reason}, but {e:#}, so it {BLOCKS}"))
+                }
             },
+            OnFailure::DeadLetterCommand(_) => {
+                self.letters.push_back(Letter {
+                    index,
+                    reason: reason.to_owned(),
+                    outcome: report.outcome.to_owned(),
+                    stderr: report.stderr.to_vec(),
+                });
+                return true;
+            }
             OnFailure::Halt => {
-                self.halt(index, report);
+                let outcome = report.outcome;
+                self.halt_because(index, &format!("{reason}: {outcome} (--on-failure halt)"));
                 return false;
             }
             OnFailure::Block => Some(format!("{reason} and {BLOCKS}")),
@@ -355,21 +403,67 @@ impl Records {
             .to_str()
             .context("the dead-letter file's name is not UTF-8")?;
         let file = PathBuf::from(file.replace("{shard}", &self.shard_id));
+        self.letter(index, report, |letter| dead_letter::append(&file, letter))?;
+        Ok(file)
+    }
+
+    fn letter<T>(
+        &self,
+        index: usize,
+        report: Report<'_>,
+        send: impl FnOnce(&DeadLetter<'_>) -> T,
+    ) -> T {
         let stderr = String::from_utf8_lossy(report.stderr);
         let cause = Cause {
-            attempts: self.trial(index).handed,
+            attempts: self.trials.get(&index).map_or(0, |trial| trial.handed),
             outcome: report.outcome,
             stderr: &stderr,
         };
         let record = self.batch.record(index);
-        let letter = DeadLetter::new(
-            &self.shard_id,
-            &record,
-            self.batch.millis_behind_latest,
-            cause,
-        );
-        dead_letter::append(&file, &letter)?;
-        Ok(file)
+        let behind = self.batch.millis_behind_latest;
+        send(&DeadLetter::new(&self.shard_id, &record, behind, cause))
+    }
+
+    /// The oldest letter that waits for a command to take it.
+    pub(super) fn next_letter(&self) -> Option<(Position, Vec<u8>)> {
+        let Letter {
+            index,
+            outcome,
+            stderr,
+            ..
+        } = self.letters.front()?;
+        let report = Report { outcome, stderr };
+        let line = self.letter(*index, report, |letter| letter.to_line());
+        Some((self.position(*index), line))
+    }
+
+    /// `taker` has the oldest letter: its record needs nothing more.
+    pub(super) fn letter_is_out(&mut self, taker: &dyn Display) {
+        let Some(letter) = self.letters.pop_front() else {
+            return;
+        };
+        let report = Report {
+            outcome: &letter.outcome,
+            stderr: &letter.stderr,
+        };
+        let place = format!("'{taker}' has it (--dead-letter-command)");
+        self.say_disposed(letter.index, &letter.reason, report, &place);
+        self.tally.dead_lettered += 1;
+        self.dispose_of(letter.index);
+    }
+
+    /// The oldest letter was not taken; why, and when it is offered again.
+    pub(super) fn letter_is_not_out(&mut self, why: &str, delay: Duration) {
+        self.tally.unwritten += 1;
+        if let Some(letter) = self.letters.front() {
+            log::error!(
+                "record {} {}: {}; its dead letter was not taken by {why}; it {BLOCKS}, and is offered again in {}",
+                self.position(letter.index),
+                letter.reason,
+                letter.outcome,
+                shown(delay)
+            );
+        }
     }
 
     /// The record needs nothing more.
@@ -388,12 +482,16 @@ impl Records {
         delay: Duration,
         now: Instant,
     ) {
+        self.tally.retries += 1;
         self.say_again(index, reason, report, delay);
         self.lanes.put_back(index, Some(now + delay));
     }
 
     fn say_again(&self, index: usize, reason: &str, report: Report<'_>, delay: Duration) {
-        let number = self.attempt_number(index);
+        let next = match self.attempt_number(index) {
+            1 => "it is looked at again".to_owned(),
+            number => format!("attempt {number} follows"),
+        };
         let (position, outcome) = (self.position(index), report.outcome);
         // A record that waits by itself is usual; one that holds up its shard for good is for somebody to see.
         let blocks = reason.ends_with(BLOCKS);
@@ -404,7 +502,7 @@ impl Records {
         };
         log::log!(
             level,
-            "record {position} {reason}: {outcome}; attempt {number} follows in {}",
+            "record {position} {reason}: {outcome}; {next} in {}",
             shown(delay)
         );
     }
@@ -427,9 +525,20 @@ impl Records {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         now.checked_sub(Duration::from_millis(arrived))
     }
+
+    /// Notes how old these records are, which became part of the run together. The first stands for all:
+    /// to look at each would be felt where thousands pass at once.
+    fn note_ages(&mut self, run: Range<usize>) {
+        if self.tally.timed
+            && let Some(age) = self.age(run.start)
+        {
+            let count = run.len() as u64;
+            self.tally.ages.observe(age.as_secs_f64(), count);
+        }
+    }
 }
 
 /// A delay as a person reads it.
-fn shown(delay: Duration) -> impl std::fmt::Display {
+pub(super) fn shown(delay: Duration) -> impl Display {
     format_duration(Duration::from_millis(delay.as_millis() as u64))
 }

@@ -37,6 +37,8 @@ pub(super) struct Child {
     stderr_lines: Lines,
     tail: Tail,
     phase: Phase,
+    /// It was sent the stop signal.
+    stopped: bool,
 }
 
 /// Where a child is on the way to its end.
@@ -65,6 +67,7 @@ pub(super) struct Remains {
     pub(super) status: ExitStatus,
     pub(super) unread: u64,
     pub(super) stderr: Vec<u8>,
+    pub(super) stopped: bool,
 }
 
 impl Child {
@@ -120,6 +123,7 @@ impl Child {
             stderr_lines: Lines::new(super::LINE),
             tail: Tail::new(TAIL),
             phase: Phase::Running,
+            stopped: false,
         })
     }
 
@@ -243,6 +247,7 @@ impl Child {
         self.stdin = None;
         if matches!(self.phase, Phase::Running | Phase::Finishing { .. }) {
             let _ = kill_process_group(self.group, signal);
+            self.stopped = true;
             self.phase = Phase::Stopping {
                 kill_at: now + grace,
             };
@@ -305,6 +310,7 @@ impl Child {
             status,
             unread,
             stderr: self.tail.into_bytes(),
+            stopped: self.stopped,
         })
     }
 }

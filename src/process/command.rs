@@ -1,7 +1,7 @@
 //! The user's command: what to run, and whether it can be run.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// The file that would be run.
+    /// The file that would be run; `what` is what an error calls the command.
     ///
     /// # Errors
     /// There is none, or it is not executable, or its directory is missing.
-    pub fn find(&self) -> Result<PathBuf> {
+    pub fn find(&self, what: &str) -> Result<PathBuf> {
         let directory = self.directory.clone().unwrap_or_default();
         if !directory.as_os_str().is_empty() && !directory.is_dir() {
             bail!(
@@ -34,24 +34,14 @@ impl Command {
                 directory.display()
             );
         }
-        let name = self.program.display();
-        if self.program.as_bytes().contains(&b'/') {
-            let path = directory.join(&self.program);
-            return executable(&path)
-                .with_context(|| format!("the handler '{name}' cannot be run"))
-                .map(|()| path);
-        }
-        let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path)
-            .map(|folder| folder.join(&self.program))
-            .find(|file| executable(file).is_ok())
-            .with_context(|| format!("the handler '{name}' is not in PATH ({})", path.display()))
+        find(&self.program, &directory)
+            .with_context(|| format!("{what} '{}' cannot be run", self.program.display()))
     }
 
     /// Why it cannot be started, where the system's own words mislead: they do not say of which file they
     /// speak.
     pub fn explain(&self, error: &io::Error) -> String {
-        let there = self.find().is_ok();
+        let there = self.find("").is_ok();
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT) if there => {
                 "the interpreter that its first line names does not exist (does that line end with CR LF?)".into()
@@ -60,6 +50,29 @@ impl Command {
             _ => error.to_string(),
         }
     }
+}
+
+/// The file that a program's name stands for: a path, relative to `directory`, or a name to be found in
+/// `PATH`.
+///
+/// # Errors
+/// There is none, or it is not executable.
+pub fn find(program: &OsStr, directory: &Path) -> Result<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        let path = directory.join(program);
+        return executable(&path).map(|()| path);
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| executable(file).is_ok())
+        .with_context(|| {
+            format!(
+                "'{}' is not in PATH ({})",
+                program.display(),
+                path.display()
+            )
+        })
 }
 
 fn executable(file: &Path) -> Result<()> {
@@ -84,7 +97,7 @@ mod tests {
             arguments: Vec::new(),
             directory,
         }
-        .find()
+        .find("the handler")
     }
 
     #[test]

@@ -45,9 +45,21 @@ impl Throttle {
     }
 }
 
-/// Logs a line of a handler's stderr.
+/// Logs a line of a handler's stderr, at the level that it begins with.
 pub(super) fn log_stderr(line: &[u8]) {
-    log_line(Level::Warn, line);
+    let (level, text) = level_of(line);
+    log_line(level, text);
+}
+
+/// The level that a line of stderr names in its first three bytes, and its text behind that.
+fn level_of(line: &[u8]) -> (Level, &[u8]) {
+    match line {
+        [b'E', b'!', b' ', text @ ..] => (Level::Error, text),
+        [b'W', b'!', b' ', text @ ..] => (Level::Warn, text),
+        [b'I', b'!', b' ', text @ ..] => (Level::Info, text),
+        [b'D', b'!', b' ', text @ ..] => (Level::Debug, text),
+        text => (Level::Warn, text),
+    }
 }
 
 /// Logs a line of a handler's stdout that is no answer.
@@ -101,6 +113,27 @@ mod tests {
         assert!(throttle.allows(now + Duration::from_secs(1), |over| told.push(over)));
         assert!(throttle.allows(now + Duration::from_secs(2), |over| told.push(over)));
         assert_eq!(told, [150]);
+    }
+
+    #[test]
+    fn a_line_may_name_its_level() {
+        for (line, level, text) in [
+            ("E! lost", Level::Error, "lost"),
+            ("W! late", Level::Warn, "late"),
+            ("I! here", Level::Info, "here"),
+            ("D!  two spaces", Level::Debug, " two spaces"),
+            ("E!", Level::Warn, "E!"),
+            ("E!lost", Level::Warn, "E!lost"),
+            (" E! lost", Level::Warn, " E! lost"),
+            ("T! lost", Level::Warn, "T! lost"),
+            ("", Level::Warn, ""),
+        ] {
+            assert_eq!(
+                level_of(line.as_bytes()),
+                (level, text.as_bytes()),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod child;
 mod command;
 mod lines;
 mod log;
+mod program;
 mod signals;
 
 use std::ffi::OsString;
@@ -17,12 +18,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, test_kill_process, test_kill_process_group, waitid,
+};
 
 use child::Child;
-pub use command::Command;
+pub use command::{Command, find};
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
+pub use program::{replace, run};
 use signals::Signals;
 
 /// The longest line that is logged or understood; the rest of it is dropped.
@@ -43,6 +47,12 @@ const LARGE_PIPE: usize = 256 * 1024;
 pub fn enlarge(end: impl AsFd) {
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(end, LARGE_PIPE);
+}
+
+/// Whether there is a process with this number, whoever's it is.
+pub fn is_alive(number: u32) -> bool {
+    let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// Gives the memory of an empty buffer back if it is large. Given back, not shrunk: the allocator would put
@@ -118,6 +128,8 @@ pub enum Happening {
         unread: u64,
         /// The last bytes of its stderr.
         stderr: Vec<u8>,
+        /// Whether we had sent it the stop signal.
+        stopped: bool,
     },
 }
 
@@ -348,12 +360,12 @@ impl<'fd> Processes<'fd> {
                 child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
                 let remains = child.bury()?;
-                let (status, unread, stderr) = (remains.status, remains.unread, remains.stderr);
                 happened.push(Happening::Ended {
                     slot,
-                    status,
-                    unread,
-                    stderr,
+                    status: remains.status,
+                    unread: remains.unread,
+                    stderr: remains.stderr,
+                    stopped: remains.stopped,
                 });
             }
         }

@@ -3,5 +3,5 @@
 mod message;
 mod wire;
 
-pub use message::{Message, Reply, Shutdown, WireRecord};
-pub use wire::Wire;
+pub use message::{Message, Reply, Shutdown, Text, WireRecord};
+pub use wire::{Tap, Wire};

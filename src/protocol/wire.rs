@@ -9,6 +9,16 @@ use super::Reply;
 /// How much one read asks for: what the daemon's pipe holds once it is enlarged.
 const READ: usize = 256 * 1024;
 
+/// Somebody who listens to a conversation, and must neither hold it up nor fail it.
+pub trait Tap {
+    /// The daemon wrote this line.
+    fn heard(&mut self, line: &str);
+    /// We wrote this one.
+    fn said(&mut self, line: &str);
+    /// The input has ended.
+    fn ended(&mut self);
+}
+
 /// The two streams between the daemon and this child, with the bytes of lines not yet complete.
 pub struct Wire<'io> {
     input: &'io mut dyn Read,
@@ -19,6 +29,7 @@ pub struct Wire<'io> {
     /// Bytes at the buffer's start that are known to hold no line end.
     scanned: usize,
     ended: bool,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl<'io> Wire<'io> {
@@ -31,14 +42,20 @@ impl<'io> Wire<'io> {
             buffer: Vec::new(),
             scanned: 0,
             ended: false,
+            tap: None,
         }
+    }
+
+    /// The same, with somebody who listens.
+    pub fn tapped(self, tap: Option<Box<dyn Tap>>) -> Self {
+        Wire { tap, ..self }
     }
 
     /// Reads once. A read of nothing, or one that fails, is the end of input: nothing that the daemon
     /// may still send can reach us.
     pub fn fill(&mut self) {
         match self.input.read(&mut self.chunk) {
-            Ok(0) => self.ended = true,
+            Ok(0) => self.end(),
             Ok(n) => self.buffer.extend_from_slice(&self.chunk[..n]),
             Err(e)
                 if matches!(
@@ -47,8 +64,16 @@ impl<'io> Wire<'io> {
                 ) => {}
             Err(e) => {
                 log::error!("cannot read from the daemon: {e}; taking it for the end of input");
-                self.ended = true;
+                self.end();
             }
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true)
+            && let Some(tap) = &mut self.tap
+        {
+            tap.ended();
         }
     }
 
@@ -62,10 +87,12 @@ impl<'io> Wire<'io> {
             self.scanned = 0;
             line.pop();
             if !line.trim_ascii().is_empty() {
-                return Some(
-                    String::from_utf8(line)
-                        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
-                );
+                let line = String::from_utf8(line)
+                    .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+                if let Some(tap) = &mut self.tap {
+                    tap.heard(&line);
+                }
+                return Some(line);
             }
         }
         None
@@ -90,13 +117,16 @@ impl<'io> Wire<'io> {
             serde_json::to_string(reply).expect("a reply is plain data")
         );
         log::debug!("to the daemon: {}", text.trim());
+        if let Some(tap) = &mut self.tap {
+            tap.said(text.trim());
+        }
         if let Err(e) = self
             .output
             .write_all(text.as_bytes())
             .and_then(|()| self.output.flush())
         {
             log::error!("cannot write to the daemon: {e}; taking it for the end of input");
-            self.ended = true;
+            self.end();
         }
     }
 

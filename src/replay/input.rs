@@ -22,6 +22,8 @@ pub enum InputFormat {
     Jsonl,
     /// The documents that `aws kinesis get-records` prints, one after the other.
     Aws,
+    /// What `--record` writes: no records alone, but all that the daemon said.
+    Recording,
 }
 
 impl InputFormat {
@@ -31,6 +33,7 @@ impl InputFormat {
             InputFormat::Lines => "lines",
             InputFormat::Jsonl => "jsonl",
             InputFormat::Aws => "aws",
+            InputFormat::Recording => "recording",
         }
     }
 }
@@ -64,18 +67,17 @@ pub fn bytes_of(input: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The records in `bytes`; without a format it is told from the content.
+/// The records in `bytes`, of which a recording has none by themselves.
 ///
 /// # Errors
 /// Something in it is no record; which line, and why.
-pub fn read(bytes: &[u8], format: Option<InputFormat>) -> Result<(InputFormat, Vec<InputRecord>)> {
-    let format = format.unwrap_or_else(|| detect(bytes));
-    let records = match format {
+pub fn read(bytes: &[u8], format: InputFormat) -> Result<Vec<InputRecord>> {
+    Ok(match format {
         InputFormat::Lines => lines(bytes).map(from_line).collect(),
         InputFormat::Jsonl => from_jsonl(bytes)?,
         InputFormat::Aws => from_aws(bytes)?,
-    };
-    Ok((format, records))
+        InputFormat::Recording => Vec::new(),
+    })
 }
 
 /// Keys that a line of jsonl or a dead letter may have.
@@ -98,14 +100,22 @@ const KEYS: [&str; 14] = [
 
 /// Tells the format from the first JSON value. Somebody's own JSON, one event a line, is `lines`: it is
 /// taken for jsonl only if it has a payload and no key that we would not have written.
-fn detect(bytes: &[u8]) -> InputFormat {
+pub fn detect(bytes: &[u8]) -> InputFormat {
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     let Some(Ok(Value::Object(first))) = values.next() else {
         return InputFormat::Lines;
     };
     let is_text = |key: &str| first.get(key).is_some_and(Value::is_string);
+    let is_number = |key: &str| first.get(key).is_some_and(Value::is_u64);
     if first.get("Records").is_some_and(Value::is_array) {
         InputFormat::Aws
+    } else if is_number("pid")
+        && is_number("ms")
+        && ["daemon", "child", "end"]
+            .iter()
+            .any(|key| first.contains_key(*key))
+    {
+        InputFormat::Recording
     } else if (is_text("data") || is_text("dataBase64"))
         && first.keys().all(|key| KEYS.contains(&key.as_str()))
     {
@@ -275,7 +285,8 @@ mod tests {
     use super::*;
 
     fn detected(text: &str) -> (InputFormat, Vec<InputRecord>) {
-        read(text.as_bytes(), None).expect(text)
+        let format = detect(text.as_bytes());
+        (format, read(text.as_bytes(), format).expect(text))
     }
 
     fn payloads(records: &[InputRecord]) -> Vec<String> {
@@ -399,7 +410,14 @@ mod tests {
             ("{\"Records\":[]} secret", None, "not as expected"),
             ("secret", Some(InputFormat::Aws), "not as expected"),
         ] {
-            let error = format!("{:#}", read(text.as_bytes(), format).expect_err(text));
+            let error = format!(
+                "{:#}",
+                read(
+                    text.as_bytes(),
+                    format.unwrap_or_else(|| detect(text.as_bytes()))
+                )
+                .expect_err(text)
+            );
             assert!(error.contains(said) && !error.contains("cret"), "{error}");
         }
     }

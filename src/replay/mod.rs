@@ -4,15 +4,22 @@
 //! [`input`] finds the records, [`stream`] deals them to shards, [`shard`] is the daemon's side of one
 //! shard's conversation, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
 //! checkpoint can be, [`run`] connects shards with processes, and [`report`] tells what came out.
+//! [`faults`] is what can be made to go wrong, [`chance`] when, and [`odd`] makes records hard to handle;
+//! [`recorded`] is a conversation that is played again.
 
+pub mod chance;
+pub mod faults;
 pub mod input;
 pub mod mark;
+pub mod odd;
+pub mod recorded;
 pub mod reply;
 pub mod report;
 pub mod run;
 pub mod shard;
 pub mod stream;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,9 +28,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::Command;
 use crate::properties::{Properties, split_command};
+use chance::Chance;
+use faults::{Fault, Faults};
 use input::{InputFormat, InputRecord};
+use recorded::Conversation;
 use run::{Stage, say};
-use shard::{Rules, Shard};
+use shard::{Luck, Rules, Shard};
+use stream::Record;
 
 /// What a replay needs.
 #[derive(Clone, Debug)]
@@ -38,10 +49,21 @@ pub struct Settings {
     pub shards: usize,
     /// How each is played.
     pub rules: Rules,
+    /// What goes wrong on purpose.
+    pub injection: Option<Injection>,
     /// How long a child may be silent; `None` for ever.
     pub timeout: Option<Duration>,
     /// Whether the report is JSON.
     pub json: bool,
+}
+
+/// Faults, and what they are drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injection {
+    /// What goes wrong, and how often.
+    pub faults: Faults,
+    /// The same seed gives the same faults, as far as the children answer the same.
+    pub seed: u64,
 }
 
 /// Where the child's command is from.
@@ -59,7 +81,15 @@ pub enum Child {
 /// An input cannot be read, or the child cannot be started; the message names it.
 pub fn start(settings: &Settings) -> Result<Stage> {
     let command = command(&settings.child)?;
-    let records = records(settings)?;
+    let (records, recorded) = material(settings)?;
+    let shards = match recorded.is_empty() {
+        true => from_records(records, settings),
+        false => from_recordings(recorded, settings),
+    };
+    Stage::start(shards, command, settings.timeout)
+}
+
+fn from_records(records: Vec<InputRecord>, settings: &Settings) -> Vec<Shard> {
     let (dealt, renumbered) = stream::deal(records, settings.shards, now());
     for shard in renumbered {
         let id = shard_id(shard);
@@ -67,26 +97,82 @@ pub fn start(settings: &Settings) -> Result<Stage> {
             "{id}: the sequence numbers of the input do not increase here, or some are missing; new ones are made"
         ));
     }
+    if let Some(injection) = &settings.injection {
+        say(&format!(
+            "faults are injected with --seed {}",
+            injection.seed
+        ));
+    }
     let numbered = dealt.into_iter().enumerate();
-    let shards = numbered.map(|(at, records)| Shard::new(shard_id(at), records, settings.rules));
-    Stage::start(shards.collect(), command, settings.timeout)
+    numbered
+        .map(|(at, records)| shard(at, records, settings))
+        .collect()
 }
 
-fn records(settings: &Settings) -> Result<Vec<InputRecord>> {
-    let mut all = Vec::new();
+/// A shard for each that the conversations are about.
+fn from_recordings(all: Vec<Conversation>, settings: &Settings) -> Vec<Shard> {
+    let mut of_shards: BTreeMap<String, Vec<Conversation>> = BTreeMap::new();
+    for conversation in all {
+        let id = conversation.shard_id.clone();
+        of_shards.entry(id).or_default().push(conversation);
+    }
+    let of_shards = of_shards.into_iter();
+    of_shards
+        .map(|(id, all)| Shard::staged(id, all, settings.rules))
+        .collect()
+}
+
+fn shard(at: usize, mut records: Vec<Record>, settings: &Settings) -> Shard {
+    let Some(Injection { faults, seed }) = &settings.injection else {
+        return Shard::new(shard_id(at), records, settings.rules);
+    };
+    for record in &mut records {
+        let odd = odd::key(&record.partition_key, *seed, faults.rate(Fault::OddKeys));
+        record.partition_key = odd.unwrap_or_else(|| std::mem::take(&mut record.partition_key));
+    }
+    let luck = Luck::new(faults.clone(), *seed, at);
+    odd::aggregate(
+        &mut records,
+        faults.rate(Fault::Aggregate),
+        &mut Chance::new(*seed, 3 * at as u64 + 2),
+    );
+    Shard::new(shard_id(at), records, settings.rules).with(luck)
+}
+
+/// The records of all inputs, or the conversations.
+fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)> {
+    let (mut records, mut recorded) = (Vec::new(), Vec::new());
     for input in &settings.inputs {
         let bytes = input::bytes_of(input)?;
         let name = input.display();
-        let (format, records) =
-            input::read(&bytes, settings.format).with_context(|| format!("the input '{name}'"))?;
-        say(&format!(
-            "'{name}': {} ({})",
-            report::count(records.len(), "record"),
-            format.name()
-        ));
-        all.extend(records);
+        let format = settings.format.unwrap_or_else(|| input::detect(&bytes));
+        let in_input = || format!("the input '{name}'");
+        let found = input::read(&bytes, format).with_context(in_input)?;
+        let number = match format {
+            InputFormat::Recording => {
+                let (found, remarks) = recorded::read(&bytes).with_context(in_input)?;
+                remarks
+                    .iter()
+                    .for_each(|remark| say(&format!("'{name}': {remark}")));
+                if found.is_empty() {
+                    bail!("the input '{name}': no conversation in it is whole at its beginning");
+                }
+                let number = report::count(found.len(), "conversation");
+                recorded.extend(found);
+                number
+            }
+            _ => report::count(found.len(), "record"),
+        };
+        say(&format!("'{name}': {number} ({})", format.name()));
+        records.extend(found);
     }
-    Ok(all)
+    if !recorded.is_empty() && !records.is_empty() {
+        bail!("a recording is played alone: leave the other inputs out");
+    }
+    if !recorded.is_empty() && settings.injection.is_some() {
+        bail!("a recording is played as it was: leave --inject out");
+    }
+    Ok((records, recorded))
 }
 
 fn command(child: &Child) -> Result<Command> {

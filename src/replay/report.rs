@@ -23,6 +23,9 @@ pub struct Report {
     pub seconds: f64,
     /// Deliveries a second.
     pub records_per_second: f64,
+    /// Gives this run again, where faults were injected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Each shard.
     pub shards: Vec<ShardReport>,
 }
@@ -43,18 +46,26 @@ pub struct ShardReport {
     pub checkpoints: usize,
     /// Checkpoints refused.
     pub refused_checkpoints: usize,
+    /// Checkpoints that named what was stored already.
+    pub repeated_checkpoints: usize,
+    /// Checkpoints that failed on purpose.
+    pub injected_errors: usize,
     /// Lines of the child that the daemon would log and pass over.
     pub skipped_lines: usize,
-    /// How often a child was started again.
+    /// How often a child was started again because it had died.
     pub restarts: u32,
+    /// How often it was because its lease, its input or its life was ended on purpose.
+    pub interruptions: u32,
     /// Where the lease stands: a sequence number, or `TRIM_HORIZON` or `SHARD_END`.
     pub sequence_number: String,
     /// The place within an aggregate.
     pub sub_sequence_number: u64,
     /// Whether everything came that the way of ending asked for.
     pub reached_end: bool,
-    /// What the child did wrong, in words.
+    /// What the child did wrong, in words, and at which message with which child.
     pub faults: Vec<String>,
+    /// What the child did that is allowed but seldom right.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -73,6 +84,7 @@ impl Report {
             checkpoints: sum(|shard| shard.checkpoints),
             seconds: (seconds * 1000.0).round() / 1000.0,
             records_per_second: (delivered as f64 / seconds.max(0.001)).round(),
+            seed: None,
             shards,
         }
     }
@@ -88,7 +100,7 @@ impl Report {
         } else if self.shards.iter().all(|shard| shard.faults.is_empty()) {
             "FAILED: not every shard reached its end"
         } else {
-            "FAILED: the protocol was broken"
+            "FAILED: a child broke the protocol, or ended too soon"
         }
     }
 }
@@ -107,6 +119,9 @@ impl fmt::Display for Report {
             count(self.checkpoints, "checkpoint"),
             self.records_per_second,
         )?;
+        if let Some(seed) = self.seed {
+            writeln!(f, "the same again: --seed {seed}")?;
+        }
         write!(f, "{}", self.verdict())
     }
 }
@@ -130,6 +145,8 @@ impl fmt::Display for ShardReport {
             (self.refused_checkpoints, "refused checkpoint"),
             (self.skipped_lines, "skipped line"),
             (self.restarts as usize, "restart"),
+            (self.injected_errors, "injected error"),
+            (self.interruptions as usize, "injected end"),
         ] {
             if number > 0 {
                 write!(f, ", {}", count(number, of))?;
@@ -138,9 +155,13 @@ impl fmt::Display for ShardReport {
         if !self.reached_end {
             write!(f, ", NOT at its end")?;
         }
-        self.faults
+        for (at, fault) in self.faults.iter().enumerate() {
+            let kind = if at == 0 { "wrong" } else { "then" };
+            write!(f, "\n  {kind}: {fault}")?;
+        }
+        self.notes
             .iter()
-            .try_for_each(|fault| write!(f, "\n  wrong: {fault}"))
+            .try_for_each(|note| write!(f, "\n  note: {note}"))
     }
 }
 
@@ -181,7 +202,7 @@ the protocol was kept, and every shard reached its end";
         assert!(
             report
                 .to_string()
-                .ends_with("FAILED: the protocol was broken")
+                .ends_with("FAILED: a child broke the protocol, or ended too soon")
         );
         let short = ShardReport {
             reached_end: false,
@@ -196,7 +217,7 @@ the protocol was kept, and every shard reached its end";
         let json = Report::new(vec![shard(&[])], Duration::from_secs(2)).to_json();
         assert!(json.starts_with(r#"{"ok":true,"records":3,"delivered":4,"redelivered":1,"checkpoints":1,"seconds":2.0,"recordsPerSecond":2.0,"shards":[{"shardId":"shardId-000000000000","#), "{json}");
         assert!(
-            json.ends_with(r#""reachedEnd":true,"faults":[]}]}"#),
+            json.ends_with(r#""reachedEnd":true,"faults":[],"notes":[]}]}"#),
             "{json}"
         );
     }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use rustix::process::Signal;
 
 use super::report::Report;
-use super::shard::{Shard, Step};
+use super::shard::{Due, Shard, Step};
 use crate::outcome::Ended;
 use crate::process::{Command, Happening, LINE, Processes, Spawn, Stderr, Stop};
 
@@ -34,11 +34,21 @@ pub struct Stage {
     processes: Processes<'static>,
     shards: Vec<Shard>,
     clocks: Vec<Clock>,
+    /// What shards do after a while.
+    alarms: Vec<Alarm>,
     command: Command,
     timeout: Option<Duration>,
     interrupted: bool,
     started: Instant,
     bar: ProgressBar,
+}
+
+/// When which shard is to be told what.
+#[derive(Clone, Copy)]
+struct Alarm {
+    at: Instant,
+    slot: usize,
+    due: Due,
 }
 
 /// Since when a shard waits for its child.
@@ -64,6 +74,7 @@ impl Stage {
         let mut stage = Stage {
             processes: Processes::new(None, true)?,
             clocks: vec![clock; shards.len()],
+            alarms: Vec::new(),
             bar: bar(&shards),
             shards,
             command,
@@ -85,10 +96,13 @@ impl Stage {
         while self.processes.any_running() {
             self.shards.iter_mut().for_each(Shard::begin_reading);
             let deadlines = (0..self.shards.len()).filter_map(|slot| self.deadline(slot));
-            let until = deadlines.min();
+            let until = deadlines
+                .chain(self.alarms.iter().map(|alarm| alarm.at))
+                .min();
             for happening in self.processes.wait(false, until)? {
                 self.handle(happening)?;
             }
+            self.sound_alarms()?;
             for slot in 0..self.shards.len() {
                 self.judge(slot)?;
             }
@@ -114,6 +128,20 @@ impl Stage {
             Happening::Signal(_) => self.interrupt(),
             Happening::Input | Happening::Fed { .. } => Ok(()),
         }
+    }
+
+    fn sound_alarms(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let mut due: Vec<Alarm> = self
+            .alarms
+            .extract_if(.., |alarm| alarm.at <= now)
+            .collect();
+        due.sort_by_key(|alarm| alarm.at);
+        for Alarm { slot, due, .. } in due {
+            let steps = self.shards[slot].due(due);
+            self.perform(slot, steps)?;
+        }
+        Ok(())
     }
 
     fn interrupt(&mut self) -> Result<()> {
@@ -143,6 +171,11 @@ impl Stage {
                 Step::Close => self.processes.close_input(slot),
                 Step::Stop => self.processes.finish(slot, STOP),
                 Step::StopNow => self.processes.stop(slot, STOP),
+                Step::Kill => self.processes.stop(slot, KILL),
+                Step::Later(wait, due) => {
+                    let at = Instant::now() + wait;
+                    self.alarms.push(Alarm { at, slot, due });
+                }
                 Step::Say(text) => self.say(&format!("{}: {text}", self.shards[slot].id())),
             }
         }

@@ -5,11 +5,18 @@
 //! `ShardRecordProcessorCheckpointer.java` for what a checkpoint may name.
 
 mod answers;
+mod luck;
 mod script;
+mod staged;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use luck::Armed;
+pub use luck::{Cut, Luck};
+use staged::Staged;
 
 use super::mark::Mark;
 use super::report::ShardReport;
@@ -61,13 +68,36 @@ pub enum Step {
     Stop,
     /// Stop the child: its input is closed already, and it was waited for.
     StopNow,
+    /// Kill the child at once.
+    Kill,
+    /// Call [`Shard::due`] after so long.
+    Later(Duration, Due),
     /// Tell the user.
     Say(String),
 }
 
+/// What the daemon does after a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The child it is meant for.
+    child: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// Answer the checkpoint.
+    Ack,
+    /// Send the next action.
+    NextAction,
+    /// End the child in this way.
+    Strike(Cut),
+}
+
 /// The work that a child was given and has to answer with a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+#[allow(missing_docs, reason = "they are named as the daemon's messages")]
+pub enum Action {
     Initialize,
     ProcessRecords,
     ShutdownRequested,
@@ -81,8 +111,17 @@ enum Phase {
     New,
     /// The child has this to answer.
     Doing(Action),
+    /// The same, and the answer to a checkpoint is held back.
+    Acking(Action),
+    /// The child has answered this, and the next action is not sent yet.
+    Idle(Action),
     /// The child's input is closed and all was well so far.
-    Leaving,
+    Leaving {
+        /// The child may not have known that it was the end.
+        cut: bool,
+    },
+    /// The child was killed on purpose.
+    Killed,
     /// The child's input is closed because something was wrong, or the user wants no more.
     Stopping,
     /// There is no child any more.
@@ -96,7 +135,14 @@ pub struct Shard {
     /// When the newest record came into the stream.
     newest: i64,
     rules: Rules,
+    /// What goes wrong on purpose.
+    luck: Option<Luck>,
+    /// A recording that is played instead of records.
+    staged: Option<Staged>,
     phase: Phase,
+    /// Children started, and messages to and from the last of them.
+    child: u32,
+    messages: usize,
     /// The last checkpoint that was stored.
     lease: Mark,
     /// The largest position delivered to this child.
@@ -111,14 +157,34 @@ pub struct Shard {
     done: usize,
     /// The action before the one that is outstanding.
     answered: Option<Action>,
-    /// Actions sent, and how many of them the child can have read before it wrote what we read now.
-    actions: u64,
-    seen: u64,
+    /// The records of the last batch, by their places in the shard.
+    batch: std::ops::Range<usize>,
+    /// What was sent, and how much of it the child can have read before it wrote what we read now.
+    sent: Sent,
+    seen: Sent,
     signs: u64,
+    /// What the child wrote while it was not read, and the answer to its checkpoint that is held back.
+    held: VecDeque<Vec<u8>>,
+    ack: Option<String>,
+    /// How the child ends at its next checkpoint.
+    armed: Option<Armed>,
+    /// A checkpoint was answered with `ShutdownException`.
+    lease_gone: bool,
+    /// The child has a good reason to end without an answer.
+    excused: bool,
+    /// The end of this child is not the shard's.
+    again: bool,
     /// The child has written an answer that the daemon passed over.
     lost_answer: bool,
     told: usize,
     report: ShardReport,
+}
+
+/// How much was sent to all children of a shard.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    actions: u64,
+    acks: u64,
 }
 
 impl Action {
@@ -130,6 +196,11 @@ impl Action {
             Action::LeaseLost => "leaseLost",
             Action::ShardEnded => "shardEnded",
         }
+    }
+
+    /// Whether records or the shard's end may come next, so that the daemon may be idle before.
+    fn is_followed_by_work(self) -> bool {
+        matches!(self, Action::Initialize | Action::ProcessRecords)
     }
 
     /// Whether the daemon has a checkpointer while this is outstanding.
@@ -154,7 +225,11 @@ impl Shard {
                 .unwrap_or(0),
             records,
             rules,
+            luck: None,
+            staged: None,
             phase: Phase::New,
+            child: 0,
+            messages: 0,
             lease: Mark::TrimHorizon,
             largest: Mark::TrimHorizon,
             at_end: None,
@@ -162,12 +237,27 @@ impl Shard {
             fresh: 0,
             done: 0,
             answered: None,
-            actions: 0,
-            seen: 0,
+            batch: 0..0,
+            sent: Sent::default(),
+            seen: Sent::default(),
             signs: 0,
+            held: VecDeque::new(),
+            ack: None,
+            armed: None,
+            lease_gone: false,
+            excused: false,
+            again: false,
             lost_answer: false,
             told: 0,
             report,
+        }
+    }
+
+    /// The same shard, and what goes wrong with it is up to `luck`.
+    pub fn with(self, luck: Luck) -> Shard {
+        Shard {
+            luck: Some(luck),
+            ..self
         }
     }
 
@@ -178,6 +268,7 @@ impl Shard {
 
     /// A child was started: it is told where the lease stands.
     pub fn start(&mut self) -> Vec<Step> {
+        self.raise_curtain();
         let lease = &self.lease;
         self.next = match lease {
             Mark::Latest => self.records.len(),
@@ -186,13 +277,19 @@ impl Shard {
                 .partition_point(|record| Mark::At(record.position.clone()) <= *lease),
         };
         (self.largest, self.at_end, self.answered) = (lease.clone(), None, None);
-        (self.lost_answer, self.told) = (false, 0);
-        vec![self.initialize()]
+        (self.lost_answer, self.told, self.batch) = (false, 0, 0..0);
+        (self.ack, self.armed) = (None, None);
+        (self.lease_gone, self.excused, self.again) = (false, false, false);
+        self.held.clear();
+        (self.child, self.messages) = (self.child + 1, 0);
+        let mut steps = Vec::new();
+        self.initialize(&mut steps);
+        steps
     }
 
     /// Everything that was sent so far can be known to whatever is read from the child after this.
     pub fn begin_reading(&mut self) {
-        self.seen = self.actions;
+        self.seen = self.sent;
     }
 
     /// The child has written a line. A lone carriage return ends one, too.
@@ -200,9 +297,34 @@ impl Shard {
         let mut steps = Vec::new();
         let lines = line.split(|b| *b == b'\r');
         for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
-            if let Phase::Doing(action) = self.phase {
-                self.answer(action, line, &mut steps);
+            self.messages += 1;
+            match self.phase {
+                Phase::Doing(action) => self.answer(action, line, &mut steps),
+                Phase::Acking(_) | Phase::Idle(_) => self.held.push_back(line.to_vec()),
+                Phase::Leaving { cut: false } => self.too_late(line, &mut steps),
+                _ => {}
             }
+        }
+        steps
+    }
+
+    /// The time has come for what a [`Step::Later`] spoke of.
+    pub fn due(&mut self, due: Due) -> Vec<Step> {
+        let mut steps = Vec::new();
+        match (due.what, self.phase) {
+            _ if due.child != self.child => {}
+            (What::Strike(cut), Phase::Doing(_) | Phase::Acking(_) | Phase::Idle(_)) => {
+                self.strike(cut, &mut steps);
+            }
+            (What::Ack, Phase::Acking(action)) => {
+                self.phase = Phase::Doing(action);
+                self.send_ack(&mut steps);
+            }
+            (What::NextAction, Phase::Idle(answered)) => self.next_action(answered, &mut steps),
+            _ => {}
+        }
+        while let (Phase::Doing(action), Some(line)) = (self.phase, self.held.pop_front()) {
+            self.answer(action, &line, &mut steps);
         }
         steps
     }
@@ -211,14 +333,29 @@ impl Shard {
     pub fn ended(&mut self, how: &str, well: bool) -> Vec<Step> {
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         match phase {
-            Phase::Doing(action) => self.died(action, how),
-            Phase::Leaving => {
-                self.report.reached_end = true;
-                let note = || format!("the child ended with {how}; the daemon only logs that here");
-                (!well).then(|| Step::Say(note())).into_iter().collect()
-            }
+            Phase::Doing(action) | Phase::Acking(action) => self.died(Some(action), how),
+            Phase::Idle(_) => self.died(None, how),
+            Phase::Leaving { .. } | Phase::Killed => self.left(how, well || phase == Phase::Killed),
             Phase::New | Phase::Stopping | Phase::Over => Vec::new(),
         }
+    }
+
+    /// The child has ended when it should.
+    fn left(&mut self, how: &str, well: bool) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if !well {
+            let note = format!("the child ended with {how}; the daemon only logs that here");
+            steps.push(Step::Say(note));
+        }
+        if self.has_more_on_stage() {
+            steps.push(Step::Start);
+        } else if self.again && self.lease != Mark::ShardEnd && self.staged.is_none() {
+            self.report.interruptions += 1;
+            steps.push(Step::Start);
+        } else {
+            self.report.reached_end = true;
+        }
+        steps
     }
 
     /// How long to wait for the child from its last sign of life on, where `limit` is what the user says.
@@ -226,8 +363,8 @@ impl Shard {
     pub fn patience(&self, limit: Option<Duration>) -> Option<Duration> {
         match self.phase {
             Phase::Doing(_) if self.lost_answer => limit.map(|limit| limit.min(AFTER_LOST_ANSWER)),
-            Phase::Doing(_) | Phase::Leaving => limit,
-            Phase::New | Phase::Stopping | Phase::Over => None,
+            Phase::Doing(_) | Phase::Leaving { .. } => limit,
+            _ => None,
         }
     }
 
@@ -249,7 +386,7 @@ impl Shard {
                     &mut steps,
                 );
             }
-            Phase::Leaving => {
+            Phase::Leaving { .. } => {
                 let text = format!(
                     "its input ended {waited} ago and it still runs: the daemon would wait for ever"
                 );
@@ -257,7 +394,7 @@ impl Shard {
                 self.phase = Phase::Stopping;
                 steps.push(Step::StopNow);
             }
-            Phase::New | Phase::Stopping | Phase::Over => {}
+            _ => {}
         }
         steps
     }
@@ -265,11 +402,11 @@ impl Shard {
     /// The user wants no more.
     pub fn interrupt(&mut self) -> Vec<Step> {
         match self.phase {
-            Phase::Doing(_) | Phase::Leaving => {
+            Phase::New | Phase::Stopping | Phase::Over => Vec::new(),
+            _ => {
                 self.phase = Phase::Stopping;
                 vec![Step::Stop]
             }
-            Phase::New | Phase::Stopping | Phase::Over => Vec::new(),
         }
     }
 

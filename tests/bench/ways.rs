@@ -45,6 +45,12 @@ pub(crate) const ROWS: &[Row] = &[
         measure: |bench| stream(bench, "lines", Ran::cpu_a_record, Unit::Seconds),
     },
     Row {
+        name: "metrics-cpu",
+        what: "its own CPU a record with --metrics-dir, jsonl / without",
+        bar: Bar::AtMost(1.03),
+        measure: metrics,
+    },
+    Row {
         name: "large-lines",
         what: "--per shard, records of 50 kB, lines / bare bridge",
         bar: Bar::AtLeast(0.8),
@@ -186,10 +192,16 @@ fn format_options(format: &str) -> Vec<&str> {
 
 /// A kclpipe with `--per shard` and the handler that answers in groups.
 pub(crate) fn streaming(format: &str, group: usize, inflight: usize) -> Result<Daemon> {
+    streaming_with(&[], format, group, inflight)
+}
+
+/// The same, with more options.
+fn streaming_with(options: &[&str], format: &str, group: usize, inflight: usize) -> Result<Daemon> {
     let inflight = inflight.to_string();
     let options = [
         &["--per", "shard", "--inflight", &inflight],
         format_options(format).as_slice(),
+        options,
     ]
     .concat();
     let helper = floor::helper(group)?;
@@ -208,6 +220,24 @@ fn stream(bench: &Bench, format: &str, figure: fn(&Ran) -> f64, unit: Unit) -> R
     };
     let [ours, bare] = interleaved(bench.rounds(9), [&ours, &bare])?;
     Ok(Figures::against(&ours, &bare, unit))
+}
+
+/// What it costs to be watched. CPU time is counted in hundredths of a second, so it is a long run.
+fn metrics(bench: &Bench) -> Result<Figures> {
+    let load = Load::small(bench, 200);
+    let folder = tempfile::tempdir()?;
+    let folder = folder
+        .path()
+        .to_str()
+        .context("the folder's name is not UTF-8")?;
+    let cost = |options: &[&str]| {
+        let ran = load.give(streaming_with(options, "jsonl", 256, 1024)?)?;
+        Ok(ran.cpu_a_record())
+    };
+    let watched = || cost(&["--metrics-dir", folder, "--stats-every", "1s"]);
+    let alone = || cost(&[]);
+    let [watched, alone] = interleaved(bench.rounds(9), [&watched, &alone])?;
+    Ok(Figures::against(&watched, &alone, Unit::Seconds))
 }
 
 /// A batch here is about as large as Kinesis makes them, 10 MB.

@@ -3,11 +3,14 @@
 //!
 //! `tests/daemon/setup` first, then `cargo test --test daemon -- --ignored`. See `README.md`.
 
+mod check;
 mod checkpoints;
 mod crash;
 mod delivery;
 mod failure;
 mod harness;
+mod launch;
+mod monitoring;
 mod probe;
 mod reshard;
 mod shutdown;

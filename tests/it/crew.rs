@@ -58,6 +58,7 @@ impl Play {
             } else {
                 Format::Lines
             },
+            decompress: None,
             jobs: 1,
             on_exit: OnExit::default(),
             limits: Limits {
@@ -75,6 +76,7 @@ impl Play {
                 signal: Signal::TERM,
                 timeout: Duration::from_secs(10),
             },
+            hook: None,
         };
         Play {
             folder,
@@ -86,6 +88,17 @@ impl Play {
     /// Changes the settings.
     pub(crate) fn with(mut self, edit: impl FnOnce(&mut Settings)) -> Play {
         edit(&mut self.settings);
+        self
+    }
+
+    /// Dead letters go to this script, and what it prints is taken for them.
+    pub(crate) fn with_letters_to(mut self, script: &str) -> Play {
+        let script = format!("exec >>letters; {script}");
+        self.settings.on_failure = OnFailure::DeadLetterCommand(Command {
+            program: "sh".into(),
+            arguments: ["-c", &script].map(Into::into).into(),
+            directory: Some(self.folder.path().into()),
+        });
         self
     }
 

@@ -9,6 +9,9 @@ use std::process::{Command, Output, Stdio};
 use kclpipe::config::{self, Task};
 use kclpipe::outcome::{Class, Ended, OnExit};
 use kclpipe::properties::{Properties, split_command};
+use kclpipe::replay::faults::{Amount, KINDS};
+use kclpipe::watch::{FAMILIES, Kind};
+use serde_json::Value;
 
 use crate::harness::{write_program, write_script};
 
@@ -246,6 +249,60 @@ fn helps() -> Vec<String> {
     let words = lines.filter_map(|line| line.split_whitespace().next());
     let others: Vec<String> = words.map(|word| help(&[word, "--help"])).collect();
     [vec![bridge.clone()], others].concat()
+}
+
+#[test]
+fn the_table_of_faults_is_that_of_the_program() {
+    let page = read("docs/rehearsal.md");
+    let rows = table(&page, "\n## Faults\n");
+    let told: Vec<(&str, String)> = rows
+        .iter()
+        .map(|row| (row[0].trim_matches('`'), row[1].to_owned()))
+        .collect();
+    let known = KINDS.iter().map(|kind| {
+        let usual = match kind.usual {
+            Amount::Rate(rate) => rate.to_string(),
+            Amount::UpTo(longest) => format!("{}ms", longest.as_millis()),
+        };
+        (kind.name, usual)
+    });
+    assert_eq!(told, known.collect::<Vec<_>>());
+    let help = help(&["replay", "--help"]);
+    let named = |name: &str| help.split([' ', ',', '\n']).any(|word| word == name);
+    for kind in &KINDS {
+        assert!(named(kind.name), "--help does not name {}", kind.name);
+        let error = kind.error.unwrap_or_default();
+        assert!(page.contains(error), "docs/rehearsal.md has no {error}");
+    }
+}
+
+#[test]
+fn the_rehearsal_of_the_docs_is_as_they_say() {
+    let page = read("docs/rehearsal.md");
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("kclpipe replay --inject"));
+    let arguments = line.and_then(|line| line.split_once(' ')).expect("it").1;
+    let (replay, child) = arguments.split_once(" -- ").expect("a child");
+    let all = format!("{replay} --seed 3 -- {child}");
+    let output = kclpipe(&all.split(' ').collect::<Vec<_>>());
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    // How many checkpoints there are, and how fast it is, depends on time.
+    let of_seed = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.contains("records/s"));
+        let lines = lines.map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let next = words.iter().skip(1).copied().chain([""]);
+            let kept = words.iter().zip(next);
+            kept.filter(|(_, next)| !next.starts_with("checkpoint"))
+                .map(|(word, _)| format!("{word} "))
+                .collect()
+        });
+        lines.collect()
+    };
+    let told = block(&page, "It ends with");
+    assert_eq!(of_seed(&printed), of_seed(told));
 }
 
 #[test]
@@ -493,6 +550,108 @@ fn every_link_leads_somewhere() {
             let found = place.is_empty()
                 || anchors(&fs::read_to_string(&target).expect("text")).contains(place);
             assert!(found, "'{link}' in {name} leads to no heading");
+        }
+    }
+}
+
+/// The names that a text takes for metrics of ours.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    words_with(text, "kclpipe_", |c| c.is_ascii_lowercase() || c == '_')
+}
+
+/// The names under which Prometheus has our metrics, and those of the metrics.
+fn metrics_that_exist() -> BTreeMap<String, &'static str> {
+    let mut names = BTreeMap::new();
+    for family in FAMILIES {
+        let endings: &[&str] = match family.kind {
+            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
+            Kind::Counter | Kind::Gauge => &[""],
+        };
+        names.extend(
+            endings
+                .iter()
+                .map(|end| (format!("{}{end}", family.name), family.name)),
+        );
+    }
+    names
+}
+
+#[test]
+fn the_table_of_metrics_is_that_of_the_program() {
+    let page = read("docs/monitoring.md");
+    let told = table(&page, "\n## Every metric\n");
+    let exist = FAMILIES.iter().map(|family| {
+        let labels = family.labels.iter().map(|label| format!("`{label}`"));
+        let labels: Vec<String> = labels.collect();
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        [
+            format!("`{}`", family.name),
+            kind,
+            labels.join(", "),
+            family.help.to_owned(),
+        ]
+    });
+    let exist: Vec<[String; 4]> = exist.collect();
+    assert_eq!(told, exist);
+}
+
+#[test]
+fn documents_dashboard_and_alerts_name_only_metrics_that_exist_and_none_is_forgotten() {
+    let exist = metrics_that_exist();
+    let mut shown = BTreeSet::new();
+    let others = ["docs/grafana-dashboard.json", "docs/alerts.yml"].map(str::to_owned);
+    for name in documents().into_iter().chain(others.clone()) {
+        let text = read(&name);
+        for metric in metrics(&text) {
+            let known = exist.get(metric);
+            let family = known.unwrap_or_else(|| panic!("{name} names {metric}"));
+            if others.contains(&name) {
+                shown.insert(*family);
+            }
+        }
+    }
+    let all: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!(shown, all, "no panel and no alert has the others");
+}
+
+#[test]
+fn every_alert_is_explained_and_has_a_level_and_a_summary() {
+    let (page, rules) = (read("docs/monitoring.md"), read("docs/alerts.yml"));
+    let told = table(&page, "\n## What to alarm on\n");
+    let told: Vec<&str> = told.iter().map(|row| row[0].trim_matches('`')).collect();
+    let rules: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    let names: Vec<&str> = rules
+        .iter()
+        .filter_map(|rule| rule.lines().next())
+        .collect();
+    assert_eq!(told, names);
+    for rule in rules {
+        for part in [
+            "expr: ",
+            "labels: {severity: ",
+            "summary: ",
+            "description: ",
+        ] {
+            assert!(rule.contains(part), "no '{part}' in {rule}");
+        }
+    }
+}
+
+#[test]
+fn every_panel_of_the_dashboard_has_a_title_and_queries_of_the_chosen_shards() {
+    let dashboard: Value =
+        serde_json::from_str(&read("docs/grafana-dashboard.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let titles: BTreeSet<String> = panels.iter().map(|panel| text(&panel["title"])).collect();
+    assert_eq!(titles.len(), panels.len());
+    for panel in panels {
+        let targets = panel["targets"].as_array().expect("targets");
+        assert!(!targets.is_empty(), "{panel}");
+        for target in targets {
+            let query = text(&target["expr"]);
+            let chosen = query.matches(r#"{name=~"$name",shard=~"$shard""#).count();
+            assert_eq!(chosen, query.matches("kclpipe_").count(), "{query}");
         }
     }
 }

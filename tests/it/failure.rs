@@ -548,8 +548,8 @@ fn a_lost_lease_stops_the_running_handler_and_answers() {
 
 #[test]
 fn a_checkpoint_that_fails_for_a_while_is_tried_again() {
-    let bridge = Bridge::new("").options("--checkpoint-batch").options(QUICK);
-    let mut daemon = begun(bridge);
+    let bridge = Bridge::new("").options("--checkpoint-batch --log-level debug");
+    let mut daemon = begun(bridge.options(QUICK));
     daemon.numbers(1..=1);
     for error in ["ThrottlingException", "RuntimeException"] {
         daemon.expect_checkpoint("1", 0);
@@ -559,6 +559,12 @@ fn a_checkpoint_that_fails_for_a_while_is_tried_again() {
     daemon.ack(None);
     daemon.expect_status("processRecords");
     daemon.finish();
+    let log = daemon.log();
+    assert_eq!(
+        log.matches("from the daemon: checkpoint").count(),
+        3,
+        "{log}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Integration tests, one program.
 
 /// The command line, its other two sources, and the log.
+mod check;
 mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
@@ -12,8 +13,11 @@ mod examples;
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.
 mod harness;
+/// The commands beside the handlers: what takes dead letters, and the hook.
+mod helpers;
 /// Several handlers at a time.
 mod jobs;
+mod launch;
 /// What is there for people at a terminal: the manual page, completions, first steps.
 mod people;
 /// One handler process per batch.
@@ -28,3 +32,5 @@ mod replay;
 mod tidy;
 /// Whole conversations with the daemon, without a process.
 mod transcript;
+/// What is told of a lease: metrics, the line that sums up, levels.
+mod watch;

@@ -6,6 +6,7 @@ use kclpipe::format::{Data, Format};
 use kclpipe::handler::{OnFailure, Per};
 
 use crate::crew::{Play, SHARD, window};
+use crate::harness::{Bridge, Record};
 
 /// Logs each record with the process that got it, and answers.
 const LOOP: &str = r#"while read -r r; do echo "$r" >> "$LOG"; echo "$KCLPIPE_TOKEN ok"; done"#;
@@ -39,6 +40,23 @@ fn a_handler_that_answers_in_groups_answers_at_the_last_record() {
 }
 
 /// More than is made ready at once, and more than a pipe holds.
+#[test]
+fn the_record_before_one_that_cannot_be_decompressed_is_the_last() {
+    let script = r#"while IFS= read -r r; do
+        n=$((n + 1)); case $r in *'"last":true'*) echo "$KCLPIPE_TOKEN upto $n" ;; esac; done"#;
+    let options = "--per shard --inflight 8 --decompress auto --dead-letter dead";
+    let mut daemon = Bridge::new(script).options(options).start();
+    daemon.initialize();
+    let damaged = [0x1f, 0x8b, 8, 0, 0];
+    let payloads = [&b"a"[..], b"b", &damaged, b"c", &damaged];
+    let records = payloads.iter().zip(1..);
+    let records = records.map(|(payload, number)| Record::new(number, payload));
+    daemon.records(&records.collect::<Vec<_>>());
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    assert_eq!(daemon.lines("dead").len(), 2);
+}
+
 #[test]
 fn a_window_of_large_records_comes_whole_and_only_its_last_record_is_the_last() {
     let script = r#"while read -r r; do
@@ -203,6 +221,34 @@ fn one_that_answers_nothing_is_stopped_at_its_time_limit() {
         .run(&["a bad c"]);
     assert_eq!(play.log, ["a", "bad", "bad", "bad", "c"]);
     assert_eq!(play.letters, ["bad"]);
+}
+
+#[test]
+fn one_that_prints_nothing_gets_the_hint_at_buffers_before_its_time_limit() {
+    let bridge = Bridge::new("exec sleep 1000").options("--per shard --timeout 400ms");
+    let mut daemon = bridge.start();
+    daemon.initialize();
+    daemon.payloads(&["a"]);
+    let log = daemon.expect_log("is stopped");
+    let hint = "the handler has had a record for 200ms and has printed nothing";
+    assert!(log.contains(hint), "{log}");
+    daemon.finish();
+}
+
+#[test]
+fn one_that_does_not_end_with_its_input_is_stopped_with_a_warning() {
+    let script = r#"read -r r; echo "$KCLPIPE_TOKEN ok"; exec sleep 1000"#;
+    let bridge = Bridge::new(script).options("--per shard --stop-timeout 50ms");
+    let mut daemon = bridge.start();
+    daemon.initialize();
+    daemon.payloads(&["a"]);
+    daemon.expect_status("processRecords");
+    daemon.say(r#"{"action":"shutdownRequested"}"#);
+    daemon.expect_status_behind_checkpoints("shutdownRequested");
+    daemon.finish();
+    let log = daemon.log();
+    let told = "the handler had not ended 50ms after the end of its input (--stop-timeout), and was stopped";
+    assert!(log.contains(told) && !log.contains("ERROR"), "{log}");
 }
 
 #[test]

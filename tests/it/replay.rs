@@ -552,6 +552,340 @@ fn ctrl_c_ends_the_childrens_input_and_still_reports() {
     );
 }
 
+/// The ways to run a handler, each with one that appends what it has done to the file `out`.
+const WAYS: [&[&str]; 4] = [
+    &["--", "sh", "-c", "echo \"$(cat)\" >> out"],
+    &["--jobs", "4", "--", "sh", "-c", "echo \"$(cat)\" >> out"],
+    &[
+        "--per",
+        "batch",
+        "--format",
+        "lines",
+        "--",
+        "sh",
+        "-c",
+        "cat >> out",
+    ],
+    &[
+        "--per",
+        "shard",
+        "--format",
+        "lines",
+        "--plain-answers",
+        "--",
+        "sh",
+        "-c",
+        "while read -r record; do echo \"$record\" >> out; echo ok; done",
+    ],
+];
+
+/// Plays 30 records to a kclpipe with all faults.
+fn rehearse(place: &Place, seed: u64, way: &[&str], more: &[&str]) -> Value {
+    place.write("in", &numbers(30));
+    let seed = seed.to_string();
+    let replay = [
+        "in",
+        "--report",
+        "json",
+        "--batch-size",
+        "4",
+        "--seed",
+        &seed,
+    ];
+    let bridge = [
+        "--",
+        "kclpipe",
+        "--checkpoint-records",
+        "3",
+        "--retry-delay",
+        "2ms",
+        "--retry-max-delay",
+        "5ms",
+    ];
+    let left = place.replay(&[&replay, more, &bridge, way].concat());
+    left.with_code(0).json()
+}
+
+#[test]
+fn no_record_is_lost_whatever_goes_wrong() {
+    let mut ends = 0;
+    for seed in 0..20 {
+        let place = Place::new();
+        let way = WAYS[seed as usize % WAYS.len()];
+        let report = rehearse(&place, seed, way, &["--inject", "all"]);
+        let done: BTreeSet<String> = place.lines("out").into_iter().collect();
+        assert_eq!(done.len(), 30, "seed {seed}: {report}");
+        ends += report["shards"][0]["interruptions"]
+            .as_u64()
+            .expect("a number");
+    }
+    assert!(ends >= 20, "the seeds are too kind: {ends}");
+}
+
+#[test]
+fn every_record_before_a_checkpoint_was_handled() {
+    for seed in 0..8 {
+        let place = Place::new();
+        let way = WAYS[seed as usize % WAYS.len()];
+        let faults = ["--inject", "all,aggregate=0", "--shutdown", "kill"];
+        let report = rehearse(&place, seed, way, &faults);
+        let at = report["shards"][0]["sequenceNumber"].as_str().expect("one");
+        let stored: usize = at[at.len().saturating_sub(4)..].parse().unwrap_or(0);
+        let done: BTreeSet<String> = place.lines("out").into_iter().collect();
+        let lost: Vec<usize> = (1..=stored)
+            .filter(|n| !done.contains(&n.to_string()))
+            .collect();
+        assert!(lost.is_empty(), "seed {seed}: {lost:?} of {stored}");
+    }
+}
+
+#[test]
+fn a_seed_is_told_and_gives_the_same_faults_again() {
+    let place = Place::new();
+    place.write("in", &numbers(20));
+    // Only what is sent, and nothing that depends on how fast the child is.
+    let play = |more: &[&str]| {
+        let replay = ["in", "--report", "json", "--batch-size", "2", "--inject"];
+        let faults = ["throttle=0.3,lease-loss=0.2,empty=0.2,aggregate"];
+        let bridge = [
+            "--",
+            "kclpipe",
+            "--checkpoint-batch",
+            "--retry-delay",
+            "1ms",
+        ];
+        let handler = ["--per", "batch", "--", "cat"];
+        let all = [&replay[..], &faults, more, &bridge, &handler].concat();
+        place.replay(&all).with_code(0)
+    };
+    let first = play(&[]);
+    let seed = first.json()["seed"].to_string();
+    assert!(
+        first.err.contains(&format!("--seed {seed}")),
+        "{}",
+        first.err
+    );
+    let again = play(&["--seed", &seed]);
+    assert_eq!(first.json()["shards"], again.json()["shards"]);
+}
+
+/// What the daemon said in a recording, without the times.
+fn said_by_daemon(place: &Place, name: &str) -> Vec<Value> {
+    let lines = place.lines(name);
+    let values = lines.iter().map(|line| {
+        let value: Value = serde_json::from_str(line).expect(line);
+        value["daemon"].clone()
+    });
+    values.filter(|said| !said.is_null()).collect()
+}
+
+#[test]
+fn a_recording_is_played_as_it_was() {
+    let place = Place::new();
+    place.write("in", &numbers(10));
+    let bridge = [
+        "kclpipe",
+        "--checkpoint-batch",
+        "--retry-delay",
+        "1ms",
+        "--record-data",
+        "--record",
+    ];
+    let handler = [
+        "--per",
+        "batch",
+        "--format",
+        "lines",
+        "--",
+        "sh",
+        "-c",
+        "cat >> out",
+    ];
+    let faults = [
+        "in",
+        "--batch-size",
+        "2",
+        "--inject",
+        "throttle=0.3,lease-loss=0.3,empty=0.2,nulls=0.2,odd-keys",
+        "--seed",
+        "3",
+        "--",
+    ];
+    place
+        .replay(&[&faults[..], &bridge, &["{shard}.jsonl"], &handler].concat())
+        .with_code(0);
+    let first = place.lines("out");
+    fs::remove_file(place.path("out")).expect("removed");
+    let recorded = "shardId-000000000000.jsonl";
+    let left = place
+        .replay(&[&[recorded, "--"], &bridge[..], &["again"], &handler].concat())
+        .with_code(0);
+    assert!(
+        left.err.contains("conversations (recording)"),
+        "{}",
+        left.err
+    );
+    let (was, again) = (
+        said_by_daemon(&place, recorded),
+        said_by_daemon(&place, "again"),
+    );
+    let actions = |said: &[Value]| -> BTreeSet<String> {
+        said.iter().map(|said| said["action"].to_string()).collect()
+    };
+    assert_eq!(actions(&was).len(), 5, "{was:?}");
+    let errors = was.iter().filter(|said| said["error"].is_string()).count();
+    assert!(errors > 0, "{was:?}");
+    assert_eq!(was, again);
+    assert_eq!(first, place.lines("out"));
+}
+
+#[test]
+fn without_payloads_a_recording_has_their_lengths() {
+    let place = Place::new();
+    place.write("in", "first secret\nsecret\n");
+    let bridge = ["--", "kclpipe", "--record", "recording", "--", "sh", "-c"];
+    let record = [&["in"], &bridge[..], &["cat > /dev/null"]].concat();
+    place.replay(&record).with_code(0);
+    let recording = place.lines("recording").join("\n");
+    assert!(!recording.contains("c2Vjcm"), "{recording}");
+    assert!(!recording.contains("key-1\""), "{recording}");
+    let replay = [
+        "recording",
+        "--",
+        "kclpipe",
+        "--",
+        "sh",
+        "-c",
+        "wc -c >> out",
+    ];
+    place.replay(&replay).with_code(0);
+    assert_eq!(place.lines("out"), ["12", "6"]);
+}
+
+#[test]
+fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
+    let place = Place::new();
+    place.write("in", "one\ntwo\n");
+    let record = [
+        "in",
+        "--batch-size",
+        "1",
+        "--",
+        "kclpipe",
+        "--record",
+        "whole",
+        "--",
+        "true",
+    ];
+    place.replay(&record).with_code(0);
+    let whole = place.lines("whole");
+    place.write(
+        "torn",
+        &format!("{}\n{}", whole[..3].join("\n"), &whole[4][..40]),
+    );
+    let left = place
+        .replay(&["torn", "--report", "json", "--", "kclpipe", "--", "true"])
+        .with_code(0);
+    assert!(
+        left.err.contains("'torn': line 4 was cut off"),
+        "{}",
+        left.err
+    );
+    assert_eq!(left.json()["delivered"], 1);
+    place.write("hole", &format!("{}\n{{\n{}\n", whole[0], whole[2]));
+    for (arguments, said) in [
+        (
+            &["hole", "--", "true"][..],
+            "line 2 is no line of a recording",
+        ),
+        (&["whole", "in", "--", "true"], "played alone"),
+        (
+            &["whole", "--inject", "all", "--", "true"],
+            "leave --inject out",
+        ),
+        (
+            &["--input-format", "recording", "in", "--", "true"],
+            "line 1",
+        ),
+    ] {
+        let left = place.replay(arguments).with_code(64);
+        assert!(left.err.contains(said), "{}", left.err);
+    }
+}
+
+#[test]
+fn a_recording_that_cannot_be_written_is_no_trouble() {
+    for file in ["/dev/full", "/no/such/folder/recording"] {
+        let place = Place::new();
+        place.write("in", &numbers(3));
+        let bridge = ["kclpipe", "--record", file, "--", "sh", "-c", TAKE];
+        let left = place.replay(&[&["in", "--"], &bridge[..]].concat());
+        let left = left.with_code(0);
+        assert_eq!(place.lines("out"), ["1", "2", "3"]);
+        let told = left.err.matches("cannot write the recording").count();
+        assert_eq!(told, 1, "{}", left.err);
+    }
+}
+
+#[test]
+fn rules_that_are_broken_only_when_something_goes_wrong() {
+    let one = r#"{"action":"checkpoint","sequenceNumber":"49590338271490256608559692538361571095920000000000000001"}"#;
+    let null = r#"{"action":"checkpoint"}"#;
+    let status = r#"{"action":"status","responseFor":"processRecords"}"#;
+    for (what, batch, faults, said) in [
+        (
+            "an error of the last checkpoint is not looked at",
+            BATCH.to_owned(),
+            &["--inject", "throttle=0.99"][..],
+            "would never finish",
+        ),
+        (
+            "on after the lease is gone",
+            "checkpoint null; checkpoint null; status processRecords".to_owned(),
+            &["--inject", "lease-stolen=0.99"],
+            "although ShutdownException had said",
+        ),
+        (
+            "two at once",
+            format!(
+                "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
+            ),
+            &[],
+            "a second checkpoint before it had the answer",
+        ),
+        (
+            "a status before the ack",
+            format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
+            &[],
+            "cannot know whether that was stored",
+        ),
+        (
+            "back",
+            format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
+            &[],
+            "behind the last one",
+        ),
+        (
+            "while idle",
+            format!("printf '%s\\n' '{status}' '{null}'"),
+            &[],
+            "while no action was under way",
+        ),
+    ] {
+        let place = Place::new();
+        place.write("in", &numbers(4));
+        place.script("child", &child(INITIALIZE, &batch, END, ""));
+        let replay = ["in", "--batch-size", "2", "--timeout", "2s", "--seed", "5"];
+        let seed = if faults.is_empty() { 5 } else { 7 };
+        let all = [&replay[..seed], faults, &["--", "./child"]].concat();
+        let left = place.replay(&all).with_code(1);
+        let first = left.out.lines().find(|line| line.contains("wrong: "));
+        let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
+        assert!(first.contains(said), "{what}: {}", left.out);
+        assert!(first.contains("wrong: message "), "{what}: {}", left.out);
+    }
+}
+
 #[test]
 fn a_mistake_is_one_line_and_64() {
     let place = Place::new();
@@ -571,6 +905,11 @@ fn a_mistake_is_one_line_and_64() {
         ),
         (&["in", "--properties", "nothing"], "'nothing'"),
         (&["--shutdown", "now", "in", "--", "cat"], "--shutdown"),
+        (
+            &["--inject", "kil", "in", "--", "cat"],
+            "no fault 'kil'; there are all, throttle",
+        ),
+        (&["--seed", "1", "in", "--", "cat"], "--inject"),
     ] {
         let left = place.replay(arguments).with_code(64);
         let last = left.err.lines().last().unwrap_or_default();

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 20] = [
+const LAYERS: [(&str, u32); 23] = [
     ("exit", 0),
     ("logging", 0),
     ("protocol", 0),
     ("record", 1),
+    ("recording", 1),
     ("retry", 1),
     ("outcome", 1),
     ("lanes", 1),
@@ -17,10 +18,12 @@ const LAYERS: [(&str, u32); 20] = [
     ("process", 2),
     ("dead_letter", 2),
     ("properties", 2),
+    ("tally", 2),
     ("handler", 3),
+    ("check", 3),
+    ("watch", 3),
     ("bridge", 4),
     ("replay", 4),
-    ("check", 4),
     ("launch", 4),
     ("cli", 5),
     ("config", 6),

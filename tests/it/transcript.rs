@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use kclpipe::bridge::Bridge;
 use kclpipe::checkpoint::{Checkpoints, Strategy, Stuck};
 use kclpipe::exit::Exit;
-use kclpipe::handler::{Event, Finish, Handlers};
+use kclpipe::handler::{Event, Finish, Handlers, Occasion};
 use kclpipe::protocol::Wire;
 use kclpipe::record::{Batch, Position};
 use kclpipe::retry::Delays;
+use kclpipe::tally::Tally;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
 const DELAYS: Delays = Delays {
@@ -27,6 +28,8 @@ const DELAYS: Delays = Delays {
 /// Everything that both ends of the conversation and the handlers share.
 struct Stage {
     steps: VecDeque<String>,
+    /// The hooks that are run.
+    hooks: VecDeque<String>,
     transcript: Vec<String>,
     now: Instant,
     /// The bytes of a daemon line that were not read yet.
@@ -126,6 +129,18 @@ impl Handlers for Play {
         }
     }
 
+    /// A hook is run where the conversation has one.
+    fn hook(&mut self, occasion: Occasion) -> bool {
+        let line = format!("# hook {}", occasion.name());
+        let mut stage = self.0.borrow_mut();
+        let runs = stage.hooks.front() == Some(&line);
+        if runs {
+            stage.hooks.pop_front();
+            stage.transcript.push(line);
+        }
+        runs
+    }
+
     fn stuck(&self) -> Option<Stuck> {
         let stage = self.0.borrow();
         let next = stage.records.get(stage.run)?.clone();
@@ -133,6 +148,10 @@ impl Handlers for Play {
             since: stage.stuck?,
             next,
         })
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::default()
     }
 }
 
@@ -156,6 +175,7 @@ impl Stage {
             ["halt"] => Event::Halted("a record".into()),
             ["signal"] => Event::Signal(15),
             ["finished"] => Event::Finished,
+            ["hooked"] => Event::Hooked,
             ["stuck"] => {
                 self.stuck = Some(self.now);
                 Event::Deadline
@@ -258,6 +278,11 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         steps: lines
             .iter()
             .filter(|line| line.starts_with(['>', '*']))
+            .cloned()
+            .collect(),
+        hooks: lines
+            .iter()
+            .filter(|line| line.starts_with("# hook "))
             .cloned()
             .collect(),
         transcript: Vec::new(),
@@ -835,5 +860,108 @@ fn another_message_in_place_of_an_ack_ends_the_process() {
         play.expect_err("an error")
             .to_string()
             .contains("'leaseLost' where it owes the answer")
+    );
+}
+
+#[test]
+fn the_hook_goes_before_the_first_record_and_behind_the_last() {
+    leaves(
+        Flags::default(),
+        Exit::Done,
+        "> initialize 4.1
+         # hook initialize
+         * hooked
+         < status initialize
+         > records 5
+         * done 5
+         < status processRecords
+         > shardEnded
+         # finish orderly
+         * finished
+         # hook shard-end
+         * hooked
+         < checkpoint the end
+         > ack
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn a_hook_behind_an_orderly_shutdown_and_one_behind_the_loss_of_the_lease() {
+    leaves(
+        Flags::default(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > shutdownRequested
+         # finish orderly
+         < checkpoint 1.0
+         > ack
+         * finished
+         # hook shutdown
+         * hooked
+         < status shutdownRequested
+         > leaseLost
+         # finish stop
+         * finished
+         # hook lease-lost
+         * hooked
+         < status leaseLost",
+    );
+}
+
+#[test]
+fn while_the_hook_of_a_shard_end_is_tried_the_run_is_stored_and_a_lost_lease_found() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > shardEnded
+         # finish orderly
+         * finished
+         # hook shard-end
+         * 60s later
+         < checkpoint 1.0
+         > ack ShutdownException
+         # finish stop
+         * finished
+         # hook lease-lost
+         * hooked
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn the_keep_alive_goes_on_during_the_first_hook_without_a_checkpoint() {
+    let flags = Flags {
+        keepalive: Some(Duration::from_secs(5)),
+        ..Flags::default()
+    };
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize 4
+         # hook initialize
+         * 5s later
+         < something to ignore
+         * hooked
+         < status initialize",
+    );
+}
+
+#[test]
+fn input_that_ends_during_the_first_hook_gets_no_status() {
+    leaves(
+        Flags::default(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         # hook initialize",
     );
 }

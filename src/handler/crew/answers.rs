@@ -1,10 +1,12 @@
 //! What handlers say, and what their end says of the records they had.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use humantime::format_duration;
 
 use super::{Crew, Slot};
 use crate::handler::attempt::{Attempt, End, Heard, Stopped, Verdict};
-use crate::handler::records::Report;
+use crate::handler::records::{Records, Report};
 use crate::handler::shard::Answers;
 use crate::handler::{Per, batch, record, shard};
 use crate::outcome::{Class, Ended};
@@ -36,6 +38,13 @@ impl Crew<'_> {
                 now,
             ),
         };
+        let answered = matches!(heard, Heard::Done { .. } | Heard::Bad(_));
+        if answered && matches!(self.settings.per, Per::Shard { .. }) {
+            let took = now - attempt.asked;
+            self.records.tally.took(took);
+            attempt.asked = now;
+            log_answer(&self.records, attempt, heard, took);
+        }
         match heard {
             Heard::Noted => {}
             Heard::Log => process::log_stdout(line),
@@ -121,7 +130,12 @@ impl Crew<'_> {
             Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
             Some(Stopped::Withdrawn) | None => {}
         }
+        let class = self.settings.on_exit.class(end.ended);
+        self.records.tally.exit(end.ended, class);
         let is_shard = matches!(self.settings.per, Per::Shard { .. });
+        if !is_shard {
+            self.records.tally.took(now - attempt.started);
+        }
         if attempt.unanswered.is_empty() || (is_shard && attempt.has_read_none(end.unread)) {
             self.records.come_back(attempt.unanswered.drain(..), None);
             return self.ended_idle(slot, &attempt, &end, now);
@@ -232,6 +246,7 @@ impl Crew<'_> {
         report: Report<'_>,
         now: Instant,
     ) {
+        self.records.tally.fail(class);
         let records: Vec<usize> = attempt.unanswered.into();
         match class {
             Class::Retry => {
@@ -260,7 +275,13 @@ impl Crew<'_> {
             self.settings.on_exit.class(end.ended),
             Class::Done | Class::Checkpoint
         );
-        if !good && attempt.stopped.is_none() {
+        if end.stopped && attempt.stopped.is_none() {
+            log::warn!(
+                "the handler had not ended {} after the end of its input (--stop-timeout), and was stopped: {}",
+                format_duration(self.settings.stop.timeout),
+                end.ended
+            );
+        } else if !good && attempt.stopped.is_none() {
             let when = if attempt.has_read_none(end.unread) {
                 "before it read any of its records"
             } else {
@@ -302,4 +323,32 @@ impl Crew<'_> {
             ),
         }
     }
+}
+
+/// One line for an attempt that an answer ends, where the handler lives on.
+fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let (count, class) = match heard {
+        Heard::Done { records, .. } => (records, Class::Done),
+        Heard::Bad(class) => (1, class),
+        Heard::Log | Heard::Noted | Heard::Halt | Heard::Misled(_) => return,
+    };
+    let Some(index) = count
+        .checked_sub(1)
+        .and_then(|last| attempt.unanswered.get(last))
+    else {
+        return;
+    };
+    let those_before = match count {
+        1 => String::new(),
+        _ => format!(" and the {} before it", count - 1),
+    };
+    log::debug!(
+        "record {}{those_before}, attempt {}: answered '{class}' after {:.3} s",
+        records.position(*index),
+        records.attempt_number(*index),
+        took.as_secs_f64()
+    );
 }

@@ -1,9 +1,10 @@
 //! The crew: the handler processes of a shard.
 //!
-//! [`supply`] is what they are given, [`answers`] what they say and how they end; here is the loop that
-//! waits for them, and what is due by time.
+//! [`supply`] is what they are given, [`answers`] what they say and how they end, [`helpers`] what runs
+//! beside them; here is the loop that waits for them, and what is due by time.
 
 mod answers;
+mod helpers;
 mod supply;
 
 use std::ffi::OsString;
@@ -15,13 +16,15 @@ use humantime::format_duration;
 
 use super::attempt::{Attempt, End, Limit, Stopped};
 use super::records::{Records, Report};
-use super::{Event, Finish, Handlers, Per, Settings, environment};
+use super::{Event, Finish, Handlers, Occasion, OnFailure, Per, Settings, environment};
 use crate::checkpoint::Stuck;
 use crate::format::{Format, Framer};
-use crate::process::{Happening, Processes};
+use crate::process::{self, Happening, Processes};
 use crate::record::Batch;
+use crate::tally::Tally;
+use helpers::Helpers;
 
-/// How long a handler may have printed nothing before its output is taken to be buffered.
+/// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
 
 /// The handlers of one shard.
@@ -35,6 +38,9 @@ pub struct Crew<'fd> {
     /// Framed records on their way to a handler; kept to be used again.
     input: Vec<u8>,
     finishing: bool,
+    helpers: Helpers,
+    /// What the hook is run for.
+    occasion: Option<Occasion>,
 }
 
 /// A place for one handler process.
@@ -54,15 +60,22 @@ impl<'fd> Crew<'fd> {
     pub fn new(settings: Settings, processes: Processes<'fd>) -> Crew<'fd> {
         let settings = Rc::new(settings);
         Crew {
-            framer: Framer::new(settings.format.clone()),
+            framer: Framer::new(settings.format.clone(), settings.decompress),
             slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
             records: Records::new(Rc::clone(&settings)),
+            helpers: Helpers::new(&settings),
+            occasion: None,
             settings,
             processes,
             without: environment::ours(),
             input: Vec::new(),
             finishing: false,
         }
+    }
+
+    /// Notes from now on how long handlers take and how old records are when they are done.
+    pub fn take_times(&mut self) {
+        self.records.tally.timed = true;
     }
 
     /// Whether the last line of stdout is a reply to the whole batch.
@@ -77,23 +90,29 @@ impl<'fd> Crew<'fd> {
                 self.records.hold_until = Some(now + self.settings.stop.timeout);
                 self.records.events.push_back(Event::Signal(signal));
             }
-            Happening::Line { slot, line } => self.hear(slot, &line, now),
+            Happening::Line { slot, line } if slot < self.slots.len() => {
+                self.hear(slot, &line, now);
+            }
+            Happening::Line { line, .. } => process::log_stdout(&line),
             Happening::Fed { .. } => {}
             Happening::Ended {
                 slot,
                 status,
                 stderr,
                 unread,
+                stopped,
             } => {
-                self.ended(
-                    slot,
-                    End {
-                        ended: status.into(),
-                        unread,
-                        stderr,
-                    },
-                    now,
-                );
+                let end = End {
+                    ended: status.into(),
+                    unread,
+                    stderr,
+                    stopped,
+                };
+                if slot < self.slots.len() {
+                    self.ended(slot, end, now);
+                } else {
+                    self.helper_ended(slot, &end, now);
+                }
             }
         }
     }
@@ -128,6 +147,9 @@ impl<'fd> Crew<'fd> {
 
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
+        for helper in self.helpers.all_mut() {
+            helper.judge_time(&mut self.processes, now);
+        }
         for slot in 0..self.slots.len() {
             if self.processes.has_ended(slot) {
                 continue;
@@ -163,10 +185,10 @@ impl<'fd> Crew<'fd> {
         if hint_at(&self.settings, attempt).is_some_and(|at| now >= at) {
             attempt.hinted = true;
             log::warn!(
-                "the handler has had a record for {} s and has printed nothing: its output is probably buffered; the \
+                "the handler has had a record for {} and has printed nothing: its output is probably buffered; the \
                  cures are stdbuf -oL COMMAND, python3 -u, jq --unbuffered, fflush() in awk (and mawk -W interactive, \
                  for its input), grep --line-buffered",
-                HINT_AFTER.as_secs()
+                format_duration(hint_after(&self.settings))
             );
         }
     }
@@ -189,19 +211,40 @@ impl<'fd> Crew<'fd> {
             .chain(self.records.hold_until)
             .chain(self.records.lanes.wake());
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
-        limits.chain(hints).chain(starts).chain(until).min()
+        let helpers = self.helpers.all();
+        let helpers = helpers.filter_map(|helper| helper.wake(&self.processes, now));
+        limits
+            .chain(hints)
+            .chain(starts)
+            .chain(helpers)
+            .chain(until)
+            .min()
     }
 }
 
 fn hint_at(settings: &Settings, attempt: &Attempt) -> Option<Instant> {
     let silent = !attempt.hinted && !attempt.printed && !attempt.unanswered.is_empty();
-    (silent && matches!(settings.per, Per::Shard { .. })).then_some(attempt.started + HINT_AFTER)
+    (silent && matches!(settings.per, Per::Shard { .. }))
+        .then(|| attempt.started + hint_after(settings))
+}
+
+/// Before the time limit, or the hint would come too late to be of use.
+fn hint_after(settings: &Settings) -> Duration {
+    let limit = settings.timeout;
+    limit.map_or(HINT_AFTER, |limit| HINT_AFTER.min(limit / 2))
 }
 
 impl Handlers for Crew<'_> {
     fn begin(&mut self, shard_id: &str) -> Result<()> {
         shard_id.clone_into(&mut self.records.shard_id);
-        self.settings.command.find().map(|_| ())
+        self.settings.command.find("the handler")?;
+        if let OnFailure::DeadLetterCommand(command) = &self.settings.on_failure {
+            command.find("the --dead-letter-command")?;
+        }
+        if let Some(command) = &self.settings.hook {
+            command.find("the --hook")?;
+        }
+        Ok(())
     }
 
     fn offer(&mut self, batch: Batch) {
@@ -214,6 +257,7 @@ impl Handlers for Crew<'_> {
             // due between them would be slept through.
             let now = Instant::now();
             self.hand_over(now)?;
+            self.start_helpers(now);
             self.records.tell_run();
             if std::mem::take(&mut self.records.halted) {
                 self.finish(Finish::Stop);
@@ -248,10 +292,29 @@ impl Handlers for Crew<'_> {
         }
         if how == Finish::Stop {
             self.records.withdraw();
+            self.occasion = None;
+            for helper in self.helpers.all_mut() {
+                helper.withdraw(&mut self.processes);
+            }
         }
+    }
+
+    fn hook(&mut self, occasion: Occasion) -> bool {
+        let runs = self.settings.hook.is_some();
+        self.occasion = Some(occasion).filter(|_| runs);
+        runs
     }
 
     fn stuck(&self) -> Option<Stuck> {
         self.records.stuck()
+    }
+
+    fn tally(&self) -> Tally {
+        let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
+        let mut tally = self.records.tally.clone();
+        tally.in_flight = attempts
+            .map(|attempt| attempt.unanswered.len() as u64)
+            .sum();
+        tally
     }
 }

@@ -9,6 +9,7 @@ use crate::format::{Envelope, Framed};
 use crate::handler::attempt::Attempt;
 use crate::handler::records::Report;
 use crate::handler::{Per, environment};
+use crate::outcome::{Class, Ended};
 use crate::process::{self, Spawn, Stderr};
 
 /// The longest reply of a Lambda handler that is read.
@@ -30,6 +31,8 @@ impl Crew<'_> {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
+                // While a letter cannot be got rid of, more records done behind it would only come twice.
+                None if self.helpers.are_letters_stuck() => {}
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
                     self.start(slot, now)?
                 }
@@ -93,6 +96,8 @@ impl Crew<'_> {
                 self.settings.command.program.display(),
                 self.settings.command.explain(&e)
             );
+            self.records.tally.fail(Class::Broken);
+            self.records.tally.exit(Ended::NotStarted, Class::Broken);
             let given: Vec<usize> = attempt.unanswered.into();
             self.records.broken(
                 &given,
@@ -103,6 +108,9 @@ impl Crew<'_> {
                 now,
             );
             return Ok(());
+        }
+        if self.slots[slot].deaths > 0 {
+            self.records.tally.respawns += 1;
         }
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
             self.processes.close_input(slot);
@@ -196,6 +204,13 @@ impl Crew<'_> {
                     && (narrow == 0 || attempt.unanswered.len() < narrow)
                     && !self.is_full(attempt, bytes + self.records.batch.payload(*next))
             });
+            if let Some(behind) = next
+                && self
+                    .framer
+                    .is_end_before(&self.records.batch.record(behind))?
+            {
+                next = None;
+            }
             if let Framed::Unfit(why) = self.frame(index, n, next.is_none())? {
                 attempt.unanswered.pop_back();
                 attempt.given -= 1;

@@ -1,16 +1,30 @@
 //! What the daemon makes of what a child writes.
 
+use std::borrow::Cow;
+
+use super::luck::Armed;
 use super::script::json;
-use super::{Action, FAULTS, Phase, Shard, Step, TOLD};
-use crate::protocol::Message;
+use super::{Action, FAULTS, Phase, Shard, Step, TOLD, What};
+use crate::protocol::{Message, Text};
+use crate::record::Position;
 use crate::replay::mark::Mark;
 use crate::replay::reply::{self, Misread, Said};
 
 /// A checkpoint that is not stored.
 struct Refusal {
     /// The name of the exception.
-    error: &'static str,
-    why: String,
+    error: Cow<'static, str>,
+    /// What the child did wrong; `None` where the fault was injected.
+    why: Option<String>,
+}
+
+impl Refusal {
+    fn earned(error: &'static str, why: String) -> Refusal {
+        Refusal {
+            error: error.into(),
+            why: Some(why),
+        }
+    }
 }
 
 impl Shard {
@@ -50,7 +64,7 @@ impl Shard {
         if response_for != Some(action.name()) {
             return self.fail(self.wrong_status(action, response_for), steps);
         }
-        if self.is_early() {
+        if self.is_before_action() {
             let text = format!(
                 "sent a second status for {0}: the daemon takes it for the answer to the next {0}, whose \
                  records then count as done before they were handled",
@@ -58,7 +72,11 @@ impl Shard {
             );
             return self.fail(text, steps);
         }
-        if action == Action::ShardEnded && self.lease != Mark::ShardEnd {
+        if self.is_before_ack() {
+            let text = "sent a status before it had the answer to its checkpoint: it cannot know whether that was stored";
+            self.wrong(text.to_owned(), steps);
+        }
+        if action == Action::ShardEnded && self.lease != Mark::ShardEnd && !self.lease_gone {
             let text = "answered shardEnded before SHARD_END was stored (a checkpoint without sequenceNumber): \
                         the shard would never finish, and those that follow it would never start";
             return self.fail(text.to_owned(), steps);
@@ -92,8 +110,13 @@ impl Shard {
     }
 
     /// Whether what is read now was written before the outstanding action was sent.
-    fn is_early(&self) -> bool {
-        self.actions > self.seen
+    fn is_before_action(&self) -> bool {
+        self.sent.actions > self.seen.actions
+    }
+
+    /// Whether what is read now was written before the answer to the last checkpoint was sent.
+    fn is_before_ack(&self) -> bool {
+        self.sent.acks > self.seen.acks
     }
 
     fn checkpoint(
@@ -103,17 +126,65 @@ impl Shard {
         sub: Option<i64>,
         steps: &mut Vec<Step>,
     ) {
-        let stored = self.store(action, number, sub, steps);
-        let error = stored.as_ref().err().map(|refusal| refusal.error);
-        steps.push(Step::Send(json(&Message::Checkpoint {
+        if self.is_before_action() {
+            let text = "sent a checkpoint while no action was under way: the daemon does not read it before \
+                        the next one, and its answer comes behind that";
+            self.wrong(text.to_owned(), steps);
+        } else if self.is_before_ack() {
+            let text = "sent a second checkpoint before it had the answer to the first";
+            self.wrong(text.to_owned(), steps);
+        }
+        let armed = self.armed.take();
+        let stored = match armed {
+            Some(Armed { stored: false, .. }) => Ok(()),
+            _ => self.store(action, number, sub, steps),
+        };
+        let error = stored.as_ref().err().map(|refusal| refusal.error.clone());
+        if let Err(refusal) = stored {
+            self.tell_refusal(refusal, steps);
+        }
+        match armed {
+            Some(armed) => self.strike(armed.cut, steps),
+            None => self.answer_checkpoint(number, sub, error, steps),
+        }
+    }
+
+    fn tell_refusal(&mut self, refusal: Refusal, steps: &mut Vec<Step>) {
+        match refusal.why {
+            None => self.report.injected_errors += 1,
+            Some(why) => {
+                self.report.refused_checkpoints += 1;
+                self.wrong(format!("{why}: {}", refusal.error), steps);
+            }
+        }
+    }
+
+    fn answer_checkpoint(
+        &mut self,
+        number: Option<&str>,
+        sub: Option<i64>,
+        error: Option<Cow<'static, str>>,
+        steps: &mut Vec<Step>,
+    ) {
+        self.ack = Some(json(&Message::Checkpoint {
             sequence_number: number.map(Into::into),
             sub_sequence_number: sub.and_then(|sub| u64::try_from(sub).ok()),
-            error: error.map(Into::into),
-        })));
-        if let Err(Refusal { error, why }) = stored {
-            self.report.refused_checkpoints += 1;
-            self.wrong(format!("{why}: {error}"), steps);
+            error: error.map(Text),
+        }));
+        match (self.luck.as_mut().and_then(|luck| luck.delay()), self.phase) {
+            (Some(delay), Phase::Doing(action)) => {
+                self.phase = Phase::Acking(action);
+                steps.push(self.later(delay, What::Ack));
+            }
+            _ => self.send_ack(steps),
         }
+    }
+
+    pub(super) fn send_ack(&mut self, steps: &mut Vec<Step>) {
+        self.sent.acks += 1;
+        self.signs += 1;
+        self.messages += 1;
+        steps.extend(self.ack.take().map(Step::Send));
     }
 
     fn store(
@@ -124,15 +195,19 @@ impl Shard {
         steps: &mut Vec<Step>,
     ) -> Result<(), Refusal> {
         if !action.takes_checkpoints() {
-            return Err(Refusal {
-                error: "InvalidStateException",
-                why: format!("asked for a checkpoint while answering {}", action.name()),
-            });
+            let why = format!("asked for a checkpoint while answering {}", action.name());
+            return Err(Refusal::earned("InvalidStateException", why));
+        }
+        if self.lease_gone {
+            let why =
+                "asked for a checkpoint although ShutdownException had said that the lease is gone";
+            return Err(Refusal::earned("ShutdownException", why.to_owned()));
         }
         let mark = match number {
             None => self.largest.clone(),
             Some(number) => self.in_range(number, sub)?,
         };
+        self.injected(steps)?;
         if matches!(number, Some("LATEST" | "AT_TIMESTAMP")) {
             self.wrong(
                 "stored a sentinel instead of a position: a restart would pass over records"
@@ -140,15 +215,63 @@ impl Shard {
                 steps,
             );
         }
+        if action == Action::ProcessRecords {
+            self.note_what_is_not_named(number, sub, steps);
+        }
         self.advance(mark, steps);
         Ok(())
     }
 
-    fn in_range(&self, number: &str, sub: Option<i64>) -> Result<Mark, Refusal> {
-        let refuse = |why: String| Refusal {
-            error: "IllegalArgumentException",
-            why,
+    /// An error that the child is not to blame for.
+    fn injected(&mut self, steps: &mut Vec<Step>) -> Result<(), Refusal> {
+        let place = self.place_of_strike();
+        let drawn = self.luck.as_mut().and_then(|luck| luck.refusal(place));
+        let recorded = self.recorded_error().map(Cow::from);
+        let Some(error) = drawn.map(Cow::from).or(recorded) else {
+            return Ok(());
         };
+        self.lease_gone = error == "ShutdownException";
+        if self.lease_gone {
+            let cause = self.cause();
+            let text = format!("{cause}: ShutdownException, the lease is gone");
+            steps.push(Step::Say(text));
+        }
+        self.excused = error == "InvalidStateException";
+        Err(Refusal { error, why: None })
+    }
+
+    /// Checkpoints that the daemon takes, though they may not say what the child means.
+    fn note_what_is_not_named(
+        &mut self,
+        number: Option<&str>,
+        sub: Option<i64>,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(number) = number else {
+            return self.note(
+                "a checkpoint without sequenceNumber stores the whole batch as done: right only if it is",
+                steps,
+            );
+        };
+        let first = Position::new(number, 1).filter(|_| sub.is_none());
+        let is_aggregate = first.is_some_and(|first| {
+            let at = self
+                .records
+                .partition_point(|record| record.position < first);
+            let record = self.records.get(at);
+            record.is_some_and(|record| record.position.sequence_number == number)
+        });
+        if is_aggregate {
+            self.note(
+                "a checkpoint without subSequenceNumber stands for the first record of its aggregate: \
+                 after a restart the others come again",
+                steps,
+            );
+        }
+    }
+
+    fn in_range(&self, number: &str, sub: Option<i64>) -> Result<Mark, Refusal> {
+        let refuse = |why| Refusal::earned("IllegalArgumentException", why);
         let mark = Mark::parse(number, sub)
             .ok_or_else(|| refuse("asked for a checkpoint at what is no position".to_owned()))?;
         if mark < self.lease {
@@ -176,6 +299,7 @@ impl Shard {
                             and stores nothing; leave sequenceNumber out there";
                 self.wrong(text.to_owned(), steps);
             }
+            self.report.repeated_checkpoints += 1;
             return;
         }
         self.lease = if is_last { Mark::ShardEnd } else { mark };
@@ -204,14 +328,37 @@ impl Shard {
         }
     }
 
-    /// The child has ended with `action` unanswered.
-    pub(super) fn died(&mut self, action: Action, how: &str) -> Vec<Step> {
+    /// The child has written something behind its last answer.
+    pub(super) fn too_late(&mut self, line: &[u8], steps: &mut Vec<Step>) {
+        let what = match reply::read(line) {
+            Ok(Said::Status { .. }) => "a status",
+            Ok(Said::Checkpoint { .. }) => "a checkpoint",
+            _ => return,
+        };
+        let text = format!("sent {what} after its last answer: nobody reads it any more");
+        self.wrong(text, steps);
+    }
+
+    /// The child has ended with `action` unanswered, or while it had nothing to do.
+    pub(super) fn died(&mut self, action: Option<Action>, how: &str) -> Vec<Step> {
         let mut steps = Vec::new();
-        let text = format!(
-            "the child ended with {how} and {} unanswered",
-            action.name()
+        let text = match action {
+            Some(action) => format!(
+                "the child ended with {how} and {} unanswered",
+                action.name()
+            ),
+            None => format!("the child ended with {how} before its input did"),
+        };
+        let again = format!(
+            "{text}: the daemon's whole worker stops; started again from {}",
+            self.lease
         );
-        if action == Action::Initialize {
+        if self.staged.is_some() {
+            self.died_on_stage(text, &mut steps);
+        } else if self.excused {
+            self.report.interruptions += 1;
+            steps.extend([Step::Say(again), Step::Start]);
+        } else if action == Some(Action::Initialize) {
             self.wrong(
                 format!("{text}: the daemon stops its whole worker"),
                 &mut steps,
@@ -231,17 +378,42 @@ impl Shard {
             );
         } else {
             self.report.restarts += 1;
-            let again = format!(
-                "{text}: the daemon's whole worker stops; started again from {}",
-                self.lease
-            );
             steps.extend([Step::Say(again), Step::Start]);
         }
         steps
     }
 
+    /// The child did what is allowed, but perhaps not what it means; said once.
+    fn note(&mut self, text: &str, steps: &mut Vec<Step>) {
+        if !self.report.notes.iter().any(|note| note == text) {
+            self.report.notes.push(text.to_owned());
+            steps.push(Step::Say(format!("{}: {text}", self.place())));
+        }
+    }
+
+    /// Where the conversation is.
+    fn place(&self) -> String {
+        let (child, message) = (self.child, self.messages);
+        let during = match self.phase {
+            Phase::Doing(Action::ProcessRecords) | Phase::Acking(Action::ProcessRecords) => {
+                match self.batch.len() {
+                    0 => ", an empty processRecords".to_owned(),
+                    _ => format!(
+                        ", processRecords with records {} to {}",
+                        self.batch.start + 1,
+                        self.batch.end
+                    ),
+                }
+            }
+            Phase::Doing(action) | Phase::Acking(action) => format!(", {}", action.name()),
+            _ => String::new(),
+        };
+        format!("message {message} with child {child}{during}")
+    }
+
     /// The child did wrong, but the daemon goes on.
     pub(super) fn wrong(&mut self, text: String, steps: &mut Vec<Step>) {
+        let text = format!("{}: {text}", self.place());
         steps.push(Step::Say(text.clone()));
         if self.report.faults.len() < FAULTS {
             self.report.faults.push(text);

@@ -1,9 +1,12 @@
 //! What the daemon sends, in which order.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::super::stream::Record;
-use super::{Action, Ending, Phase, Shard, Step};
+use super::{Action, Due, Ending, Luck, Phase, Shard, Step, What};
 use crate::protocol::{Message, WireRecord};
 use crate::replay::mark::Mark;
 
@@ -11,7 +14,10 @@ use crate::replay::mark::Mark;
 const BATCH_BYTES: usize = 10 * 1024 * 1024 / 3 * 4;
 
 impl Shard {
-    pub(super) fn initialize(&mut self) -> Step {
+    pub(super) fn initialize(&mut self, steps: &mut Vec<Step>) {
+        if self.play_scene(steps) {
+            return;
+        }
         let (sequence_number, sub_sequence_number) = self.lease.numbers();
         let message = Message::Initialize {
             shard_id: self.report.shard_id.as_str().into(),
@@ -19,46 +25,91 @@ impl Shard {
             sub_sequence_number: Some(sub_sequence_number),
         };
         let line = json(&message);
-        self.act(Action::Initialize, line)
+        self.act(Action::Initialize, line, steps);
     }
 
-    /// The action was answered: what comes next.
+    /// The action was answered: what comes next, perhaps after a pause.
     pub(super) fn go_on(&mut self, answered: Action, steps: &mut Vec<Step>) {
         self.answered = Some(answered);
-        match answered {
-            Action::Initialize | Action::ProcessRecords if self.next < self.records.len() => {
-                self.send_batch(steps);
+        let pause = self.luck.as_mut().and_then(Luck::pause);
+        match pause.filter(|_| answered.is_followed_by_work()) {
+            Some(pause) => {
+                self.phase = Phase::Idle(answered);
+                steps.push(self.later(pause, What::NextAction));
             }
-            Action::Initialize | Action::ProcessRecords => self.send_ending(steps),
-            Action::ShutdownRequested => {
-                steps.push(self.send(Action::LeaseLost, &Message::LeaseLost))
-            }
-            Action::LeaseLost | Action::ShardEnded => self.leave(steps),
+            None => self.next_action(answered, steps),
         }
     }
 
-    fn send_batch(&mut self, steps: &mut Vec<Step>) {
-        let batch = &self.records[self.next..self.batch_end()];
+    pub(super) fn next_action(&mut self, answered: Action, steps: &mut Vec<Step>) {
+        if self.play_scene(steps) {
+            return;
+        }
+        match answered {
+            Action::Initialize | Action::ProcessRecords if self.lease_gone => {
+                self.again = true;
+                self.send(Action::LeaseLost, &Message::LeaseLost, steps);
+            }
+            Action::Initialize | Action::ProcessRecords => self.send_work(steps),
+            Action::ShutdownRequested => self.send(Action::LeaseLost, &Message::LeaseLost, steps),
+            Action::LeaseLost => self.leave(steps),
+            Action::ShardEnded => {
+                self.again = self.lease != Mark::ShardEnd;
+                self.leave(steps);
+            }
+        }
+    }
+
+    fn send_work(&mut self, steps: &mut Vec<Step>) {
+        let place = self.place_of_strike();
+        let luck = self.luck.as_mut();
+        if let Some(action) = luck.and_then(|luck| luck.end_of_lease(place)) {
+            self.again = true;
+            steps.push(Step::Say(format!("injected: {}", action.name())));
+            return self.send_lifecycle(action, steps);
+        }
+        // Never two in a row: the shard goes on.
+        let was_empty = self.answered == Some(Action::ProcessRecords) && self.batch.is_empty();
+        if self.luck.as_mut().is_some_and(Luck::is_empty_batch) && !was_empty {
+            self.send_records(self.next..self.next, steps);
+        } else if self.next < self.records.len() {
+            self.send_records(self.next..self.batch_end(), steps);
+        } else {
+            self.send_ending(steps);
+        }
+    }
+
+    fn send_records(&mut self, batch: Range<usize>, steps: &mut Vec<Step>) {
+        let nulls = self.luck.as_mut().is_some_and(Luck::is_null);
         let message = Message::ProcessRecords {
-            records: batch.iter().map(wire_record).collect(),
-            millis_behind_latest: self.millis_behind_latest(batch),
+            records: self.records[batch.clone()]
+                .iter()
+                .map(|record| wire_record(record, nulls))
+                .collect(),
+            millis_behind_latest: self
+                .millis_behind_latest(&self.records[batch.clone()])
+                .filter(|_| !nulls),
         };
         let line = json(&message);
-        self.count_delivery();
-        steps.push(self.act(Action::ProcessRecords, line));
+        self.count_delivery(batch);
+        self.act(Action::ProcessRecords, line, steps);
         if self.rules.ending == Ending::Kill && self.next > self.records.len() / 2 {
-            self.leave(steps);
+            self.again = false;
+            self.cut_off(steps);
         }
     }
 
-    fn count_delivery(&mut self) {
-        let end = self.batch_end();
-        self.report.delivered += end - self.next;
-        self.report.redelivered += self.fresh.min(end).saturating_sub(self.next);
+    fn count_delivery(&mut self, batch: Range<usize>) {
+        let end = batch.end;
+        self.report.delivered += batch.len();
+        self.report.redelivered += self.fresh.min(end).saturating_sub(batch.start);
         self.fresh = self.fresh.max(end);
         self.next = end;
-        let last = Mark::At(self.records[end - 1].position.clone());
-        self.largest = last.max(self.largest.clone());
+        if let Some(last) = self.records[batch.clone()].last() {
+            let last = Mark::At(last.position.clone());
+            self.largest = last.max(self.largest.clone());
+        }
+        self.batch = batch;
     }
 
     fn batch_end(&self) -> usize {
@@ -73,46 +124,73 @@ impl Shard {
 
     /// The time between the batch's last record and the shard's newest.
     fn millis_behind_latest(&self, batch: &[Record]) -> Option<i64> {
-        Some((self.newest - batch.last()?.arrival).max(0))
+        let arrival = batch.last().map_or(self.newest, |record| record.arrival);
+        Some((self.newest - arrival).max(0))
     }
 
     fn send_ending(&mut self, steps: &mut Vec<Step>) {
-        let (action, message) = match self.rules.ending {
-            Ending::ShardEnd => (Action::ShardEnded, Message::ShardEnded),
-            Ending::Graceful => (Action::ShutdownRequested, Message::ShutdownRequested),
-            Ending::LeaseLost => (Action::LeaseLost, Message::LeaseLost),
-            Ending::Kill => return self.leave(steps),
-        };
-        if action == Action::ShardEnded {
-            self.at_end = Some(std::mem::replace(&mut self.largest, Mark::ShardEnd));
+        match self.rules.ending {
+            Ending::ShardEnd => self.send_lifecycle(Action::ShardEnded, steps),
+            Ending::Graceful => self.send_lifecycle(Action::ShutdownRequested, steps),
+            Ending::LeaseLost => self.send_lifecycle(Action::LeaseLost, steps),
+            Ending::Kill => self.cut_off(steps),
         }
-        steps.push(self.send(action, &message));
     }
 
-    fn leave(&mut self, steps: &mut Vec<Step>) {
-        self.phase = Phase::Leaving;
+    fn send_lifecycle(&mut self, action: Action, steps: &mut Vec<Step>) {
+        let message = match action {
+            Action::ShutdownRequested => Message::ShutdownRequested,
+            Action::ShardEnded => {
+                self.at_end = Some(std::mem::replace(&mut self.largest, Mark::ShardEnd));
+                Message::ShardEnded
+            }
+            _ => Message::LeaseLost,
+        };
+        self.send(action, &message, steps);
+    }
+
+    /// The child's input ends because its work does.
+    pub(super) fn leave(&mut self, steps: &mut Vec<Step>) {
+        self.close(false, steps);
+    }
+
+    /// The child's input ends in the middle of its work.
+    pub(super) fn cut_off(&mut self, steps: &mut Vec<Step>) {
+        self.close(true, steps);
+    }
+
+    fn close(&mut self, cut: bool, steps: &mut Vec<Step>) {
+        self.phase = Phase::Leaving { cut };
         self.signs += 1;
         steps.push(Step::Close);
     }
 
-    fn send(&mut self, action: Action, message: &Message<'_>) -> Step {
-        self.act(action, json(message))
+    fn send(&mut self, action: Action, message: &Message<'_>, steps: &mut Vec<Step>) {
+        self.act(action, json(message), steps);
     }
 
-    fn act(&mut self, action: Action, line: String) -> Step {
+    pub(super) fn act(&mut self, action: Action, line: String, steps: &mut Vec<Step>) {
         self.phase = Phase::Doing(action);
-        self.actions += 1;
+        self.excused = false;
+        self.sent.actions += 1;
         self.signs += 1;
-        Step::Send(line)
+        self.messages += 1;
+        steps.push(Step::Send(line));
+        self.aim(steps);
+    }
+
+    pub(super) fn later(&self, wait: Duration, what: What) -> Step {
+        let child = self.child;
+        Step::Later(wait, Due { child, what })
     }
 }
 
-fn wire_record(record: &Record) -> WireRecord<'_> {
+fn wire_record(record: &Record, nulls: bool) -> WireRecord<'_> {
     WireRecord {
         data: Some(record.data.as_str().into()),
         partition_key: record.partition_key.as_str().into(),
         sequence_number: record.position.sequence_number.as_str().into(),
-        approximate_arrival_timestamp: Some(record.arrival),
+        approximate_arrival_timestamp: Some(record.arrival).filter(|_| !nulls),
         sub_sequence_number: Some(record.position.sub_sequence_number),
     }
 }

@@ -1,6 +1,8 @@
 //! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what the
 //! user is told (a part of it), `*` what else the daemon does, `^` how the child ends.
 
+mod luck;
+
 use std::collections::VecDeque;
 
 use super::*;
@@ -77,6 +79,8 @@ fn shown(step: &Step) -> String {
         Step::Close => "* close".to_owned(),
         Step::Stop => "* stop".to_owned(),
         Step::StopNow => "* stop now".to_owned(),
+        Step::Kill => "* kill".to_owned(),
+        Step::Later(..) => "* later".to_owned(),
         Step::Say(text) => format!("# {text}"),
     }
 }
@@ -320,33 +324,34 @@ fn a_checkpoint_is_taken_only_in_range_and_while_there_is_a_checkpointer() {
         "* start
          > initialize TRIM_HORIZON.0
          < checkpoint
-         > ack -.- InvalidStateException
          # while answering initialize
+         > ack -.- InvalidStateException
          < status initialize
          > processRecords 1.0 2.0
          < checkpoint 2.1
-         > ack 2.1 IllegalArgumentException
          # beyond what was delivered, 2.0
+         > ack 2.1 IllegalArgumentException
          < checkpoint 2
+         # stands for the first record of its aggregate
          > ack 2.- ok
          < checkpoint 2
          > ack 2.- ok
          < checkpoint 1.5
-         > ack 1.5 IllegalArgumentException
          # behind the last one at 2.0
+         > ack 1.5 IllegalArgumentException
          < checkpoint x
-         > ack x.- IllegalArgumentException
          # no position
+         > ack x.- IllegalArgumentException
          < checkpoint SHARD_END
-         > ack SHARD_END.- IllegalArgumentException
          # beyond what was delivered
+         > ack SHARD_END.- IllegalArgumentException
          < status processRecords
          > processRecords 2.1 3.0
          < checkpoint 2.7
          > ack 2.7 ok
          < checkpoint 2
-         > ack 2.- IllegalArgumentException
-         # behind the last one at 2.7",
+         # behind the last one at 2.7
+         > ack 2.- IllegalArgumentException",
     );
     assert_eq!((report.checkpoints, report.refused_checkpoints), (2, 6));
     assert_eq!(
@@ -606,4 +611,98 @@ fn a_batch_has_ten_megabytes_at_most_but_one_record_at_least() {
         batches,
         ["> processRecords 1.0", "> processRecords 2.0 3.0"]
     );
+}
+
+#[test]
+fn the_first_broken_rule_is_told_with_its_place() {
+    let mut shard = shard(&["1", "2", "3"], RULES);
+    let report = converse(
+        &mut shard,
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < status processRecords
+         > processRecords 3.0
+         < checkpoint 4
+         # beyond what was delivered
+         > ack 4.- IllegalArgumentException",
+    );
+    let place = "message 6 with child 1, processRecords with records 3 to 3: asked for a checkpoint at 4.0,";
+    assert!(report.faults[0].starts_with(place), "{report:?}");
+}
+
+#[test]
+fn a_child_waits_for_the_answer_to_its_checkpoint() {
+    let start = "* start
+                 > initialize TRIM_HORIZON.0
+                 < status initialize
+                 > processRecords 1.0 2.0
+                 < checkpoint 1
+                 > ack 1.- ok\n";
+    for (line, said, more) in [
+        ("checkpoint 2", "a second checkpoint before", "> ack 2.- ok"),
+        (
+            "status processRecords",
+            "cannot know whether that was stored",
+            "> processRecords 3.0",
+        ),
+    ] {
+        let script = format!("{start}+ {line}\n# {said}\n{more}");
+        converse(&mut shard(&["1", "2", "3"], RULES), &script);
+    }
+}
+
+#[test]
+fn a_checkpoint_belongs_into_an_action() {
+    converse(
+        &mut shard(&["1", "2", "3"], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < status processRecords
+         > processRecords 3.0
+         + checkpoint 2
+         # while no action was under way
+         > ack 2.- ok",
+    );
+    let lease_lost = Rules {
+        ending: Ending::LeaseLost,
+        ..RULES
+    };
+    converse(
+        &mut shard(&[], lease_lost),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > leaseLost
+         < status leaseLost
+         * close
+         < checkpoint
+         # sent a checkpoint after its last answer",
+    );
+}
+
+#[test]
+fn checkpoints_that_do_not_say_what_they_mean_are_noted() {
+    let report = converse(
+        &mut shard(&["1.0", "2.0", "2.1", "2.2"], RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 1
+         > ack 1.- ok
+         < checkpoint 2
+         # stands for the first record of its aggregate
+         > ack 2.- ok
+         < checkpoint 2
+         > ack 2.- ok
+         < checkpoint
+         # stores the whole batch as done
+         > ack -.- ok",
+    );
+    assert_eq!((report.notes.len(), report.repeated_checkpoints), (2, 2));
+    assert!(report.faults.is_empty(), "{report:?}");
 }

@@ -54,12 +54,18 @@ impl Application {
 
     /// Starts a daemon.
     pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// Starts a daemon, with options of `kclpipe launch`.
+    pub(crate) fn start_with(&self, options: &[&str]) -> Daemon {
         Daemon::start(
             self.case.kcl,
             &self.stack,
             self.directory.path(),
             &self.stream.name,
             &self.name,
+            options,
         )
     }
 
@@ -115,6 +121,12 @@ impl Application {
             Checkpoint::At(position) => position > sent.at,
             Checkpoint::TrimHorizon | Checkpoint::ShardEnd => false,
         }
+    }
+
+    /// The lines of a file that a command of kclpipe's wrote.
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// Asserts that a shard's checkpoint is at this record.

@@ -24,13 +24,14 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a daemon in a directory that holds [`HANDLER_ARGS`].
+    /// Starts a daemon in a directory that holds [`HANDLER_ARGS`], with these options of `launch`.
     pub(crate) fn start(
         kcl: Kcl,
         stack: &Stack,
         directory: &Path,
         stream: &str,
         application: &str,
+        options: &[&str],
     ) -> Self {
         let properties = properties(kcl, stack, stream, application);
         fs::write(directory.join("kcl.properties"), properties)
@@ -40,7 +41,7 @@ impl Daemon {
             .find(|log| !log.exists())
             .expect("there are fewer lives than numbers");
         let output = File::create(&log).expect("a log can be made");
-        let mut command = command(kcl);
+        let mut command = command(kcl, options);
         command.current_dir(directory).process_group(0);
         command
             .stdin(Stdio::null())
@@ -64,10 +65,13 @@ impl Daemon {
     /// Waits for a text in its log. What its kclpipes print on stderr is there too.
     #[track_caller]
     pub(crate) fn until_logged(&self, text: &str) {
-        self.until(text, || {
-            let logged = fs::read(&self.log).expect("the log can be read");
-            String::from_utf8_lossy(&logged).contains(text)
-        });
+        self.until(text, || self.logged().contains(text));
+    }
+
+    /// All that it and its kclpipes have printed.
+    pub(crate) fn logged(&self) -> String {
+        let logged = fs::read(&self.log).expect("the log can be read");
+        String::from_utf8_lossy(&logged).into_owned()
     }
 
     /// Asks Java to end, as an init system does that looks after the main process only.
@@ -129,36 +133,30 @@ fn guard(java: &Child) -> Child {
     guard.spawn().expect("sh can be started")
 }
 
-/// Java with the daemon, as its documentation starts it.
-fn command(kcl: Kcl) -> Command {
-    let (jars, package) = match kcl {
-        Kcl::V3 => ("kcl-3.1.3", "software.amazon.kinesis"),
-        Kcl::V2 => ("kcl-2.5.4", "software.amazon.kinesis"),
-        Kcl::V1 => ("kcl-1.15.3", "com.amazonaws.services.kinesis"),
+/// `kclpipe launch`, which becomes Java.
+fn command(kcl: Kcl, options: &[&str]) -> Command {
+    let jars = match kcl {
+        Kcl::V3 => "kcl-3.1.3",
+        Kcl::V2 => "kcl-2.5.4",
+        Kcl::V1 => "kcl-1.15.3",
     };
-    let mut java = Command::new("java");
+    let mut launch = Command::new(env!("CARGO_BIN_EXE_kclpipe"));
+    launch.arg("launch").arg("--jars").arg(installed(jars));
     // It lives for seconds: what the second compiler would win it never gets back.
-    java.args(["-Xmx1g", "-XX:TieredStopAtLevel=1"]);
-    // The daemon speaks to its child in the platform's encoding, which depends on the locale before
-    // Java 18.
-    java.arg("-Dfile.encoding=UTF-8");
+    launch.args(["-Xmx1g", "-XX:TieredStopAtLevel=1"]);
     // kinesalite cannot write large replies in CBOR.
-    java.args([
+    launch.args([
         "-Daws.cborEnabled=false",
         "-Dcom.amazonaws.sdk.disableCbor=true",
     ]);
-    java.arg("-cp").arg(installed(jars).join("*"));
-    java.arg(format!("{package}.multilang.MultiLangDaemon"));
-    java.args(match kcl {
-        Kcl::V3 | Kcl::V2 => &["--properties-file", "kcl.properties"][..],
-        Kcl::V1 => &["kcl.properties"],
-    });
-    without_kclpipe_options(&mut java);
-    java.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-        .env("AWS_SECRET_ACCESS_KEY", "secret");
-    java.env("AWS_REGION", "us-east-1")
+    launch.args(options).arg("kcl.properties");
+    without_kclpipe_options(&mut launch);
+    launch
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("AWS_REGION", "us-east-1")
         .env("AWS_EC2_METADATA_DISABLED", "true");
-    java
+    launch
 }
 
 /// kclpipe takes options from the environment, and the tests give their own.

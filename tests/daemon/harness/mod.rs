@@ -14,6 +14,7 @@ pub(crate) mod wait;
 pub(crate) use application::{Application, is_alive};
 pub(crate) use daemon::Daemon;
 pub(crate) use leases::Checkpoint;
+pub(crate) use stack::installed;
 pub(crate) use stream::{Record, Sent, Shard};
 
 /// The generations of the daemon: 3.1.3, 2.5.4 and 1.15.3.

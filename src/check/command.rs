@@ -1,0 +1,293 @@
+//! `executableName`: how the daemon would run its child, and what kclpipe would make of its options.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::report::{Finding, Severity};
+use super::{Child, Scope};
+use crate::process::{Command, find};
+use crate::properties::{Property, split_command};
+
+/// What a shell would take for more than text, as words of their own.
+const OPERATORS: [&str; 8] = ["|", "||", "&", "&&", ">", ">>", "<", "2>&1"];
+
+/// Names of arguments whose values nobody else should read.
+const SECRETS: [&str; 8] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "access-key",
+];
+
+/// What is wrong with the command; also kclpipe's options, if it is kclpipe and they are right.
+pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
+    let Some(property) = scope.get("executableName") else {
+        return (Vec::new(), None);
+    };
+    let words = split_command(&property.value);
+    let error = |what: String, why: &str, mend: &str| {
+        Finding::about(property, Severity::Error).says(what, why, mend)
+    };
+    let mut findings: Vec<Finding> = shell(&property.value, &words)
+        .map(|(what, why, mend)| error(what, why, mend))
+        .into_iter()
+        .chain(secret(&words).map(|name| with_secret(property, &name)))
+        .collect();
+    // What is wrong so far makes nonsense of the words; one mistake is one finding.
+    if findings.iter().any(|f| f.severity == Severity::Error) {
+        return (findings, None);
+    }
+    let Some((program, arguments)) = words.split_first() else {
+        return (findings, None);
+    };
+    findings.extend(the_program(program, property, scope));
+    if Path::new(program).file_name() != Some(OsStr::new("kclpipe")) {
+        return (findings, None);
+    }
+    match (scope.context.child)(in_directory(arguments, scope)) {
+        Ok(child) => {
+            findings.extend(the_handler(&child, property, scope));
+            (findings, Some(child))
+        }
+        Err(e) => {
+            findings.push(error(
+                format!("kclpipe would say: {e:#}"),
+                "A child that ends at its start ends the daemon, with all shards of this worker.",
+                "Mend its options; kclpipe --help has them.",
+            ));
+            (findings, None)
+        }
+    }
+}
+
+/// What only a shell would understand. The daemon splits at spaces
+/// (`MultiLangRecordProcessorFactory`) and runs the words as they are.
+fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'static str)> {
+    let blank = value
+        .chars()
+        .find(|c| (c.is_whitespace() || c.is_control()) && *c != ' ');
+    let quoted = |word: &str| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
+    let operator = words.iter().find(|word| OPERATORS.contains(&word.as_str()));
+    let said = |so: bool, what: &str| so.then(|| what.to_owned());
+    let all = [
+        (
+            said(
+                words.first().is_some_and(String::is_empty),
+                "it begins with a blank",
+            ),
+            "The daemon splits at spaces, so the program's name is empty.",
+            "Take the backslash before the blank away.",
+        ),
+        (
+            blank.map(|blank| format!("{blank:?} stands in it, which is no space")),
+            "The daemon splits at spaces only, so this becomes a part of a word.",
+            "Write a space.",
+        ),
+        (
+            said(
+                words.iter().any(|word| word.starts_with('#')),
+                "what looks like a comment is a part of it",
+            ),
+            "A comment begins at the start of a line and nowhere else.",
+            "Put the comment on a line of its own.",
+        ),
+        (
+            said(
+                words.iter().any(|word| quoted(word)),
+                "the quotes in it are taken as they are",
+            ),
+            "The daemon splits at spaces and knows no quotes, so words break there and keep their quotes.",
+            "Write kclpipe @FILE, and the rest into FILE, which is split as a shell would.",
+        ),
+        (
+            words
+                .iter()
+                .find_map(|word| variable(word))
+                .map(|name| format!("{name} is taken as it is")),
+            "The daemon expands no variables and no ~; there is no shell.",
+            "Write the value itself, or name a script that finds it.",
+        ),
+        (
+            operator.map(|word| format!("{word} is given to the program as an argument")),
+            "There is no shell, which would make a pipeline or a redirection of it.",
+            "Write kclpipe @FILE, and -- sh -c '...' into FILE.",
+        ),
+    ];
+    all.into_iter()
+        .find_map(|(what, why, mend)| Some((what?, why, mend)))
+}
+
+/// What a shell would replace in a word.
+fn variable(word: &str) -> Option<String> {
+    let after = word.split('$').skip(1);
+    let named =
+        after.filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || "_{(".contains(c)));
+    let name = |rest: &str| {
+        let name = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || "_{}()".contains(*c));
+        format!("${}", name.collect::<String>())
+    };
+    let home = word.starts_with("~/").then(|| "~".to_owned());
+    named.map(name).next().or(home)
+}
+
+/// The name of an argument with a secret in it.
+fn secret(words: &[String]) -> Option<String> {
+    let in_url = |word: &String| {
+        let (_, rest) = word.split_once("://")?;
+        let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+        user.contains(':').then(|| "an address".to_owned())
+    };
+    let named = words.iter().enumerate().find_map(|(at, word)| {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, value),
+            None if word.starts_with("--") => (word.as_str(), words.get(at + 1)?.as_str()),
+            None => return None,
+        };
+        let lower = name.to_lowercase();
+        let secret = SECRETS.iter().any(|secret| lower.contains(secret));
+        let elsewhere = value.is_empty() || value.starts_with(['/', '.', '@', '-']);
+        (secret && !elsewhere && !lower.ends_with("file")).then(|| name.to_owned())
+    });
+    named.or_else(|| words.iter().find_map(in_url))
+}
+
+fn with_secret(property: &Property, name: &str) -> Finding {
+    Finding::about(property, Severity::Warning).says(
+        format!("a secret seems to stand in it, in {name}"),
+        "The daemon logs every value of this file, and ps shows every argument.",
+        "Give it to the handler by the environment or a file.",
+    )
+}
+
+/// The directory that relative names are looked up in: empty for our own.
+fn directory(scope: &Scope) -> PathBuf {
+    scope
+        .context
+        .directory
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
+}
+
+/// `@FILE` as seen from our own directory.
+fn in_directory(arguments: &[String], scope: &Scope) -> Vec<OsString> {
+    let words = arguments.iter().map(OsString::from);
+    let mut words: Vec<OsString> = words.collect();
+    if let Some(file) = arguments.first().and_then(|first| first.strip_prefix('@')) {
+        let mut word = OsString::from("@");
+        word.push(directory(scope).join(file));
+        words[0] = word;
+    }
+    words
+}
+
+fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Finding> {
+    let path = Path::new(program);
+    let relative = program.contains('/') && path.is_relative();
+    let last = scope.context.last_in_path.map(|last| last.join(program));
+    let in_last = !program.contains('/')
+        && last.is_some_and(|file| find(file.as_os_str(), Path::new("")).is_ok());
+    if let Err(e) = find(program.as_ref(), &directory(scope))
+        && !in_last
+    {
+        return Some(Finding::about(property, Severity::Error).says(
+            format!("'{program}' cannot be run: {e:#}"),
+            "The daemon ends when its first child cannot be started.",
+            where_to_look(relative, scope),
+        ));
+    }
+    (relative && scope.context.directory.is_none()).then(|| {
+        Finding::about(property, Severity::Warning).says(
+            format!("'{program}' is relative to the directory that the daemon is started in"),
+            "From another directory, as a service manager has it, the daemon ends at its first child.",
+            "Write the whole path, or say with --directory where it is started.",
+        )
+    })
+}
+
+fn the_handler(child: &Child, property: &Property, scope: &Scope) -> Option<Finding> {
+    let handler = &child.handler;
+    let own = handler.directory.clone().unwrap_or_default();
+    let seen = Command {
+        directory: Some(directory(scope).join(&own)),
+        ..handler.clone()
+    };
+    let relative = handler.program.as_bytes().contains(&b'/')
+        && Path::new(&handler.program).is_relative()
+        && own.is_relative();
+    let error = seen.find("the handler").err()?;
+    Some(Finding::about(property, Severity::Error).says(
+        format!("{error:#}"),
+        "kclpipe ends with 78 when there is no handler at its start, and the daemon with it.",
+        where_to_look(relative, scope),
+    ))
+}
+
+fn where_to_look(relative: bool, scope: &Scope) -> &'static str {
+    match relative && scope.context.directory.is_none() {
+        true => {
+            "It is relative: write the whole path, or say with --directory where the daemon is started."
+        }
+        false => "Install it, or write its whole path.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        split_command(text)
+    }
+
+    #[test]
+    fn what_only_a_shell_would_understand_is_found() {
+        for (text, said) in [
+            ("kclpipe -- sh -c 'cat -n'", Some("quotes")),
+            ("kclpipe -- jq \".a\"", Some("quotes")),
+            ("$HOME/bin/kclpipe @f", Some("$HOME")),
+            ("kclpipe --chdir ${DIR} -- x", Some("${DIR}")),
+            ("~/kclpipe @f", Some("~ is")),
+            ("kclpipe\t@f", Some("'\\t'")),
+            ("kclpipe\u{a0}@f", Some("'\\u{a0}'")),
+            (" kclpipe @f", Some("blank")),
+            ("kclpipe -- a | b", Some("| is given")),
+            ("kclpipe @f # mine", Some("comment")),
+            (
+                "kclpipe --on-exit 99=checkpoint -- ./cost$ {\"a\":1} it's",
+                None,
+            ),
+        ] {
+            let found = shell(text, &words(text)).map(|(what, ..)| what);
+            let fits = found
+                .as_deref()
+                .zip(said)
+                .map(|(what, said)| what.contains(said));
+            assert_eq!(fits, said.map(|_| true), "{text:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_and_never_repeated() {
+        for (text, name) in [
+            ("kclpipe -- up --password hunter2", Some("--password")),
+            ("kclpipe -- up --api-token=hunter2", Some("--api-token")),
+            ("kclpipe -- up DB_PASSWORD=hunter2", Some("DB_PASSWORD")),
+            (
+                "kclpipe -- psql postgres://me:hunter2@db/x",
+                Some("an address"),
+            ),
+            ("kclpipe -- up --password-file /run/p", None),
+            ("kclpipe -- up --token /run/token", None),
+            ("kclpipe -- up http://me@host/x a=b", None),
+        ] {
+            assert_eq!(secret(&words(text)).as_deref(), name, "{text}");
+        }
+    }
+}

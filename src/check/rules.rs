@@ -1,0 +1,304 @@
+//! What is wrong between lines: keys that are missing, and values that do not go together.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::keys::POLLING;
+use super::report::{Finding, Severity};
+use super::{Child, Scope};
+use crate::properties::{Properties, Property};
+
+/// What is wrong with the file as a whole; `child` is what kclpipe was told, if it is the child.
+pub(super) fn examine(scope: &Scope, child: Option<&Child>) -> Vec<Finding> {
+    let mut findings = required(scope);
+    findings.extend(replaced(scope));
+    findings.extend(spelled_twice(scope));
+    findings.extend(threads(scope));
+    findings.extend(reading(scope));
+    findings.extend(retrieval(scope));
+    findings.extend(time_limit(scope, child));
+    findings.extend(grace(scope, child));
+    findings.extend(empty_batches(scope, child));
+    findings
+}
+
+/// What `MultiLangDaemonConfig` and `KinesisClientLibConfigurator` insist on.
+fn required(scope: &Scope) -> Vec<Finding> {
+    let stream = match scope.kcl().generation() {
+        1 => "streamName",
+        _ => "streamName or streamArn",
+    };
+    let (written, provider) = match scope.kcl().generation() {
+        3 => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
+        _ => (
+            "AWSCredentialsProvider",
+            "DefaultAWSCredentialsProviderChain",
+        ),
+    };
+    let needed = [
+        (
+            "executableName",
+            "executableName",
+            "executableName = kclpipe @handler.args".to_owned(),
+        ),
+        (
+            "applicationName",
+            "applicationName",
+            "applicationName = NAME, which is the name of the lease table".to_owned(),
+        ),
+        ("streamName", stream, "streamName = NAME".to_owned()),
+        (
+            "AwsCredentialsProvider",
+            written,
+            format!("{written} = {provider}"),
+        ),
+    ];
+    let has = |key: &str| {
+        let property = scope.get(key);
+        property.is_some_and(|property| !property.value.trim().is_empty())
+    };
+    let missing = needed
+        .into_iter()
+        .filter(|(key, ..)| !(has(key) || *key == "streamName" && has("streamArn")));
+    let findings = missing.map(|(key, shown, mend)| {
+        let finding = match scope.get(key) {
+            Some(empty) => Finding::about(empty, Severity::Error),
+            None => Finding::missing(shown, Severity::Error),
+        };
+        finding.says(
+            "it is not set",
+            "The daemon ends at once without it.",
+            format!("Write {mend}."),
+        )
+    });
+    findings.collect()
+}
+
+/// Lines that a later line of the same key replaces.
+fn replaced(scope: &Scope) -> Vec<Finding> {
+    let in_force: HashMap<&str, usize> = scope
+        .in_force
+        .iter()
+        .map(|p| (p.key.as_str(), p.line))
+        .collect();
+    let Properties(all) = scope.properties;
+    let findings = all.iter().filter_map(|property| {
+        let line = *in_force.get(property.key.as_str())?;
+        // What was set otherwise than in the file was set on purpose.
+        let replaced = line > 0 && line != property.line;
+        replaced.then(|| {
+            Finding::about(property, Severity::Warning).says(
+                format!("line {line} has this key again"),
+                "The last one holds, and this line sets nothing.",
+                "Take one of them out.",
+            )
+        })
+    });
+    findings.collect()
+}
+
+/// Keys that are set by two names. To Java's properties these are two keys: both are applied, in no order
+/// that one could see, and a provider that is set a second time is refused (`BuilderDynaBean`).
+fn spelled_twice(scope: &Scope) -> Vec<Finding> {
+    let (mut seen, mut findings) = (HashMap::new(), Vec::new());
+    for property in &scope.in_force {
+        let Some(key) = scope.known(property) else {
+            continue;
+        };
+        let Some(first) = seen.insert(key.name, property) else {
+            continue;
+        };
+        findings.push(Finding::about(property, Severity::Error).says(
+            format!("line {} sets the same, as {}", first.line, first.key),
+            "To the daemon these are two keys for one setting: it ends, or chance says which one holds.",
+            "Take one of them out.",
+        ));
+    }
+    findings
+}
+
+/// A fixed pool is filled by the scheduler and by one reader of stderr for each shard; what is left reads
+/// and writes (`MultiLangDaemonConfig.buildExecutorService`, `MultiLangShardRecordProcessor`).
+fn threads(scope: &Scope) -> Option<Finding> {
+    let property = scope.get("maxActiveThreads")?;
+    let threads = property
+        .value
+        .parse::<i32>()
+        .ok()
+        .filter(|threads| *threads > 0)?;
+    let mend = "Take the line out: without a limit there is none to run into.";
+    let why = "Each shard needs a thread for its child's stderr all the time and up to two for its messages, and \
+               the daemon one for itself; when they run out, shards stall without a word.";
+    Some(match threads {
+        1..=2 => Finding::about(property, Severity::Error).says(
+            format!("with {threads} threads no shard can work"),
+            why,
+            mend,
+        ),
+        _ => Finding::about(property, Severity::Warning).says(
+            format!(
+                "with {threads} threads the worker stands still from {} shards on, and is slow from {} on",
+                threads - 1,
+                (threads - 1) / 3 + 1,
+            ),
+            why,
+            mend,
+        ),
+    })
+}
+
+/// The bounds of `PollingConfig`.
+fn reading(scope: &Scope) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let most = scope
+        .get("maxRecords")
+        .filter(|_| scope.number("maxRecords") > 10_000);
+    findings.extend(most.map(|property| {
+        Finding::about(property, Severity::Error).says(
+            "Kinesis gives 10000 records at most",
+            "The daemon refuses more, or each of its reads would be refused.",
+            "Write 10000 or less.",
+        )
+    }));
+    let idle = scope.number("idleTimeBetweenReadsInMillis");
+    let property = scope.get("idleTimeBetweenReadsInMillis");
+    let soon = property.filter(|_| idle != 0 && idle < 200 && scope.kcl().generation() > 1);
+    findings.extend(soon.map(|property| {
+        Finding::about(property, Severity::Warning).says(
+            format!("{idle} ms is less than the daemon takes"),
+            "It uses 200 instead: a shard may be read five times a second by all its readers together.",
+            "Write 200 or more.",
+        )
+    }));
+    findings
+}
+
+/// What decides between polling and enhanced fan-out (`RetrievalMode`, `PollingConfigBean`).
+fn retrieval(scope: &Scope) -> Vec<Finding> {
+    if scope.kcl().generation() == 1 {
+        return Vec::new();
+    }
+    let mode = scope.get("retrievalMode").map(|p| p.value.to_uppercase());
+    let of_fan_out = |p: &Property| scope.known(p).is_some() && p.key.starts_with("fanoutConfig.");
+    let is_undecided = matches!(mode.as_deref(), None | Some("DEFAULT"));
+    let (what, why, mend) = match mode.as_deref() {
+        _ if is_undecided => (
+            "it switches enhanced fan-out off",
+            "Without retrievalMode the daemon uses fan-out, but polling as soon as one key of polling is set.",
+            "Say which it shall be: retrievalMode = POLLING, or FANOUT and no such key.",
+        ),
+        Some("FANOUT") => (
+            "it has no effect with enhanced fan-out",
+            "It is a key of polling, and retrievalMode is FANOUT.",
+            "Take it out, or write retrievalMode = POLLING.",
+        ),
+        Some("POLLING") => (
+            "it has no effect with polling",
+            "It is a key of enhanced fan-out, and retrievalMode is POLLING.",
+            "Take it out, or write retrievalMode = FANOUT.",
+        ),
+        _ => return Vec::new(),
+    };
+    let concerned = scope.in_force.iter().filter(|p| match mode.as_deref() {
+        Some("POLLING") => of_fan_out(p),
+        _ => sets_polling(p, scope),
+    });
+    let findings = concerned.map(|p| Finding::about(p, Severity::Warning).says(what, why, mend));
+    // One key is enough to decide it, and saying so once is, too.
+    findings
+        .take(if is_undecided { 1 } else { usize::MAX })
+        .collect()
+}
+
+/// Whether a line sets something of polling; a primitive of 0 is not set.
+fn sets_polling(property: &Property, scope: &Scope) -> bool {
+    let key = scope.known(property).map(|key| key.name);
+    let boxed = ["retryGetRecordsInSeconds", "maxGetRecordsThreadPool"];
+    key.is_some_and(|key| {
+        POLLING.contains(&key) && (boxed.contains(&key) || scope.number(key) != 0)
+    })
+}
+
+/// The daemon's own limit: `MultiLangProtocol` halts Java when a child has said nothing for so long.
+fn time_limit(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
+    let property = scope.get("timeoutInSeconds")?;
+    let seconds = property.value.trim().parse::<i32>().ok()?;
+    let why = "The daemon does not stop the child then, but itself, at once and with all shards of the worker.";
+    let Ok(limit @ 1..) = u64::try_from(seconds) else {
+        return Some(Finding::about(property, Severity::Error).says(
+            format!("{seconds} seconds are over before a child has answered"),
+            why,
+            "Take the line out, or write a time far above --timeout.",
+        ));
+    };
+    let (child, limit) = (child?, Duration::from_secs(limit));
+    let kept = child.keepalive.is_some_and(|keepalive| keepalive < limit);
+    let stopped = child.timeout.is_some_and(|timeout| timeout < limit);
+    let timeout = match child.timeout {
+        Some(timeout) => format!("the {} of", humantime::format_duration(timeout)),
+        None => "no limit by".to_owned(),
+    };
+    (!kept && !stopped).then(|| {
+        Finding::about(property, Severity::Warning).says(
+            format!("{seconds} seconds are not longer than {timeout} kclpipe's --timeout"),
+            why,
+            "Write a time far above --timeout, or let kclpipe keep the daemon waiting with --keepalive.",
+        )
+    })
+}
+
+/// What the daemon grants its children at SIGTERM (`MultiLangDaemon`): 0 unless it is set, from 2.1.0 on;
+/// 5 seconds in 1.15.3.
+fn grace(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
+    let usual = match scope.kcl().generation() {
+        1 => 5000,
+        _ => 0,
+    };
+    let property = scope.get("shutdownGraceMillis");
+    let set = property.map(|_| scope.number("shutdownGraceMillis"));
+    let grace = set.filter(|grace| *grace != 0).unwrap_or(usual);
+    let finding = match property {
+        Some(property) => Finding::about(property, Severity::Warning),
+        None => Finding::missing("shutdownGraceMillis", Severity::Warning),
+    };
+    if grace <= 0 {
+        return Some(finding.says(
+            "at SIGTERM no child is asked to finish",
+            "The grace is 0 unless it is set: there is no last checkpoint, and all since the one before comes again.",
+            "Write shutdownGraceMillis = 60000, or more than your longest batch takes.",
+        ));
+    }
+    let child = child?;
+    // A handler that lives as long as the lease sees the end of its input first, and a signal after that.
+    let times = if child.per_shard { 2 } else { 1 };
+    let stop = child.stop_timeout * times;
+    (Duration::from_millis(grace.unsigned_abs()) < stop).then(|| {
+        finding.says(
+            format!("{grace} ms are shorter than kclpipe may need to stop its handler"),
+            "The daemon ends meanwhile, and there is no last checkpoint.",
+            format!(
+                "Write at least {}, or shorten --stop-timeout.",
+                stop.as_millis()
+            ),
+        )
+    })
+}
+
+/// `ProcessTask` delivers empty batches only if it is told to, and a child may checkpoint only while it has
+/// a batch.
+fn empty_batches(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
+    const KEY: &str = "callProcessRecordsEvenForEmptyRecordList";
+    if !child?.timed || scope.is_true(KEY) {
+        return None;
+    }
+    let finding = match scope.get(KEY) {
+        Some(property) => Finding::about(property, Severity::Warning),
+        None => Finding::missing(KEY, Severity::Warning),
+    };
+    Some(finding.says(
+        "on a quiet shard no checkpoint is made in time",
+        "kclpipe may checkpoint only during a batch, and without this key a shard without records has none; \
+         the last records before the quiet come again after a restart.",
+        format!("Write {KEY} = true."),
+    ))
+}

@@ -1,0 +1,87 @@
+//! Chance that can be had again: the same seed gives the same numbers, in every version of kclpipe.
+//!
+//! A library of random numbers may change them from one version to the next, and a seed that somebody wrote
+//! down would then mean another run; hence ten lines of our own.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// A source of numbers that look random: SplitMix64 (Steele, Lea and Flood, 2014).
+#[derive(Clone, Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// The source of that `seed` for one purpose; other purposes have numbers that do not depend on how many
+    /// were drawn here.
+    pub fn new(seed: u64, purpose: u64) -> Chance {
+        let mut apart = Chance(purpose);
+        Chance(seed ^ apart.draw())
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 up to 1, which is never reached.
+    pub fn fraction(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Whether something comes true that does so at this rate.
+    pub fn hits(&mut self, rate: f64) -> bool {
+        self.fraction() < rate
+    }
+
+    /// One of `all`.
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[(self.fraction() * all.len() as f64) as usize]
+    }
+
+    /// A time up to `longest`.
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64(self.fraction())
+    }
+}
+
+/// A seed that nobody chose, short enough to be typed.
+pub fn any_seed() -> u64 {
+    RandomState::new().hash_one(0) % 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers_and_each_purpose_its_own() {
+        let draw = |seed, purpose| {
+            let mut chance = Chance::new(seed, purpose);
+            [(); 4].map(|()| chance.draw())
+        };
+        assert_eq!(draw(1, 2), draw(1, 2));
+        assert_ne!(draw(1, 2), draw(1, 3));
+        assert_ne!(draw(1, 2), draw(2, 2));
+    }
+
+    /// The first numbers of the published generator with the seed 1234567.
+    #[test]
+    fn the_numbers_are_those_of_the_generator() {
+        let mut chance = Chance(1_234_567);
+        assert_eq!(
+            [chance.draw(), chance.draw()],
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]
+        );
+    }
+
+    #[test]
+    fn a_rate_is_about_kept() {
+        let mut chance = Chance::new(7, 0);
+        let hits = (0..10_000).filter(|_| chance.hits(0.1)).count();
+        assert!((900..1100).contains(&hits), "{hits}");
+        assert!(!chance.hits(0.0) && chance.hits(1.0));
+    }
+}

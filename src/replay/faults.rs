@@ -1,0 +1,287 @@
+//! What can be made to go wrong: the faults of `--inject`, their names and how often they come.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::chance::Chance;
+
+/// Something that the daemon, DynamoDB, Kinesis or the machine may do to a child at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the table below says it")]
+pub enum Fault {
+    Throttle,
+    Dependency,
+    Runtime,
+    InvalidState,
+    LeaseStolen,
+    SlowAck,
+    LeaseLoss,
+    Shutdown,
+    Kill,
+    Eof,
+    Empty,
+    Idle,
+    Nulls,
+    Aggregate,
+    OddKeys,
+}
+
+/// How often, or how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// So many of one: from 0 for never to 1 for each.
+    Rate(f64),
+    /// A time that is drawn for each, from nothing to this.
+    UpTo(Duration),
+}
+
+/// A fault as users know it.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name in `--inject`.
+    pub name: &'static str,
+    /// Which it is.
+    pub fault: Fault,
+    /// How much of it there is if only its name is given.
+    pub usual: Amount,
+    /// The error in the answer to a checkpoint, where it is one: the simple name of the exception
+    /// (`MultiLangProtocol.java`, `DynamoDBCheckpointer.java`, `DynamoDBLeaseRenewer.java`).
+    pub error: Option<&'static str>,
+}
+
+const fn kind(name: &'static str, fault: Fault, usual: Amount) -> Kind {
+    Kind {
+        name,
+        fault,
+        usual,
+        error: None,
+    }
+}
+
+const fn refusal(name: &'static str, fault: Fault, rate: f64, error: &'static str) -> Kind {
+    Kind {
+        name,
+        fault,
+        usual: Amount::Rate(rate),
+        error: Some(error),
+    }
+}
+
+/// Every fault there is.
+pub const KINDS: [Kind; 15] = [
+    refusal("throttle", Fault::Throttle, 0.1, "ThrottlingException"),
+    refusal(
+        "dependency",
+        Fault::Dependency,
+        0.05,
+        "KinesisClientLibDependencyException",
+    ),
+    refusal("runtime", Fault::Runtime, 0.02, "RuntimeException"),
+    refusal(
+        "invalid-state",
+        Fault::InvalidState,
+        0.02,
+        "InvalidStateException",
+    ),
+    refusal(
+        "lease-stolen",
+        Fault::LeaseStolen,
+        0.02,
+        "ShutdownException",
+    ),
+    kind(
+        "slow-ack",
+        Fault::SlowAck,
+        Amount::UpTo(Duration::from_millis(20)),
+    ),
+    kind("lease-loss", Fault::LeaseLoss, Amount::Rate(0.02)),
+    kind("shutdown", Fault::Shutdown, Amount::Rate(0.02)),
+    kind("kill", Fault::Kill, Amount::Rate(0.05)),
+    kind("eof", Fault::Eof, Amount::Rate(0.05)),
+    kind("empty", Fault::Empty, Amount::Rate(0.1)),
+    kind("idle", Fault::Idle, Amount::UpTo(Duration::from_millis(10))),
+    kind("nulls", Fault::Nulls, Amount::Rate(0.05)),
+    kind("aggregate", Fault::Aggregate, Amount::Rate(0.5)),
+    kind("odd-keys", Fault::OddKeys, Amount::Rate(0.2)),
+];
+
+/// The errors that a checkpoint may be answered with.
+const REFUSALS: [Fault; 5] = [
+    Fault::Throttle,
+    Fault::Dependency,
+    Fault::Runtime,
+    Fault::InvalidState,
+    Fault::LeaseStolen,
+];
+
+/// The faults to be injected, each with its amount.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults(BTreeMap<Fault, Amount>);
+
+impl Faults {
+    /// Reads `throttle=0.3,kill,slow-ack=200ms`; `all` stands for every fault with its usual amount, and the
+    /// last mention of a fault counts.
+    ///
+    /// # Errors
+    /// A name or an amount that there is not; what there is.
+    pub fn parse(text: &str) -> Result<Faults, String> {
+        let mut faults = Faults::default();
+        for item in text.split(',').map(str::trim) {
+            let (name, amount) = match item.split_once('=') {
+                Some((name, amount)) => (name.trim(), Some(amount.trim())),
+                None => (item, None),
+            };
+            if (name, amount) == ("all", None) {
+                let usual = KINDS.iter().map(|kind| (kind.fault, kind.usual));
+                faults.0.extend(usual);
+                continue;
+            }
+            let kind = KINDS.iter().find(|kind| kind.name == name);
+            let kind = kind.ok_or_else(|| unknown(name))?;
+            let amount = amount.map_or(Ok(kind.usual), |amount| kind.amount(amount))?;
+            faults.0.insert(kind.fault, amount);
+        }
+        match faults.sum(&REFUSALS) {
+            sum if sum < 1.0 => Ok(faults),
+            _ => Err(
+                "every checkpoint would fail, and no shard could end: the rates of throttle, dependency, \
+                      runtime, invalid-state and lease-stolen must be less than 1 together"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// How often `fault` comes; 0 for a fault that is not injected.
+    pub fn rate(&self, fault: Fault) -> f64 {
+        match self.0.get(&fault) {
+            Some(Amount::Rate(rate)) => *rate,
+            _ => 0.0,
+        }
+    }
+
+    /// How long `fault` may take; `None` for a fault that is not injected.
+    pub fn longest(&self, fault: Fault) -> Option<Duration> {
+        match self.0.get(&fault) {
+            Some(Amount::UpTo(longest)) if !longest.is_zero() => Some(*longest),
+            _ => None,
+        }
+    }
+
+    /// At most one of `faults`, each at its rate.
+    pub fn one_of(&self, faults: &[Fault], chance: &mut Chance) -> Option<Fault> {
+        let mut at = chance.fraction();
+        faults.iter().copied().find(|fault| {
+            at -= self.rate(*fault);
+            at < 0.0
+        })
+    }
+
+    /// The error of the next checkpoint, if it is to fail.
+    pub fn refusal(&self, chance: &mut Chance) -> Option<&'static Kind> {
+        let fault = self.one_of(&REFUSALS, chance)?;
+        KINDS.iter().find(|kind| kind.fault == fault)
+    }
+
+    fn sum(&self, faults: &[Fault]) -> f64 {
+        faults.iter().map(|fault| self.rate(*fault)).sum()
+    }
+}
+
+impl Kind {
+    fn amount(&self, text: &str) -> Result<Amount, String> {
+        match self.usual {
+            Amount::Rate(_) => text
+                .parse()
+                .ok()
+                .filter(|rate| (0.0..=1.0).contains(rate))
+                .map(Amount::Rate)
+                .ok_or_else(|| {
+                    format!(
+                        "'{text}' is no rate: write {0}=0.1 for one of ten, {0}=0 for never",
+                        self.name
+                    )
+                }),
+            Amount::UpTo(_) if text == "0" => Ok(Amount::UpTo(Duration::ZERO)),
+            Amount::UpTo(_) => humantime::parse_duration(text)
+                .map(Amount::UpTo)
+                .map_err(|e| format!("{e}; write {0}=200ms, or {0}=0 for never", self.name)),
+        }
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    format!(
+        "there is no fault '{name}'; there are all, {}",
+        known.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_amounts_and_the_last_mention_counts() {
+        let faults = Faults::parse("throttle=0.3, kill,slow-ack=200ms").expect("sound");
+        assert_eq!(
+            (faults.rate(Fault::Throttle), faults.rate(Fault::Kill)),
+            (0.3, 0.05)
+        );
+        let slow = faults.longest(Fault::SlowAck);
+        assert_eq!(slow, Some(Duration::from_millis(200)));
+        assert_eq!(
+            (faults.rate(Fault::Eof), faults.longest(Fault::Idle)),
+            (0.0, None)
+        );
+        let faults = Faults::parse("all,kill=0,idle=0").expect("sound");
+        assert_eq!(
+            (faults.rate(Fault::Kill), faults.longest(Fault::Idle)),
+            (0.0, None)
+        );
+        assert!(KINDS.iter().all(|kind| faults.0.contains_key(&kind.fault)));
+    }
+
+    #[test]
+    fn a_mistake_says_what_there_is() {
+        for (text, said) in [
+            (
+                "throtle",
+                "no fault 'throtle'; there are all, throttle, dependency",
+            ),
+            ("", "no fault ''"),
+            ("all=1", "no fault 'all'"),
+            ("kill=2", "'2' is no rate: write kill=0.1"),
+            ("kill=often", "'often' is no rate"),
+            ("kill=NaN", "'NaN' is no rate"),
+            ("slow-ack=5", "write slow-ack=200ms"),
+            ("throttle=0.5,runtime=0.5", "no shard could end"),
+        ] {
+            let error = Faults::parse(text).expect_err(text);
+            assert!(
+                error.contains(said) && !error.contains('\n'),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_fault_at_a_time_each_at_its_rate() {
+        let faults = Faults::parse("throttle=0.2,lease-stolen=0.1").expect("sound");
+        let mut chance = Chance::new(3, 0);
+        let mut seen: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+        for _ in 0..10_000 {
+            let refusal = faults.refusal(&mut chance);
+            *seen.entry(refusal.and_then(|kind| kind.error)).or_default() += 1;
+        }
+        assert_eq!(seen.len(), 3, "{seen:?}");
+        assert!(
+            (1800..2200).contains(&seen[&Some("ThrottlingException")]),
+            "{seen:?}"
+        );
+        assert!(
+            (850..1150).contains(&seen[&Some("ShutdownException")]),
+            "{seen:?}"
+        );
+    }
+}

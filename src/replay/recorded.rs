@@ -1,0 +1,268 @@
+//! A recording as what the daemon has to do again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::value::RawValue;
+
+use super::mark::Mark;
+use super::report::count;
+use super::shard::Action;
+use crate::protocol::{Message, Text};
+use crate::recording::{Batch, Line};
+
+/// What the daemon said to one child.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conversation {
+    /// The shard it was about.
+    pub shard_id: String,
+    /// The actions, `initialize` first.
+    pub scenes: VecDeque<Scene>,
+}
+
+/// One action and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scene {
+    /// Which action.
+    pub action: Action,
+    /// The daemon's line.
+    pub line: String,
+    /// How many records are in it.
+    pub records: usize,
+    /// Where the lease stood, for `initialize`; the last record, for a batch.
+    pub mark: Option<Mark>,
+    /// The errors of the checkpoints that the child asked for meanwhile; `None` where one was stored.
+    pub acks: VecDeque<Option<String>>,
+    /// The input ended so long after the action, which was not answered.
+    pub cut: Option<Duration>,
+    /// When it was sent.
+    ms: u64,
+    answered: bool,
+}
+
+/// Reads a recording; also what there is to say about it.
+///
+/// A line may be cut off where a child or its disk came to an end: as the last one, or before the next
+/// child's first. What is whole before it is played.
+///
+/// # Errors
+/// A line is no line of a recording; which one.
+pub fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
+    let mut reading = Reading::default();
+    let lines = bytes.split(|b| *b == b'\n').enumerate();
+    for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+        reading
+            .take(at + 1, line)
+            .with_context(|| format!("line {}", at + 1))?;
+    }
+    reading.remarks.extend(reading.torn.map(cut_off));
+    reading
+        .remarks
+        .extend(reading.orphans.map(|(first, lines)| {
+        let lines = count(lines, "line");
+        format!(
+            "{lines} from line {first} on passed over: the beginning of the conversation is missing"
+        )
+    }));
+    Ok((reading.all, reading.remarks))
+}
+
+fn cut_off(line: usize) -> String {
+    format!("line {line} was cut off: what is whole before it is played")
+}
+
+#[derive(Default)]
+struct Reading {
+    all: Vec<Conversation>,
+    /// The conversation that each child is in.
+    of: BTreeMap<u32, usize>,
+    torn: Option<usize>,
+    /// Lines of conversations whose beginning is missing: the first, and how many.
+    orphans: Option<(usize, usize)>,
+    remarks: Vec<String>,
+}
+
+impl Reading {
+    fn take(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
+        let line: Option<Line<'_>> = serde_json::from_slice(bytes).ok();
+        let begins = line.as_ref().is_some_and(|line| line.since.is_some());
+        if let Some(torn) = self.torn.take() {
+            if !begins {
+                bail!("line {torn} is no line of a recording, and more follows it");
+            }
+            self.remarks.push(cut_off(torn));
+        }
+        let Some(line) = line else {
+            self.torn = Some(at);
+            return Ok(());
+        };
+        if begins {
+            self.of.insert(line.pid, self.all.len());
+            self.all.push(Conversation::default());
+        }
+        let Some(conversation) = self.of.get(&line.pid).and_then(|at| self.all.get_mut(*at)) else {
+            self.orphans.get_or_insert((at, 0)).1 += 1;
+            return Ok(());
+        };
+        conversation.take(&line)
+    }
+}
+
+impl Conversation {
+    fn take(&mut self, line: &Line<'_>) -> Result<()> {
+        if let Some(said) = line.daemon {
+            return self.heard(said, line.ms);
+        }
+        let Some(scene) = self.scenes.back_mut() else {
+            return Ok(());
+        };
+        if line.end && !scene.answered {
+            scene.cut = Some(Duration::from_millis(line.ms.saturating_sub(scene.ms)));
+        }
+        let is_status = |said: &RawValue| said.get().contains("\"status\"");
+        scene.answered |= line.child.is_some_and(is_status);
+        Ok(())
+    }
+
+    fn heard(&mut self, said: &RawValue, ms: u64) -> Result<()> {
+        let batch: Option<Batch<'_>> = serde_json::from_str(said.get()).ok();
+        let text = match batch {
+            Some(batch) => with_data(batch),
+            None => said.get().to_owned(),
+        };
+        let message = Message::parse(&text)?;
+        if let Message::Initialize { shard_id, .. } = &message {
+            self.shard_id = shard_id.to_string();
+        }
+        if let Message::Checkpoint { error, .. } = message {
+            let scene = self.scenes.back_mut();
+            let scene = scene.context("a checkpoint is answered before any action")?;
+            scene.acks.push_back(error.map(|error| error.to_string()));
+            return Ok(());
+        }
+        let (action, records, mark) = what_it_is(&message)?;
+        self.scenes.push_back(Scene {
+            action,
+            line: text,
+            records,
+            mark,
+            acks: VecDeque::new(),
+            cut: None,
+            ms,
+            answered: false,
+        });
+        Ok(())
+    }
+}
+
+/// Which action a message is, how many records it has, and the position in it.
+fn what_it_is(message: &Message<'_>) -> Result<(Action, usize, Option<Mark>)> {
+    Ok(match message {
+        Message::Initialize {
+            sequence_number,
+            sub_sequence_number,
+            ..
+        } => {
+            let mark = mark_of(sequence_number.as_ref(), *sub_sequence_number);
+            (Action::Initialize, 0, mark)
+        }
+        Message::ProcessRecords { records, .. } => {
+            let last = records.last();
+            let mark = last
+                .and_then(|last| mark_of(Some(&last.sequence_number), last.sub_sequence_number));
+            (Action::ProcessRecords, records.len(), mark)
+        }
+        Message::ShutdownRequested => (Action::ShutdownRequested, 0, None),
+        Message::ShardEnded => (Action::ShardEnded, 0, None),
+        Message::LeaseLost => (Action::LeaseLost, 0, None),
+        Message::Shutdown { .. } => {
+            bail!("it is of the daemon of KCL 1.x or 2.0.x, which cannot be played")
+        }
+        Message::Checkpoint { .. } => bail!("the answer to a checkpoint is no action"),
+    })
+}
+
+/// The batch as the daemon would write it.
+fn with_data(batch: Batch<'_>) -> String {
+    let records = batch.records.into_iter();
+    let message = Message::ProcessRecords {
+        records: records.map(|record| record.with_some_data()).collect(),
+        millis_behind_latest: batch.millis_behind_latest,
+    };
+    serde_json::to_string(&message).expect("a message is plain data")
+}
+
+fn mark_of(number: Option<&Text<'_>>, sub: Option<u64>) -> Option<Mark> {
+    Mark::parse(number?, sub.and_then(|sub| i64::try_from(sub).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = r#"{"pid":7,"ms":0,"since":"2026-01-01T00:00:00Z","daemon":{"action":"initialize","shardId":"s-1","sequenceNumber":"4","subSequenceNumber":2}}"#;
+    const BATCH: &str = r#"{"pid":7,"ms":10,"daemon":{"action":"processRecords","records":[{"dataBytes":3,"action":"record","data":null,"partitionKey":"key-1","sequenceNumber":"5","approximateArrivalTimestamp":9,"subSequenceNumber":1}],"millisBehindLatest":3}}"#;
+    const STATUS: &str =
+        r#"{"pid":7,"ms":5,"child":{"action":"status","responseFor":"initialize"}}"#;
+    const ACK: &str = r#"{"pid":7,"ms":20,"daemon":{"action":"checkpoint","sequenceNumber":"5","subSequenceNumber":1,"error":"ThrottlingException"}}"#;
+    const END: &str = r#"{"pid":7,"ms":50,"end":true}"#;
+
+    fn conversations(lines: &[&str]) -> (Vec<Conversation>, Vec<String>) {
+        read(lines.join("\n").as_bytes()).expect("a recording")
+    }
+
+    #[test]
+    fn actions_have_their_acks_and_an_end() {
+        let (all, remarks) = conversations(&[BEGIN, STATUS, BATCH, ACK, END]);
+        assert!(remarks.is_empty(), "{remarks:?}");
+        let [conversation] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!(
+            (conversation.shard_id.as_str(), conversation.scenes.len()),
+            ("s-1", 2)
+        );
+        let start = &conversation.scenes[0];
+        assert_eq!(start.mark, Mark::parse("4", Some(2)));
+        let batch = &conversation.scenes[1];
+        assert_eq!(
+            (batch.records, &batch.mark),
+            (1, &Mark::parse("5", Some(1)))
+        );
+        assert_eq!(batch.acks, [Some("ThrottlingException".to_owned())]);
+        assert_eq!(batch.cut, Some(Duration::from_millis(40)));
+        assert!(
+            batch.line.contains(r#""data":"eHh4""#),
+            "three made-up bytes: {}",
+            batch.line
+        );
+        assert!(!batch.line.contains("dataBytes"));
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_ends_a_conversation() {
+        let torn = &BATCH[..60];
+        let (all, remarks) = conversations(&[BEGIN, STATUS, torn]);
+        assert_eq!((all.len(), all[0].scenes.len()), (1, 1));
+        assert!(remarks[0].contains("line 3 was cut off"), "{remarks:?}");
+        let (all, remarks) = conversations(&[BEGIN, torn, BEGIN, BATCH]);
+        assert_eq!((all.len(), all[1].scenes.len()), (2, 2));
+        assert!(remarks[0].contains("line 2 was cut off"), "{remarks:?}");
+        let error = read([BEGIN, torn, BATCH].join("\n").as_bytes()).expect_err("a hole");
+        assert!(
+            format!("{error:#}").contains("line 2 is no line of a recording"),
+            "{error:#}"
+        );
+    }
+
+    #[test]
+    fn a_conversation_without_its_beginning_is_passed_over() {
+        let (all, remarks) = conversations(&[BATCH, STATUS, BEGIN]);
+        assert_eq!((all.len(), remarks.len()), (1, 1));
+        assert!(
+            remarks[0].contains("2 lines from line 1 on passed over"),
+            "{remarks:?}"
+        );
+    }
+}

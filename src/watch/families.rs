@@ -1,0 +1,294 @@
+//! The metrics: what each is called, what it says, and how they look to Prometheus.
+//!
+//! Names and units as <https://prometheus.io/docs/practices/naming/>, text as
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::Result;
+use prometheus::TextEncoder;
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+
+use super::Snapshot;
+use crate::outcome::Class;
+use crate::tally;
+
+/// A metric.
+#[derive(Debug)]
+pub struct Family {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Labels that it has besides `name` and `shard`.
+    pub labels: &'static [&'static str],
+    samples: fn(&Snapshot) -> Vec<Sample>,
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It grows, from 0 at the lease's start.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It counts values by size, in `_bucket`, `_sum` and `_count`.
+    Histogram,
+}
+
+/// The values of a family's own labels, and a number with them.
+struct Sample {
+    labels: Vec<String>,
+    metric: Metric,
+}
+
+/// All metrics.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        name: "kclpipe_build_info",
+        help: "Always 1; the version of kclpipe is in the label.",
+        kind: Kind::Gauge,
+        labels: &["version"],
+        samples: |_| vec![gauge(&[env!("CARGO_PKG_VERSION")], 1.0)],
+    },
+    Family {
+        name: "kclpipe_records_total",
+        help: "Records that passed, by what became of them.",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        samples: |of| {
+            let tally = &of.tally;
+            vec![
+                counter(&["done"], tally.done),
+                counter(&["dead_lettered"], tally.dead_lettered),
+                counter(&["skipped"], tally.skipped),
+            ]
+        },
+    },
+    Family {
+        name: "kclpipe_record_failures_total",
+        help: "How often a record was rejected, had used up its attempts, or had failed and was too old. A record that \
+               blocks counts each time.",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        samples: |of| {
+            let tally = &of.tally;
+            vec![
+                counter(&["rejected"], tally.rejected),
+                counter(&["max_attempts"], tally.worn_out),
+                counter(&["max_age"], tally.too_old),
+            ]
+        },
+    },
+    Family {
+        name: "kclpipe_record_age_seconds",
+        help: "From a record's arrival in the stream to the moment when it and all before it had passed. Records that passed \
+               together count with the age of the first.",
+        kind: Kind::Histogram,
+        labels: &[],
+        samples: |of| vec![histogram(&of.tally.ages)],
+    },
+    Family {
+        name: "kclpipe_dead_letter_errors_total",
+        help: "Dead letters that could not be written; the record waits and blocks its shard.",
+        kind: Kind::Counter,
+        labels: &[],
+        samples: |of| vec![counter(&[], of.tally.unwritten)],
+    },
+    Family {
+        name: "kclpipe_failed_attempts_total",
+        help: "Attempts at records that did not go well, by the class of the handler's answer or exit.",
+        kind: Kind::Counter,
+        labels: &["class"],
+        samples: |of| {
+            let by_class = |(class, count): (Class, u64)| counter(&[&class.to_string()], count);
+            of.tally.failed().map(by_class).collect()
+        },
+    },
+    Family {
+        name: "kclpipe_retries_total",
+        help: "How often a record, or a run of them, was put back to be tried again after a delay.",
+        kind: Kind::Counter,
+        labels: &[],
+        samples: |of| vec![counter(&[], of.tally.retries)],
+    },
+    Family {
+        name: "kclpipe_handler_exits_total",
+        help: "Handler processes that ended, by exit code, signal or what else ended them, and its class.",
+        kind: Kind::Counter,
+        labels: &["class", "exit"],
+        samples: |of| {
+            let exits = of.tally.exits().iter();
+            exits
+                .map(|(ended, class, count)| counter(&[&class.to_string(), &ended.label()], *count))
+                .collect()
+        },
+    },
+    Family {
+        name: "kclpipe_handler_duration_seconds",
+        help: "What a handler took: a process from start to end, or with --per shard from the record, or the answer \
+               before, to the answer.",
+        kind: Kind::Histogram,
+        labels: &[],
+        samples: |of| vec![histogram(&of.tally.times)],
+    },
+    Family {
+        name: "kclpipe_handler_respawns_total",
+        help: "With --per shard: handlers that were started again after a bad end or a bad answer.",
+        kind: Kind::Counter,
+        labels: &[],
+        samples: |of| vec![counter(&[], of.tally.respawns)],
+    },
+    Family {
+        name: "kclpipe_records_in_flight",
+        help: "Records that a handler has and has not answered.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| vec![gauge(&[], of.tally.in_flight as f64)],
+    },
+    Family {
+        name: "kclpipe_blocked",
+        help: "1 while everything behind it waits for a record that was tried without success, else 0.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| vec![gauge(&[], f64::from(u8::from(of.blocked.is_some())))],
+    },
+    Family {
+        name: "kclpipe_blocked_seconds",
+        help: "For how long that record has been tried without success, else 0.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| {
+            let time = of
+                .blocked
+                .as_ref()
+                .map_or(0.0, |(_, time)| time.as_secs_f64());
+            vec![gauge(&[], time)]
+        },
+    },
+    Family {
+        name: "kclpipe_behind_latest_seconds",
+        help: "How far behind the shard's tip the last batch was read; missing until the daemon tells.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| {
+            let behind = of.behind.map(|behind| gauge(&[], behind.as_secs_f64()));
+            behind.into_iter().collect()
+        },
+    },
+    Family {
+        name: "kclpipe_checkpoints_total",
+        help: "Checkpoints by the daemon's answer: stored, failed and tried again, refused for good, or the lease lost.",
+        kind: Kind::Counter,
+        labels: &["result"],
+        samples: |of| {
+            let results = of.checkpoints;
+            vec![
+                counter(&["stored"], results.stored),
+                counter(&["failed"], results.failed),
+                counter(&["refused"], results.refused),
+                counter(&["lease_lost"], results.lease_lost),
+            ]
+        },
+    },
+    Family {
+        name: "kclpipe_last_checkpoint_timestamp_seconds",
+        help: "When the last checkpoint was stored, or the lease began, in seconds since the epoch.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| {
+            let time = of.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let then = time.saturating_sub(of.since_checkpoint);
+            vec![gauge(&[], to_millis(then).as_secs_f64())]
+        },
+    },
+    Family {
+        name: "kclpipe_unsaved_records",
+        help: "Records that passed since the last checkpoint: they come again if everything dies now.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| vec![gauge(&[], of.unsaved as f64)],
+    },
+];
+
+/// The text of all metrics of an application's shard.
+///
+/// # Errors
+/// The library refuses what it is given; it has no reason to.
+pub(super) fn render(snapshot: &Snapshot, name: &str, shard_id: &str) -> Result<String> {
+    let families = FAMILIES.iter().map(|family| {
+        let samples = (family.samples)(snapshot).into_iter();
+        let metrics = samples.map(|sample| {
+            let own = family.labels.iter().copied().zip(sample.labels);
+            let common = [("name", name.to_owned()), ("shard", shard_id.to_owned())];
+            let mut metric = sample.metric;
+            metric.set_label(common.into_iter().chain(own).map(label).collect());
+            metric
+        });
+        let mut shown = MetricFamily::default();
+        shown.set_name(family.name.to_owned());
+        shown.set_help(family.help.to_owned());
+        shown.set_field_type(match family.kind {
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
+        });
+        shown.set_metric(metrics.collect());
+        shown
+    });
+    // A family without a value is an error to the encoder.
+    let families: Vec<MetricFamily> = families
+        .filter(|family| !family.get_metric().is_empty())
+        .collect();
+    Ok(TextEncoder::new().encode_to_string(&families)?)
+}
+
+fn label((name, value): (&str, String)) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value);
+    pair
+}
+
+fn sample(labels: &[&str], set: impl FnOnce(&mut Metric)) -> Sample {
+    let mut metric = Metric::default();
+    set(&mut metric);
+    Sample {
+        labels: labels.iter().map(|&value| value.to_owned()).collect(),
+        metric,
+    }
+}
+
+fn counter(labels: &[&str], count: u64) -> Sample {
+    let mut value = Counter::default();
+    value.set_value(count as f64);
+    sample(labels, |metric| metric.set_counter(value))
+}
+
+fn gauge(labels: &[&str], number: f64) -> Sample {
+    let mut value = Gauge::default();
+    value.set_value(number);
+    sample(labels, |metric| metric.set_gauge(value))
+}
+
+fn histogram(of: &tally::Histogram) -> Sample {
+    let buckets = of.cumulative().map(|(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut value = Histogram::default();
+    value.set_bucket(buckets.collect());
+    value.set_sample_sum(of.sum());
+    value.set_sample_count(of.count());
+    sample(&[], |metric| metric.set_histogram(value))
+}
+
+fn to_millis(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
+}

@@ -1,0 +1,111 @@
+//! Watching a lease: a line in the log and a file for Prometheus, each so often.
+//!
+//! Nothing here may stop, slow or fail the work: what cannot be written is said once and tried again.
+
+mod families;
+mod stats;
+mod textfile;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use families::{FAMILIES, Family, Kind};
+
+use crate::checkpoint::Results;
+use crate::record::Position;
+use crate::tally::Tally;
+use families::render;
+use stats::Stats;
+use textfile::Textfile;
+
+/// What to watch with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The time between two lines in the log; `None` for no lines.
+    pub stats_every: Option<Duration>,
+    /// The directory of the file for Prometheus; `None` for no file.
+    pub metrics_dir: Option<PathBuf>,
+    /// What tells applications on one machine apart.
+    pub name: String,
+}
+
+/// How things stand.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When.
+    pub time: SystemTime,
+    /// What came of records and handlers.
+    pub tally: Tally,
+    /// What came of checkpoints.
+    pub checkpoints: Results,
+    /// Records done since the last one that was stored.
+    pub unsaved: u64,
+    /// The time since the last one was stored, or since the lease began.
+    pub since_checkpoint: Duration,
+    /// The record that the run waits for, if its attempts do not go well, and for how long that has been so.
+    pub blocked: Option<(Position, Duration)>,
+    /// How far behind the shard's tip the last batch was read.
+    pub behind: Option<Duration>,
+}
+
+/// What is told, and when.
+#[derive(Debug, Default)]
+pub struct Watch {
+    stats: Option<Stats>,
+    textfile: Option<Textfile>,
+    behind: Option<Duration>,
+}
+
+impl Watch {
+    /// Tells nothing before [`Watch::begin`].
+    pub fn new(settings: &Settings) -> Watch {
+        let name = &settings.name;
+        Watch {
+            stats: settings.stats_every.map(Stats::new),
+            textfile: settings
+                .metrics_dir
+                .as_deref()
+                .map(|directory| Textfile::new(directory, name)),
+            behind: None,
+        }
+    }
+
+    /// The lease of a shard begins.
+    pub fn begin(&mut self, shard_id: &str, now: Instant) {
+        if let Some(stats) = &mut self.stats {
+            stats.begin(now);
+        }
+        if let Some(textfile) = &mut self.textfile {
+            textfile.begin(shard_id, now);
+        }
+    }
+
+    /// A batch was read so many milliseconds behind the tip.
+    pub fn read_behind(&mut self, millis: Option<i64>) {
+        let millis = millis.and_then(|millis| u64::try_from(millis).ok());
+        self.behind = millis.map(Duration::from_millis).or(self.behind);
+    }
+
+    /// How far behind the tip the last batch was read, where the daemon told.
+    pub fn behind(&self) -> Option<Duration> {
+        self.behind
+    }
+
+    /// When there is something to tell.
+    pub fn wake(&self) -> Option<Instant> {
+        let stats = self.stats.as_ref().and_then(Stats::due);
+        let textfile = self.textfile.as_ref().and_then(Textfile::due);
+        stats.into_iter().chain(textfile).min()
+    }
+
+    /// Tells what is due.
+    pub fn tell(&mut self, snapshot: &Snapshot, now: Instant) {
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| now >= due);
+        if let Some(stats) = self.stats.as_mut().filter(|stats| is_due(stats.due())) {
+            log::info!("{}", stats.line(snapshot, now));
+        }
+        if let Some(textfile) = self.textfile.as_mut().filter(|file| is_due(file.due())) {
+            textfile.update(snapshot, now);
+        }
+    }
+}
