@@ -1,7 +1,7 @@
 //! `kclpipe replay`: plays the daemon, so that a child of the MultiLangDaemon can be tried without AWS,
 //! without Java and without a network.
 //!
-//! [`input`] finds the records, [`stream`] deals them to shards, [`shard`] is the daemon's side of one
+//! [`input`] finds the records, [`stream`] deals them to shards, [`mod@shard`] is the daemon's side of one
 //! shard's conversation, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
 //! checkpoint can be, [`run`] connects shards with processes, and [`report`] tells what came out.
 //! [`faults`] is what can be made to go wrong, [`chance`] when, and [`odd`] makes records hard to handle;
