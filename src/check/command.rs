@@ -51,7 +51,10 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
     }
     match (scope.context.child)(in_directory(arguments, scope)) {
         Ok(child) => {
-            findings.extend(the_handler(&child, property, scope));
+            let commands = child.commands.iter();
+            findings.extend(
+                commands.filter_map(|(what, command)| started(what, command, property, scope)),
+            );
             (findings, Some(child))
         }
         Err(e) => {
@@ -211,20 +214,20 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
     })
 }
 
-fn the_handler(child: &Child, property: &Property, scope: &Scope) -> Option<Finding> {
-    let handler = &child.handler;
-    let own = handler.directory.clone().unwrap_or_default();
+/// A command of kclpipe's that is missing when it starts.
+fn started(what: &str, command: &Command, property: &Property, scope: &Scope) -> Option<Finding> {
+    let own = command.directory.clone().unwrap_or_default();
     let seen = Command {
         directory: Some(directory(scope).join(&own)),
-        ..handler.clone()
+        ..command.clone()
     };
-    let relative = handler.program.as_bytes().contains(&b'/')
-        && Path::new(&handler.program).is_relative()
+    let relative = command.program.as_bytes().contains(&b'/')
+        && Path::new(&command.program).is_relative()
         && own.is_relative();
-    let error = seen.find("the handler").err()?;
+    let error = seen.find(what).err()?;
     Some(Finding::about(property, Severity::Error).says(
         format!("{error:#}"),
-        "kclpipe ends with 78 when there is no handler at its start, and the daemon with it.",
+        "kclpipe ends with 78 when it is not there at the start, and the daemon with it.",
         where_to_look(relative, scope),
     ))
 }

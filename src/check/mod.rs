@@ -57,8 +57,8 @@ pub struct Context<'a> {
 /// What matters here of kclpipe's own options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
-    /// The handler.
-    pub handler: Command,
+    /// What must be there when it starts, each with what it is: the handler, and others.
+    pub commands: Vec<(&'static str, Command)>,
     /// Whether one handler lives as long as the lease.
     pub per_shard: bool,
     /// Whether time alone makes a checkpoint due.

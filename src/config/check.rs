@@ -36,7 +36,10 @@ pub fn child(arguments: Vec<OsString>) -> Result<Child> {
     };
     let settings = config.settings;
     Ok(Child {
-        handler: settings.command,
+        commands: settings
+            .commands()
+            .map(|(what, command)| (what, command.clone()))
+            .collect(),
         per_shard: matches!(settings.per, Per::Shard { .. }),
         timed: config.strategy.every.is_some(),
         timeout: settings.timeout,

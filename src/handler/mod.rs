@@ -190,3 +190,18 @@ pub struct Settings {
     /// What is run when the lease begins and ends.
     pub hook: Option<Command>,
 }
+
+impl Settings {
+    /// All commands that must be there when the lease begins, each with what it is to the user.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
+        let letters = match &self.on_failure {
+            OnFailure::DeadLetterCommand(command) => Some(("the --dead-letter-command", command)),
+            _ => None,
+        };
+        let hook = self.hook.as_ref().map(|hook| ("the --hook", hook));
+        [("the handler", &self.command)]
+            .into_iter()
+            .chain(letters)
+            .chain(hook)
+    }
+}

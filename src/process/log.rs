@@ -32,16 +32,26 @@ impl Throttle {
             .second
             .is_none_or(|second| now >= second + Duration::from_secs(1))
         {
-            if let over @ 1.. = self.lines.saturating_sub(LINES_A_SECOND) {
+            if let over @ 1.. = self.take_over() {
                 held_back(over);
             }
-            *self = Throttle {
-                second: Some(now),
-                lines: 0,
-            };
+            self.second = Some(now);
         }
         self.lines = self.lines.saturating_add(1);
         self.lines <= LINES_A_SECOND
+    }
+
+    /// How many lines were too many; the count starts again.
+    fn take_over(&mut self) -> u32 {
+        std::mem::take(&mut self.lines).saturating_sub(LINES_A_SECOND)
+    }
+}
+
+/// Tells at the end how many lines were held back in the last second.
+pub(super) fn tell_held_back() {
+    let over = THROTTLE.lock().map(|mut throttle| throttle.take_over());
+    if let Ok(over @ 1..) = over {
+        log::warn!(target: "handler", "{over} lines more were held back in a second");
     }
 }
 
@@ -113,6 +123,7 @@ mod tests {
         assert!(throttle.allows(now + Duration::from_secs(1), |over| told.push(over)));
         assert!(throttle.allows(now + Duration::from_secs(2), |over| told.push(over)));
         assert_eq!(told, [150]);
+        assert_eq!(throttle.take_over(), 0);
     }
 
     #[test]

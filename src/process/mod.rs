@@ -398,6 +398,7 @@ impl Drop for Processes<'_> {
         for child in self.children.iter_mut().filter_map(Option::take) {
             let _ = child.bury();
         }
+        log::tell_held_back();
     }
 }
 

@@ -374,6 +374,27 @@ fn the_level_decides_which_lines_are_logged() {
 }
 
 #[test]
+fn what_was_held_back_in_the_last_second_is_told_at_the_end() {
+    let mut daemon = Bridge::new("yes x | head -n 5000 >&2").start();
+    daemon.initialize();
+    daemon.payloads(&["x"]);
+    daemon.expect_status("processRecords");
+    daemon.finish();
+    let log = daemon.log();
+    let printed = log.matches("handler: x").count();
+    let told = log
+        .split("handler: ")
+        .filter_map(|rest| rest.split_once(" lines more were held back"));
+    let held: usize = told
+        .map(|(count, _)| count.parse::<usize>().expect("a count"))
+        .sum();
+    assert!(
+        printed < 5000 && printed + held == 5000,
+        "{printed} and {held} in {log}"
+    );
+}
+
+#[test]
 fn a_line_names_the_shard_and_where_it_is_from() {
     let log = logged("").log();
     let line = log.lines().find(|line| line.contains("on stderr"));

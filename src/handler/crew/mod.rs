@@ -237,14 +237,9 @@ fn hint_after(settings: &Settings) -> Duration {
 impl Handlers for Crew<'_> {
     fn begin(&mut self, shard_id: &str) -> Result<()> {
         shard_id.clone_into(&mut self.records.shard_id);
-        self.settings.command.find("the handler")?;
-        if let OnFailure::DeadLetterCommand(command) = &self.settings.on_failure {
-            command.find("the --dead-letter-command")?;
-        }
-        if let Some(command) = &self.settings.hook {
-            command.find("the --hook")?;
-        }
-        Ok(())
+        self.settings
+            .commands()
+            .try_for_each(|(what, command)| command.find(what).map(|_| ()))
     }
 
     fn offer(&mut self, batch: Batch) {
