@@ -16,7 +16,7 @@ use humantime::format_duration;
 
 use super::attempt::{Attempt, End, Limit, Stopped};
 use super::records::{Records, Report};
-use super::{Event, Finish, Handlers, Occasion, OnFailure, Per, Settings, environment};
+use super::{Event, Finish, Handlers, Occasion, Per, Settings, environment};
 use crate::checkpoint::Stuck;
 use crate::format::{Format, Framer};
 use crate::process::{self, Happening, Processes};
