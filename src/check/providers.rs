@@ -1,8 +1,7 @@
 //! Where the daemon has its credentials from: names of Java classes.
 
 use super::Version;
-use super::report::{Severity, shown};
-use super::values::Trouble;
+use super::report::{Severity, Trouble, shown};
 
 /// The short names that 3.x finds, in `software.amazon.awssdk.auth.credentials` (version 2 of the AWS
 /// SDK) and in the KCL's own `software.amazon.kinesis.multilang.auth`

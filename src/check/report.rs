@@ -18,6 +18,9 @@ pub enum Severity {
     Warning,
 }
 
+/// What is wrong with a value: how bad it is, and the three sentences of a [`Finding`].
+pub(super) type Trouble = (Severity, String, &'static str, String);
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {

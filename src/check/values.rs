@@ -1,7 +1,7 @@
 //! What the daemon makes of one line: whether it knows the key, and whether it applies the value.
 
 use super::keys::{self, Found, Key, Kind};
-use super::report::{Finding, Severity, shown};
+use super::report::{Finding, Severity, Trouble, shown};
 use super::{Scope, Version, providers};
 use crate::properties::Property;
 
@@ -64,9 +64,6 @@ fn credentials(property: &Property) -> Option<Finding> {
         )
     })
 }
-
-/// What is wrong with a value: how bad it is, and the three sentences of a [`Finding`].
-pub(super) type Trouble = (Severity, String, &'static str, String);
 
 /// What is wrong with a known key's value, if anything.
 fn value(property: &Property, key: &Key, version: Version) -> Option<Finding> {

@@ -2,11 +2,12 @@
 //! without Java and without a network.
 //!
 //! [`input`] finds the records, [`stream`] deals them to shards, [`mod@shard`] is the daemon's side of one
-//! shard's conversation, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
+//! shard's conversation, [`action`] for action, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
 //! checkpoint can be, [`run`] connects shards with processes, and [`report`] tells what came out.
 //! [`faults`] is what can be made to go wrong, [`chance`] when, and [`odd`] makes records hard to handle;
 //! [`recorded`] is a conversation that is played again.
 
+pub mod action;
 pub mod chance;
 pub mod faults;
 pub mod input;

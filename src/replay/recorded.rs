@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::value::RawValue;
 
+use super::action::Action;
 use super::mark::Mark;
 use super::report::count;
-use super::shard::Action;
 use crate::protocol::{Message, Text};
 use crate::recording::{Batch, Line};
 

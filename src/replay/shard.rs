@@ -18,6 +18,7 @@ use luck::Armed;
 pub use luck::{Cut, Luck};
 use staged::Staged;
 
+use super::action::Action;
 use super::mark::Mark;
 use super::report::ShardReport;
 use super::stream::Record;
@@ -92,17 +93,6 @@ enum What {
     NextAction,
     /// End the child in this way.
     Strike(Cut),
-}
-
-/// The work that a child was given and has to answer with a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are named as the daemon's messages")]
-pub enum Action {
-    Initialize,
-    ProcessRecords,
-    ShutdownRequested,
-    LeaseLost,
-    ShardEnded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,28 +175,6 @@ pub struct Shard {
 struct Sent {
     actions: u64,
     acks: u64,
-}
-
-impl Action {
-    fn name(self) -> &'static str {
-        match self {
-            Action::Initialize => "initialize",
-            Action::ProcessRecords => "processRecords",
-            Action::ShutdownRequested => "shutdownRequested",
-            Action::LeaseLost => "leaseLost",
-            Action::ShardEnded => "shardEnded",
-        }
-    }
-
-    /// Whether records or the shard's end may come next, so that the daemon may be idle before.
-    fn is_followed_by_work(self) -> bool {
-        matches!(self, Action::Initialize | Action::ProcessRecords)
-    }
-
-    /// Whether the daemon has a checkpointer while this is outstanding.
-    fn takes_checkpoints(self) -> bool {
-        !matches!(self, Action::Initialize | Action::LeaseLost)
-    }
 }
 
 impl Shard {
