@@ -1,9 +1,13 @@
 //! `kclpipe launch`, by which all these tests start the daemon, and what else it promises.
 
-use std::fs;
-use std::process::Command;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Application, Case, Kcl, tests};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::harness::{Application, Case, Kcl, tests, wait};
 
 tests! {
     what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once:
@@ -29,6 +33,78 @@ fn what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once(case: Case) 
     let times = if case.kcl == Kcl::V1 { 2 } else { 1 };
     assert_eq!(lines.count(), 2 * times, "{logged}");
     application.wait_until_nothing_runs();
+}
+
+/// `tests/daemon/local`, as README says, and the metrics of what it does.
+#[test]
+#[ignore = "needs tests/daemon/setup"]
+fn one_command_shows_all_of_it_on_this_machine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let metrics = folder.path().join("metrics");
+    fs::create_dir(&metrics).expect("made");
+    let child = format!(
+        "executableName={} --metrics-dir {} -- docs/examples/handler.sh",
+        env!("CARGO_BIN_EXE_kclpipe"),
+        metrics.display()
+    );
+    let log = folder.path().join("log");
+    let output = File::create(&log).expect("a log");
+    let local = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/local"))
+        .args(["-Xmx1g", "--set", &child])
+        .env("KCLPIPE", env!("CARGO_BIN_EXE_kclpipe"))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("shared"))
+        .stderr(output)
+        .process_group(0)
+        .spawn()
+        .expect("started");
+    let mut local = Group(local);
+    let ended = || local_log(&log).contains("Process shutdown is complete");
+    wait::until("the records in the metrics", || done(&metrics) == 5);
+    assert!(
+        local_log(&log).contains("handler: 40 cherries"),
+        "{}",
+        local_log(&log)
+    );
+
+    kill_process_group(Pid::from_child(&local.0), Signal::TERM).expect("signalled");
+    local.0.wait().expect("ended");
+    wait::until("the daemon's end", ended);
+    wait::until("the metrics' end", || files(&metrics).is_empty());
+}
+
+/// What was started, which does not outlive the test.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+    }
+}
+
+fn local_log(log: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(log).expect("a log")).into_owned()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect()
+}
+
+/// How many records are done, by the metrics of all shards.
+fn done(metrics: &Path) -> u32 {
+    let texts = files(metrics)
+        .into_iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let text: String = texts.collect();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("kclpipe_records_total{"));
+    let done = lines.filter(|line| line.contains("outcome=\"done\""));
+    done.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok())
+        .sum()
 }
 
 /// Maven gets the whole of the smallest of the three.
