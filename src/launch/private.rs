@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{File, OpenOptions, remove_file};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,8 +26,9 @@ impl Private {
     /// # Errors
     /// There is no place for it.
     pub(super) fn new(text: &str, ending: &str, keep: bool) -> Result<Private> {
-        let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from);
-        let path = folder.join(format!("kclpipe-{}{ending}", std::process::id()));
+        // The process number would not do: in a container it is always 1.
+        let random = RandomState::new().hash_one(0u8);
+        let path = folder().join(format!("kclpipe-{random:016x}{ending}"));
         let write = || -> std::io::Result<File> {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create_new(true).mode(0o600);
@@ -46,4 +48,13 @@ impl Private {
             _file: Some(file),
         })
     }
+}
+
+/// The user's runtime directory if there is one, else that for temporary files. A variable that is empty or
+/// relative counts as unset, as the XDG base directory specification says.
+fn folder() -> PathBuf {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    runtime
+        .filter(|folder| folder.is_absolute() && folder.is_dir())
+        .unwrap_or_else(env::temp_dir)
 }

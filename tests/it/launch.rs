@@ -257,6 +257,41 @@ fn the_printed_command_does_the_same_in_a_shell() {
     assert!(pasted.contains("property workerId=a b\n"), "{pasted}");
 }
 
+/// In a container, each launch has the process number 1.
+#[test]
+fn what_an_earlier_launch_of_the_same_number_left_is_not_in_the_way() {
+    let world = World::new();
+    let launch = world.command(&["--jars", "jars", "--set", "workerId=a", "kcl.properties"]);
+    let earlier = r#"for left in "-logback.xml" ".properties"; do : > "home/kclpipe-$$$left"; done; exec "$0" "$@""#;
+    let mut shell = Command::new(system("sh"));
+    shell.args(["-c", earlier]).arg(launch.get_program());
+    shell.args(launch.get_args()).current_dir(world.path(""));
+    for (name, value) in launch.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let output = shell.output().expect("started");
+    assert_eq!(output.status.code(), Some(42), "{}", text(&output.stderr));
+    assert_eq!(world.names("home").len(), 2, "what was left is as it was");
+}
+
+#[test]
+fn a_runtime_directory_that_is_none_is_passed_over() {
+    let world = World::new();
+    fs::create_dir(world.path("temporary")).expect("made");
+    let print = ["--jars", "jars", "--print", "kcl.properties"];
+    for (none, files) in [("", 1), ("bin", 2), ("/no/such/directory", 3)] {
+        let mut command = world.command(&print);
+        command.env("TMPDIR", world.path("temporary"));
+        let output = command.env("XDG_RUNTIME_DIR", none).output();
+        let output = output.expect("started");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(world.names("temporary").len(), files, "'{none}'");
+    }
+}
+
 #[test]
 fn what_is_missing_or_wrong_is_told_before_java_starts() {
     let world = World::new();
