@@ -457,6 +457,7 @@ fn the_commands_of_documents_work_as_they_stand() {
             let output = Command::new("sh")
                 .args(["-ec", &block])
                 .env("HOME", place.path())
+                .env("XDG_RUNTIME_DIR", place.path())
                 .env_remove("XDG_DATA_HOME")
                 .env_remove("JAVA_HOME")
                 .current_dir(place.path())
