@@ -14,6 +14,7 @@ use kclpipe::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
 use crate::harness::{write_program, write_script};
+use crate::launch::MAVEN;
 
 /// The longest README that anybody reads.
 const README_LINES: usize = 350;
@@ -383,13 +384,6 @@ const ONLY_NAMED: [&str; 5] = [
     "systemctl",
     "systemd-analyze",
 ];
-
-/// What stands for Maven: it makes the jars that `kclpipe launch` looks for.
-const MAVEN: &str = r#"
-for argument; do
-    case $argument in -DoutputDirectory=*) to=${argument#*=};; esac
-done
-for jar in multilang-3.1.3 3.1.3; do echo jar > "$to/amazon-kinesis-client-$jar.jar"; done"#;
 
 /// A folder as the top of the repository is, with the samples in it, where `kclpipe` is this program, and
 /// the commands that are only named do nothing.

@@ -17,7 +17,7 @@ echo "jars ${KCLPIPE_JARS-unset}"
 exit 42"#;
 
 /// A Maven that makes the jars of KCL 3.1.3.
-const MAVEN: &str = r#"
+pub(crate) const MAVEN: &str = r#"
 for argument; do
     case $argument in -DoutputDirectory=*) to=${argument#*=};; esac
 done
