@@ -143,7 +143,7 @@ fn the_conversation_goes_on_while_a_letter_is_taken_which_has_a_time_limit() {
     daemon.payloads(&["bad"]);
     daemon.expect_lines("tries", 1);
     for _ in 0..5 {
-        daemon.expect(r#"{"action":"leaseLost"}"#);
+        daemon.expect(r#"{"action":"shutdownRequested"}"#);
     }
     daemon.expect_lines("tries", 2);
     daemon.expect_log("it reached its time limit of 300ms (--timeout) and was stopped");
