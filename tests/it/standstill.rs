@@ -177,7 +177,7 @@ fn an_answer_without_its_token_is_told_at_once_and_once() {
     let mut daemon = begun(Bridge::new(script).options("--per shard"));
     daemon.payloads(&["x"]);
     daemon.expect_log(
-        "printed 'ok', an answer without its token, so record 1.0 stays unanswered: let it print ",
+        "printed 'ok', an answer without its token, so record 1.0 stays unanswered: let it echo ",
     );
     daemon.end_input();
     daemon.wait_exit();
@@ -185,7 +185,7 @@ fn an_answer_without_its_token_is_told_at_once_and_once() {
     assert!(
         daemon
             .log()
-            .contains("\"$KCLPIPE_TOKEN ok\", or run kclpipe with --plain-answers")
+            .contains("$KCLPIPE_TOKEN ok, or run kclpipe with --plain-answers")
     );
 }
 

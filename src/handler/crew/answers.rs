@@ -107,8 +107,8 @@ impl Crew<'_> {
         }
         let word = process::excerpt(line);
         log::warn!(
-            "{} printed '{word}', an answer without its token, so {} stays unanswered: let it print \
-             \"$KCLPIPE_TOKEN {word}\", or run kclpipe with --plain-answers",
+            "{} printed '{word}', an answer without its token, so {} stays unanswered: let it echo \
+             $KCLPIPE_TOKEN {word}, or run kclpipe with --plain-answers",
             self.handler(slot),
             self.at(slot)
         );
