@@ -1,7 +1,6 @@
 //! The examples of docs/handlers.md, run with the options that the page gives them.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::write_script;
+use crate::harness::{are_here, write_script};
 
 const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
@@ -47,21 +46,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         false => vec![path],
     });
     found.collect()
-}
-
-/// Whether these programs are here; if not, says so where it is seen.
-fn can_run(example: &str, programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_here =
-        |program: &&&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let missing: Vec<&str> = programs.iter().filter(|p| !is_here(p)).copied().collect();
-    if !missing.is_empty() {
-        // Not captured, as println! would be.
-        let missing = missing.join(", ");
-        let note = format!("SKIPPED: the example {example}, for want of {missing}\n");
-        let _ = std::io::stderr().write_all(note.as_bytes());
-    }
-    missing.is_empty()
 }
 
 /// A folder with the examples.
@@ -245,7 +229,7 @@ fn the_loop_stores_each_record_in_order() {
 
 #[test]
 fn awk_stores_each_record_in_order_with_many_on_their_way() {
-    if !can_run("awk.sh", &["awk"]) {
+    if !are_here("the example awk.sh", &["awk"]) {
         return;
     }
     let place = Place::new();
@@ -257,7 +241,7 @@ fn awk_stores_each_record_in_order_with_many_on_their_way() {
 
 #[test]
 fn several_awks_keep_the_order_of_each_key() {
-    if !can_run("awk.sh", &["awk"]) {
+    if !are_here("the example awk.sh", &["awk"]) {
         return;
     }
     let place = Place::new();
@@ -272,7 +256,7 @@ fn several_awks_keep_the_order_of_each_key() {
 
 #[test]
 fn jq_lets_orders_through_and_refuses_the_rest() {
-    if !can_run("jq.args", &["jq"]) {
+    if !are_here("the example jq.args", &["jq"]) {
         return;
     }
     let place = Place::new();
@@ -284,7 +268,7 @@ fn jq_lets_orders_through_and_refuses_the_rest() {
 
 #[test]
 fn python_stores_each_order_once_even_if_it_comes_again() {
-    if !can_run("stock.py", &["python3"]) {
+    if !are_here("the example stock.py", &["python3"]) {
         return;
     }
     let place = Place::new();
@@ -306,7 +290,7 @@ fn python_stores_each_order_once_even_if_it_comes_again() {
 
 #[test]
 fn the_pipeline_adds_up_all_but_the_bad_record() {
-    if !can_run("pipeline.args", &["bash", "jq", "awk", "sort"]) {
+    if !are_here("the example pipeline.args", &["bash", "jq", "awk", "sort"]) {
         return;
     }
     let place = Place::new();
@@ -327,7 +311,7 @@ fn the_pipeline_adds_up_all_but_the_bad_record() {
 
 #[test]
 fn the_upload_makes_one_object_of_a_batch() {
-    if !can_run("upload.sh", &["jq"]) {
+    if !are_here("the example upload.sh", &["jq"]) {
         return;
     }
     let place = Place::new();
@@ -377,14 +361,14 @@ fn lambda_function(script: &str) {
 
 #[test]
 fn a_python_function_of_aws_lambda_runs_unchanged() {
-    if can_run("lambda/run.py", &["python3"]) {
+    if are_here("the example lambda/run.py", &["python3"]) {
         lambda_function("lambda/run.py");
     }
 }
 
 #[test]
 fn a_node_function_of_aws_lambda_runs_unchanged() {
-    if can_run("lambda/run.js", &["node"]) {
+    if are_here("the example lambda/run.js", &["node"]) {
         lambda_function("lambda/run.js");
     }
 }
