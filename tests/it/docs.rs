@@ -13,7 +13,7 @@ use kclpipe::replay::faults::{Amount, KINDS};
 use kclpipe::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
-use crate::harness::{write_program, write_script};
+use crate::harness::{are_here, write_program, write_script};
 use crate::launch::MAVEN;
 
 /// The longest README that anybody reads.
@@ -66,6 +66,16 @@ fn files(folder: &str) -> Vec<String> {
             inside.to_string_lossy().into_owned()
         })
         .collect()
+}
+
+/// The same, with those of the folders in it.
+fn files_below(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).expect(folder);
+    let inside = entries.map(|entry| entry.expect("an entry"));
+    let folders = inside.filter(|entry| entry.path().is_dir());
+    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let below = names.flat_map(|name| files_below(&format!("{folder}/{name}")));
+    below.chain(files(folder)).collect()
 }
 
 /// README and the pages of docs/.
@@ -423,46 +433,82 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn the_commands_of_documents_work_as_they_stand() {
-    let path = std::env::var("PATH").expect("a PATH");
-    for name in [
-        "README.md",
-        "docs/from-kclpy.md",
-        "docs/from-lambda.md",
-        "docs/launch.md",
-        "docs/operations.md",
-        "docs/performance.md",
-        "docs/rehearsal.md",
-        "docs/troubleshooting.md",
-    ] {
-        // Two seeds show as much as twenty.
-        let page = read(name).replace("$(seq 20)", "$(seq 2)");
-        let place = place();
-        // What a page shows as a program is what its commands run.
-        if let Some(program) = blocks(&page, "python")
-            .into_iter()
-            .find(|b| b.starts_with("#!"))
-        {
-            write_program(&place.path().join("orders.py"), &program);
-        }
-        let commands = blocks(&page, "sh").into_iter();
-        for block in commands.filter(|block| !block.starts_with("#!")) {
-            let output = Command::new("sh")
-                .args(["-ec", &block])
-                .env("HOME", place.path())
-                .env("XDG_RUNTIME_DIR", place.path())
-                .env_remove("XDG_DATA_HOME")
-                .env_remove("JAVA_HOME")
-                .current_dir(place.path())
-                .env("PYTHONDONTWRITEBYTECODE", "1")
-                .env("PATH", format!("{}/bin:{path}", place.path().display()))
-                .stdin(Stdio::null())
-                .output()
-                .expect("sh");
-            assert!(output.status.success(), "in {name}:\n{block}\n{output:?}");
-        }
+/// Runs the commands of a page, each block by itself, in a folder that is like the top of the repository.
+fn commands_work(page: &str, needs: &[&str]) {
+    if !are_here(&format!("the commands of {page}"), needs) {
+        return;
     }
+    // Two seeds show as much as twenty.
+    let text = read(page).replace("$(seq 20)", "$(seq 2)");
+    let place = place();
+    // What a page shows as a program is what its commands run.
+    let programs = blocks(&text, "python").into_iter();
+    if let Some(program) = programs.into_iter().find(|b| b.starts_with("#!")) {
+        write_program(&place.path().join("orders.py"), &program);
+    }
+    let commands = blocks(&text, "sh").into_iter();
+    let mut seen = 0;
+    for block in commands.filter(|block| !block.starts_with("#!")) {
+        let output = shell(place.path(), &block);
+        assert!(output.status.success(), "in {page}:\n{block}\n{output:?}");
+        seen += 1;
+    }
+    assert!(seen > 0, "{page} has no commands");
+}
+
+/// Runs a block of commands there. What does not end is stopped.
+fn shell(place: &Path, block: &str) -> Output {
+    let path = std::env::var("PATH").expect("a PATH");
+    Command::new("timeout")
+        .args(["120", "sh", "-ec", block])
+        .env("HOME", place)
+        .env("XDG_RUNTIME_DIR", place)
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("JAVA_HOME")
+        .current_dir(place)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PATH", format!("{}/bin:{path}", place.display()))
+        .stdin(Stdio::null())
+        .output()
+        .expect("timeout, of coreutils")
+}
+
+/// A test for the commands of each page.
+macro_rules! commands_of_documents_work {
+    ($($name:ident: $page:literal needs $programs:expr;)*) => {
+        const PAGES_WITH_COMMANDS: &[&str] = &[$($page),*];
+
+        mod the_commands_work_as_they_stand {
+            $(#[test]
+            fn $name() {
+                super::commands_work($page, &$programs);
+            })*
+        }
+    };
+}
+
+commands_of_documents_work! {
+    of_readme: "README.md" needs [];
+    of_from_kclpy: "docs/from-kclpy.md" needs ["python3"];
+    of_from_lambda: "docs/from-lambda.md" needs ["python3"];
+    of_launch: "docs/launch.md" needs [];
+    of_operations: "docs/operations.md" needs [];
+    of_performance: "docs/performance.md" needs [];
+    of_rehearsal: "docs/rehearsal.md" needs [];
+}
+
+/// Pages whose commands are about files of the reader's.
+const ABOUT_OTHER_FILES: [&str; 2] = ["docs/check.md", "docs/handlers.md"];
+
+#[test]
+fn no_page_with_commands_is_forgotten() {
+    let has_commands = |name: &String| {
+        let blocks = blocks(&read(name), "sh");
+        blocks.iter().any(|block| !block.starts_with("#!"))
+    };
+    let found: BTreeSet<String> = documents().into_iter().filter(has_commands).collect();
+    let known = PAGES_WITH_COMMANDS.iter().chain(&ABOUT_OTHER_FILES);
+    assert_eq!(found, known.map(|name| (*name).to_owned()).collect());
 }
 
 #[test]
@@ -523,13 +569,7 @@ fn is_printed_by(text: &[String], line: &str) -> bool {
 
 #[test]
 fn every_log_line_that_is_quoted_is_printed() {
-    let mut sources = files("src");
-    let folders = ["checkpoint", "config", "handler", "handler/crew", "process"];
-    sources.extend(
-        folders
-            .iter()
-            .flat_map(|name| files(&format!("src/{name}"))),
-    );
+    let sources = files_below("src");
     let known: Vec<_> = sources.iter().flat_map(|name| texts(&read(name))).collect();
     let mut seen = 0;
     for name in documents() {

@@ -271,9 +271,7 @@ fn a_hook_that_is_missing_is_a_mistake_of_the_configuration() {
         let bridge = Bridge::new("cat").options(option);
         let mut daemon = bridge.options("./no-such-command").start();
         daemon.say_initialize();
-        daemon.expect_log(&format!(
-            "the {option} './no-such-command' cannot be run"
-        ));
+        daemon.expect_log(&format!("the {option} './no-such-command' cannot be run"));
         daemon.expect_log("looking again for 5 s");
         daemon.finish();
         assert!(daemon.stdout().is_empty(), "the lease has not begun");
