@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kclpipe::config::{self, Task};
 use kclpipe::outcome::{Class, Ended, OnExit};
 use kclpipe::properties::{Properties, split_command};
@@ -509,6 +513,93 @@ fn no_page_with_commands_is_forgotten() {
     let found: BTreeSet<String> = documents().into_iter().filter(has_commands).collect();
     let known = PAGES_WITH_COMMANDS.iter().chain(&ABOUT_OTHER_FILES);
     assert_eq!(found, known.map(|name| (*name).to_owned()).collect());
+}
+
+/// Answers each request with the status that its body asks for, and what is `busy` or `gone` first in that way
+/// and then with 200. Returns where it listens.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let mut seen = BTreeSet::new();
+        for client in listener.incoming() {
+            let mut client = BufReader::new(client.expect("a client"));
+            let body = body(&mut client);
+            let status = match (body.as_str(), seen.insert(body.clone())) {
+                ("gone", true) => continue,
+                ("busy", true) => "503",
+                ("gone" | "busy", false) => "200",
+                (status, _) => status,
+            };
+            let answer =
+                format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = client.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+/// The body of a request.
+fn body(client: &mut impl BufRead) -> String {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        client.read_line(&mut line).expect("a line of the head");
+        match line.trim_end().split_once(": ") {
+            Some(("Content-Length", value)) => length = value.parse().expect("a number"),
+            Some(_) => {}
+            None if line.trim_end().is_empty() => break,
+            None => {}
+        }
+    }
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).expect("the body");
+    String::from_utf8(body).expect("text")
+}
+
+#[test]
+fn readmes_handler_tells_a_bad_record_from_a_server_that_is_busy_or_gone() {
+    if !are_here("README's handler", &["curl"]) {
+        return;
+    }
+    let readme = read("README.md");
+    let mut handlers = blocks(&readme, "sh").into_iter();
+    let handler = handlers.find(|block| block.starts_with("#!")).expect("one");
+    let there = format!("http://{}", server());
+    let place = tempfile::tempdir().expect("a folder");
+    let program = place.path().join("handler");
+    write_program(&program, &handler.replace("https://example.com", &there));
+    fs::write(
+        place.path().join("records"),
+        "200\nbusy\n400\n204\ngone\n404\n422\n200\n",
+    )
+    .expect("written");
+    let quick = "--max-attempts 2 --retry-delay 2ms --retry-max-delay 4ms --dead-letter letters";
+    let mut words = vec!["replay", "records", "--timeout", "60s", "--", "kclpipe"];
+    words.extend(quick.split(' ').chain(["--", "./handler"]));
+    let output = Command::new(env!("CARGO_BIN_EXE_kclpipe"))
+        .args(words)
+        .current_dir(place.path())
+        .env("no_proxy", "*")
+        .stdin(Stdio::null())
+        .output()
+        .expect("started");
+    assert!(output.status.success(), "{output:?}");
+    let letters = fs::read_to_string(place.path().join("letters")).expect("letters");
+    let letters = letters.lines().map(|line| {
+        let letter: Value = serde_json::from_str(line).expect("JSON");
+        let data = letter["dataBase64"].as_str().expect("a text");
+        let data = STANDARD.decode(data).expect("base64");
+        let outcome = letter["outcome"].as_str().expect("a text").to_owned();
+        (String::from_utf8(data).expect("text"), outcome)
+    });
+    let expected = [
+        ("400", "exit code 65"),
+        ("404", "exit code 1"),
+        ("422", "exit code 65"),
+    ];
+    let expected = expected.map(|(data, outcome)| (data.to_owned(), outcome.to_owned()));
+    assert_eq!(letters.collect::<Vec<_>>(), expected, "{output:?}");
 }
 
 #[test]
