@@ -11,6 +11,8 @@ use std::process::{Command, Output, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kclpipe::config::{self, Task};
+use kclpipe::exit::Exit;
+use kclpipe::handler::VARIABLES;
 use kclpipe::outcome::{Class, Ended, OnExit};
 use kclpipe::properties::{Properties, split_command};
 use kclpipe::replay::faults::{Amount, KINDS};
@@ -238,13 +240,7 @@ fn the_tables_of_handlers_exit_codes_are_those_of_the_program() {
 
 #[test]
 fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
-    let source = read("src/exit.rs");
-    let codes = source
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(','));
-    let codes = codes.filter_map(|line| line.split_once(" = ")?.1.parse::<u8>().ok());
-    let codes: BTreeSet<u8> = codes.collect();
-    assert!(codes.len() >= 5, "{codes:?}");
+    let codes: BTreeSet<u8> = Exit::ALL.into_iter().map(Exit::code).collect();
     for (name, heading) in [
         ("README.md", "- **Exit codes**"),
         ("docs/protocol.md", "\n## How kclpipe ends\n"),
@@ -339,10 +335,8 @@ fn every_variable_that_is_named_exists() {
         format!("KCLPIPE_{}", name.replace('-', "_"))
     });
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let source = read("src/handler/environment.rs");
-    let of_handlers = words_with(&source, "KCLPIPE_", is_name);
     let known: BTreeSet<String> = of_options
-        .chain(of_handlers.iter().map(|name| (*name).to_owned()))
+        .chain(VARIABLES.map(str::to_owned))
         .chain(OF_LAUNCH.map(str::to_owned))
         .collect();
     // What is in a folder of docs/examples is shown by a page, too.
@@ -355,7 +349,7 @@ fn every_variable_that_is_named_exists() {
         assert!(unknown.is_empty(), "{name} names {unknown:?}");
     }
     let contract = read("docs/handlers.md");
-    for name in of_handlers {
+    for name in VARIABLES {
         assert!(
             contract.contains(&format!("`{name}`")),
             "docs/handlers.md does not name {name}"
