@@ -509,6 +509,30 @@ fn no_page_with_commands_is_forgotten() {
     assert_eq!(found, known.map(|name| (*name).to_owned()).collect());
 }
 
+/// The scripts that a text has sh run: what is between the quotes of `sh -c '…'`.
+fn scripts(text: &str) -> impl Iterator<Item = &str> {
+    let scripts = text.split("sh -c '").skip(1);
+    scripts.filter_map(|rest| Some(rest.split_once('\'')?.0))
+}
+
+/// sh has no pipefail, so a failure of any command but the last is not seen, and its record is lost.
+#[test]
+fn no_pipeline_is_shown_under_sh() {
+    let pages = documents().into_iter().chain(files("properties"));
+    let pages = pages.chain(files_below("docs/examples"));
+    let texts = pages.map(|name| (name.clone(), read(&name)));
+    let helps = helps().into_iter().map(|help| ("a help".to_owned(), help));
+    let mut seen = 0;
+    for (name, text) in texts.chain(helps) {
+        for script in scripts(&text) {
+            let is_pipeline = script.replace("||", "").contains('|');
+            assert!(!is_pipeline, "{name} shows a pipeline under sh: {script}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "only {seen} were found");
+}
+
 /// Answers each request with the status that its body asks for, and what is `busy` or `gone` first in that way
 /// and then with 200. Returns where it listens.
 fn server() -> SocketAddr {
