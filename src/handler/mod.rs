@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 pub use crew::Crew;
+pub use environment::VARIABLES;
 
 use crate::checkpoint::Stuck;
 use crate::format::{Decompress, Format};

@@ -106,10 +106,13 @@ impl Watch {
     /// Tells what is due.
     pub fn tell(&mut self, snapshot: &Snapshot, now: Instant) {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| now >= due);
-        if let Some(stats) = self.stats.as_mut().filter(|stats| is_due(stats.due())) {
+        let line_is_due = is_due(self.stats.as_ref().and_then(Stats::due));
+        if let Some(stats) = self.stats.as_mut().filter(|_| line_is_due) {
             log::info!("{}", stats.line(snapshot, now));
         }
-        if let Some(textfile) = self.textfile.as_mut().filter(|file| is_due(file.due())) {
+        // With each line, too, so that the two agree.
+        let file = self.textfile.as_mut();
+        if let Some(textfile) = file.filter(|file| line_is_due || is_due(file.due())) {
             textfile.update(snapshot, now);
         }
     }

@@ -39,7 +39,6 @@ fn a_handler_that_answers_in_groups_answers_at_the_last_record() {
     assert_eq!(play.events, ["done 3", "done 4", "done 5"]);
 }
 
-/// More than is made ready at once, and more than a pipe holds.
 #[test]
 fn the_record_before_one_that_cannot_be_decompressed_is_the_last() {
     let script = r#"while IFS= read -r r; do
@@ -57,6 +56,7 @@ fn the_record_before_one_that_cannot_be_decompressed_is_the_last() {
     assert_eq!(daemon.lines("dead").len(), 2);
 }
 
+/// More than is made ready at once, and more than a pipe holds.
 #[test]
 fn a_window_of_large_records_comes_whole_and_only_its_last_record_is_the_last() {
     let script = r#"while read -r r; do

@@ -84,6 +84,21 @@ impl Left {
     }
 }
 
+/// The words of a command line.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+/// Tries all of these at the same time.
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 fn numbers(count: usize) -> String {
     (1..=count).map(|n| format!("{n}\n")).collect()
 }
@@ -93,15 +108,9 @@ fn a_newcomer_sees_the_main_job_work() {
     let place = Place::new();
     place.write("records.txt", "one\ntwo\nthree\n");
     place.script("handler.sh", TAKE);
-    let left = place.replay(&[
-        "records.txt",
-        "--",
-        "kclpipe",
-        "--checkpoint-records",
-        "2",
-        "--",
-        "./handler.sh",
-    ]);
+    let left = place.replay(&words(
+        "records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh",
+    ));
     let left = left.with_code(0);
     assert_eq!(place.lines("out"), ["one", "two", "three"]);
     assert!(
@@ -151,15 +160,7 @@ fn any_child_of_the_daemon_may_be_tried() {
     let place = Place::new();
     place.write("in", &numbers(5));
     place.script("child", &child(INITIALIZE, BATCH, END, ""));
-    let left = place.replay(&[
-        "in",
-        "--batch-size",
-        "2",
-        "--report",
-        "json",
-        "--",
-        "./child",
-    ]);
+    let left = place.replay(&words("in --batch-size 2 --report json -- ./child"));
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["delivered"], &report["checkpoints"]),
@@ -170,98 +171,96 @@ fn any_child_of_the_daemon_may_be_tried() {
 #[test]
 fn each_fault_is_found_and_said_in_plain_words() {
     let extra = r#"say '{"action":"status","responseFor":"processRecords","x":1}'"#;
-    for (what, script, said) in [
-        (
-            "an unknown key",
-            child(INITIALIZE, extra, END, ""),
-            &["the key 'x'", "wait for ever"][..],
-        ),
-        (
-            "no answer",
-            child(INITIALIZE, ":", END, ""),
-            &["no answer to processRecords", "wait for ever"],
-        ),
-        (
-            "another action",
-            child("status processRecords", BATCH, END, ""),
-            &["'processRecords' while 'initialize'"],
-        ),
-        (
-            "null",
-            child(INITIALIZE, "say null", END, ""),
-            &["just 'null'"],
-        ),
-        (
-            "two statuses",
-            child(
-                INITIALIZE,
-                "status processRecords; status processRecords",
-                END,
-                "",
+    // All at once, for some wait for the time limit.
+    at_once(
+        [
+            (
+                "an unknown key",
+                child(INITIALIZE, extra, END, ""),
+                &["the key 'x'", "wait for ever"][..],
             ),
-            &["processRecords"],
-        ),
-        (
-            "no SHARD_END",
-            child(INITIALIZE, BATCH, "status shardEnded", ""),
-            &["would never finish"],
-        ),
-        (
-            "a checkpoint too far",
-            child(
-                INITIALIZE,
-                "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
-                END,
-                "",
+            (
+                "no answer",
+                child(INITIALIZE, ":", END, ""),
+                &["no answer to processRecords", "wait for ever"],
             ),
-            &["IllegalArgumentException", "beyond what was delivered"],
-        ),
-        (
-            "a checkpoint too early",
-            child("checkpoint null; status initialize", BATCH, END, ""),
-            &["InvalidStateException", "while answering initialize"],
-        ),
-        (
-            "an end at once",
-            "exit 3".to_owned(),
-            &["exit code 3 and initialize unanswered"],
-        ),
-        (
-            "an end each time",
-            child(INITIALIZE, "exit 4", END, ""),
-            &["exit code 4", "no restart is left"],
-        ),
-        (
-            "no exit",
-            child(INITIALIZE, BATCH, END, "exec sleep 600"),
-            &["it still runs"],
-        ),
-    ] {
-        let place = Place::new();
-        place.write("in", "one\n");
-        place.script("child", &script);
-        let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
-        let timeout = if waits { "2s" } else { "60s" };
-        let left = place.replay(&[
-            "in",
-            "--timeout",
-            timeout,
-            "--restarts",
-            "1",
-            "--",
-            "./child",
-        ]);
-        let left = left.with_code(1);
-        for said in said {
-            assert!(left.err.contains(said), "{what}: {}", left.err);
-        }
-        assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
-        assert!(
-            !left.err.contains("b25l"),
-            "{what}: a payload is not printed: {}",
-            left.err
-        );
-    }
+            (
+                "another action",
+                child("status processRecords", BATCH, END, ""),
+                &["'processRecords' while 'initialize'"],
+            ),
+            (
+                "null",
+                child(INITIALIZE, "say null", END, ""),
+                &["just 'null'"],
+            ),
+            (
+                "two statuses",
+                child(
+                    INITIALIZE,
+                    "status processRecords; status processRecords",
+                    END,
+                    "",
+                ),
+                &["processRecords"],
+            ),
+            (
+                "no SHARD_END",
+                child(INITIALIZE, BATCH, "status shardEnded", ""),
+                &["would never finish"],
+            ),
+            (
+                "a checkpoint too far",
+                child(
+                    INITIALIZE,
+                    "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
+                    END,
+                    "",
+                ),
+                &["IllegalArgumentException", "beyond what was delivered"],
+            ),
+            (
+                "a checkpoint too early",
+                child("checkpoint null; status initialize", BATCH, END, ""),
+                &["InvalidStateException", "while answering initialize"],
+            ),
+            (
+                "an end at once",
+                "exit 3".to_owned(),
+                &["exit code 3 and initialize unanswered"],
+            ),
+            (
+                "an end each time",
+                child(INITIALIZE, "exit 4", END, ""),
+                &["exit code 4", "no restart is left"],
+            ),
+            (
+                "no exit",
+                child(INITIALIZE, BATCH, END, "exec sleep 600"),
+                &["it still runs"],
+            ),
+        ],
+        |(what, script, said)| {
+            let place = Place::new();
+            place.write("in", "one\n");
+            place.script("child", &script);
+            let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
+            let timeout = if waits { "1s" } else { "60s" };
+            let left = place.replay(&words(&format!(
+                "in --timeout {timeout} --restarts 1 -- ./child"
+            )));
+            let left = left.with_code(1);
+            for said in said {
+                assert!(left.err.contains(said), "{what}: {}", left.err);
+            }
+            assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
+            assert!(
+                !left.err.contains("b25l"),
+                "{what}: a payload is not printed: {}",
+                left.err
+            );
+        },
+    );
 }
 
 #[test]
@@ -290,17 +289,9 @@ fn a_child_that_is_killed_in_the_middle_loses_no_record() {
         "handler.sh",
         "record=$(cat); if [ \"$record\" = 6 ] && mkdir killed; then kill -9 $PPID; exit 1; fi; echo \"$record\" >> out",
     );
-    let left = place.replay(&[
-        "in",
-        "--report",
-        "json",
-        "--",
-        "kclpipe",
-        "--checkpoint-records",
-        "2",
-        "--",
-        "./handler.sh",
-    ]);
+    let left = place.replay(&words(
+        "in --report json -- kclpipe --checkpoint-records 2 -- ./handler.sh",
+    ));
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["shards"][0]["restarts"], &report["ok"]),
@@ -322,19 +313,9 @@ fn several_shards_are_played_at_once_and_each_in_order() {
         "handler.sh",
         "cat >> $KCLPIPE_SHARD_ID; echo >> $KCLPIPE_SHARD_ID",
     );
-    let left = place.replay(&[
-        "in",
-        "--shards",
-        "3",
-        "--batch-size",
-        "4",
-        "--report",
-        "json",
-        "--",
-        "kclpipe",
-        "--",
-        "./handler.sh",
-    ]);
+    let left = place.replay(&words(
+        "in --shards 3 --batch-size 4 --report json -- kclpipe -- ./handler.sh",
+    ));
     let report = left.with_code(0).json();
     let shards = report["shards"].as_array().expect("shards");
     let mut all = Vec::new();
@@ -362,15 +343,7 @@ fn dead_letters_can_be_played_again() {
         "[ \"$(cat)\" = good ] || { echo $KCLPIPE_SEQUENCE_NUMBER > number; exit 65; }",
     );
     place
-        .replay(&[
-            "in",
-            "--",
-            "kclpipe",
-            "--dead-letter",
-            "dead",
-            "--",
-            "./strict.sh",
-        ])
+        .replay(&words("in -- kclpipe --dead-letter dead -- ./strict.sh"))
         .with_code(0);
     place.script(
         "mild.sh",
@@ -439,13 +412,15 @@ fn the_deployed_line_is_tried_as_the_daemon_would_split_it() {
         "{}",
         left.err
     );
+    // No quotes: sh gets "'cat", and fails.
     place.write(
         "my.properties",
-        "executableName = kclpipe -- sh -c 'cat > out'\n",
+        "executableName = kclpipe --max-attempts 1 --on-failure halt -- sh -c 'cat > out'\n",
     );
-    place
-        .replay(&["in", "--timeout", "2s", "--properties", "my.properties"])
-        .with_code(1);
+    let left = place.replay(&["in", "--restarts", "0", "--properties", "my.properties"]);
+    let left = left.with_code(1);
+    assert!(left.err.contains("exit code 2"), "{}", left.err);
+    assert!(!place.path("out").exists());
 }
 
 #[test]
@@ -832,58 +807,59 @@ fn rules_that_are_broken_only_when_something_goes_wrong() {
     let one = r#"{"action":"checkpoint","sequenceNumber":"49590338271490256608559692538361571095920000000000000001"}"#;
     let null = r#"{"action":"checkpoint"}"#;
     let status = r#"{"action":"status","responseFor":"processRecords"}"#;
-    for (what, batch, faults, said) in [
-        (
-            "an error of the last checkpoint is not looked at",
-            BATCH.to_owned(),
-            &["--inject", "throttle=0.99"][..],
-            "would never finish",
-        ),
-        (
-            "on after the lease is gone",
-            "checkpoint null; checkpoint null; status processRecords".to_owned(),
-            &["--inject", "lease-stolen=0.99"],
-            "although ShutdownException had said",
-        ),
-        (
-            "two at once",
-            format!(
-                "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
+    at_once(
+        [
+            (
+                "an error of the last checkpoint is not looked at",
+                BATCH.to_owned(),
+                "--inject throttle=0.99 --seed 5",
+                "would never finish",
             ),
-            &[],
-            "a second checkpoint before it had the answer",
-        ),
-        (
-            "a status before the ack",
-            format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
-            &[],
-            "cannot know whether that was stored",
-        ),
-        (
-            "back",
-            format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
-            &[],
-            "behind the last one",
-        ),
-        (
-            "while idle",
-            format!("printf '%s\\n' '{status}' '{null}'"),
-            &[],
-            "while no action was under way",
-        ),
-    ] {
-        let place = Place::new();
-        place.write("in", &numbers(4));
-        place.script("child", &child(INITIALIZE, &batch, END, ""));
-        let replay = ["in", "--batch-size", "2", "--timeout", "2s", "--seed", "5"];
-        let seed = if faults.is_empty() { 5 } else { 7 };
-        let all = [&replay[..seed], faults, &["--", "./child"]].concat();
-        let left = place.replay(&all).with_code(1);
-        let first = left.out.lines().find(|line| line.contains("wrong: "));
-        let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
-        assert!(first.contains(said), "{what}: {}", left.out);
-        assert!(first.contains("wrong: message "), "{what}: {}", left.out);
-    }
+            (
+                "on after the lease is gone",
+                "checkpoint null; checkpoint null; status processRecords".to_owned(),
+                "--inject lease-stolen=0.99 --seed 5",
+                "although ShutdownException had said",
+            ),
+            (
+                "two at once",
+                format!(
+                    "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
+                ),
+                "",
+                "a second checkpoint before it had the answer",
+            ),
+            (
+                "a status before the ack",
+                format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
+                "",
+                "cannot know whether that was stored",
+            ),
+            (
+                "back",
+                format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
+                "",
+                "behind the last one",
+            ),
+            (
+                "while idle",
+                format!("printf '%s\\n' '{status}' '{null}'"),
+                "",
+                "while no action was under way",
+            ),
+        ],
+        |(what, batch, faults, said)| {
+            let place = Place::new();
+            place.write("in", &numbers(4));
+            place.script("child", &child(INITIALIZE, &batch, END, ""));
+            let line = format!("in --batch-size 2 --timeout 1s {faults} -- ./child");
+            let left = place.replay(&words(&line)).with_code(1);
+            let first = left.out.lines().find(|line| line.contains("wrong: "));
+            let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
+            assert!(first.contains(said), "{what}: {}", left.out);
+            assert!(first.contains("wrong: message "), "{what}: {}", left.out);
+        },
+    );
 }
 
 #[test]

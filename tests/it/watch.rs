@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{Bridge, Daemon, QUICK, Record};
 
+/// Metrics go into `m`, and are written with each line that sums up.
+const METRICS: &str = "--metrics-dir m --name app --stats-every 50ms";
+
 /// A bridge that keeps metrics in `m`, which is there.
 fn measured(script: &str) -> Bridge {
-    let bridge = Bridge::new(script).options("--metrics-dir m --name app");
+    let bridge = Bridge::new(script).options(METRICS);
     fs::create_dir(bridge.path("m")).expect("made");
     bridge
 }
@@ -178,7 +181,7 @@ fn the_files_of_dead_processes_are_removed_and_those_of_living_ones_kept() {
 
 #[test]
 fn a_missing_metrics_directory_is_said_once_and_stops_nothing() {
-    let bridge = Bridge::new("cat >>seen").options("--metrics-dir m --name app");
+    let bridge = Bridge::new("cat >>seen").options(METRICS);
     let mut daemon = begun(bridge);
     daemon.expect_log("cannot write the metrics file 'm/kclpipe-app-shardId-0-");
     daemon.payloads(&["one"]);
