@@ -6,12 +6,13 @@ mod crew;
 mod environment;
 mod helper;
 mod lambda;
+mod letter_file;
 mod pace;
 mod record;
 mod records;
 mod shard;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -19,7 +20,7 @@ use anyhow::Result;
 pub use crew::Crew;
 
 use crate::checkpoint::Stuck;
-use crate::format::{Decompress, Format};
+use crate::format::{Decompression, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
@@ -172,7 +173,7 @@ pub struct Settings {
     /// How records stand on its stdin.
     pub format: Format,
     /// Which payloads are decompressed before that; `None` for none.
-    pub decompress: Option<Decompress>,
+    pub decompress: Option<Decompression>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// What exit codes mean.
@@ -192,6 +193,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The file for dead letters, if they go into one.
+    pub fn letter_file(&self) -> Option<&Path> {
+        match &self.on_failure {
+            OnFailure::DeadLetter(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// All commands that must be there when the lease begins, each with what it is to the user.
     pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
         let letters = match &self.on_failure {
