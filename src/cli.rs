@@ -116,8 +116,8 @@ pub struct Options {
     /// Per batch: at most so many records in a run; 0 for no limit [default: 0]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Per batch: at most so many bytes of payload in a run, as 512KiB or 6MB, decompressed with
-    /// --decompress; 0 for no limit [default: 0, with --decompress 256MiB]
+    /// Per batch: at most so many bytes of payload in a run, as 512KiB or 6MB, counted when
+    /// decompressed; 0 for no limit [default: 0, or 256MiB if payloads are decompressed]
     #[arg(long, value_parser = size, value_name = "SIZE")]
     pub batch_bytes: Option<u64>,
     /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
