@@ -8,7 +8,7 @@ use humantime::format_duration;
 use super::attempt::End;
 use super::environment::Environment;
 use crate::outcome::Ended;
-use crate::process::{self, Command, Processes, Spawn, Stderr, Stop};
+use crate::process::{self, Command, Feed, Processes, Spawn, Stderr, Stop};
 use crate::retry::Delays;
 
 /// One such command, with a place of its own among the processes. One of it runs at a time, and only exit
@@ -86,12 +86,12 @@ impl Helper {
             environment: job.environment,
             without: job.without,
             watch_input: true,
-            large_input: false,
+            feed: Feed::Whole,
             line_limit: process::LINE,
             stderr: Stderr::Log,
         };
         processes
-            .start(self.slot, &self.command, &spawn, job.input)
+            .start(self.slot, &self.command, &spawn, job.input.into())
             .map_err(|e| format!("it cannot be started: {}", self.command.explain(&e)))?;
         match job.patience {
             Patience::Limit(_) => processes.close_input(self.slot),

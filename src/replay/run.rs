@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::report::Report;
 use super::shard::{Due, Shard, Step};
 use crate::outcome::Ended;
-use crate::process::{Command, Happening, LINE, Processes, Spawn, Stderr, Stop};
+use crate::process::{Command, Feed, Happening, Input, LINE, Processes, Spawn, Stderr, Stop};
 
 /// How long a child has that is to be stopped: longer than a kclpipe with the usual `--stop-timeout`
 /// needs to stop its handlers.
@@ -187,13 +187,16 @@ impl Stage {
             environment: &[],
             without: &[],
             watch_input: false,
-            large_input: false,
+            feed: Feed::Stream {
+                large: false,
+                torn: true,
+            },
             line_limit: LINE,
             stderr: Stderr::Inherit,
         };
         let name = self.command.program.display();
         self.processes
-            .start(slot, &self.command, &spawn, Vec::new())
+            .start(slot, &self.command, &spawn, Input::default())
             .with_context(|| format!("cannot start the child '{name}'"))?;
         let steps = self.shards[slot].start();
         self.perform(slot, steps)

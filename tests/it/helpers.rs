@@ -102,7 +102,7 @@ fn nothing_is_passed_over_before_the_command_has_the_letter() {
     daemon.expect_lines("tries", 3);
     daemon.expect_log(
         "record 2.0 is rejected: exit code 65; its dead letter was not taken by './take' \
-         (--dead-letter-command): exit code 3; it blocks its shard, and is offered again in",
+         (--dead-letter-command): exit code 3; it blocks its shard, and its letter is offered again in",
     );
     std::fs::write(daemon.path("space"), "").expect("written");
     daemon.expect_status_behind_checkpoints("processRecords");

@@ -93,7 +93,7 @@ fn the_metrics_file_has_what_became_of_the_records_and_goes_with_the_lease() {
             (r#"kclpipe_checkpoints_total{result="stored"}"#, 0.0),
         ],
     );
-    let behind = metrics(&mut daemon)["kclpipe_behind_latest_seconds"];
+    let behind = metrics(&daemon)["kclpipe_behind_latest_seconds"];
     assert!(
         behind > 86_400.0,
         "'last' arrived years ago and is not done: {behind}"
