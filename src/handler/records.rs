@@ -481,8 +481,10 @@ impl Records {
         send: impl FnOnce(&DeadLetter<'_>) -> T,
     ) -> T {
         let stderr = String::from_utf8_lossy(report.stderr);
+        let trial = self.trials.get(&index);
         let cause = Cause {
-            attempts: self.trials.get(&index).map_or(0, |trial| trial.handed),
+            attempts: trial.map_or(0, |trial| trial.handed),
+            failures: trial.map_or(0, |trial| trial.charged),
             outcome: report.outcome,
             stderr: &stderr,
         };

@@ -81,7 +81,7 @@ pub fn read(bytes: &[u8], format: InputFormat) -> Result<Vec<InputRecord>> {
 }
 
 /// Keys that a line of jsonl or a dead letter may have.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "n",
     "shardId",
     "sequenceNumber",
@@ -91,6 +91,7 @@ const KEYS: [&str; 14] = [
     "millisBehindLatest",
     "attempt",
     "attempts",
+    "failures",
     "last",
     "outcome",
     "stderr",

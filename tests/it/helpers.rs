@@ -307,3 +307,13 @@ fn a_hook_at_the_loss_of_a_lease_has_little_time_and_its_failure_is_only_logged(
         assert!(daemon.log().contains(&told), "{}", daemon.log());
     }
 }
+
+#[test]
+fn with_a_stop_timeout_of_0_the_hook_at_the_loss_of_a_lease_runs_all_the_same() {
+    let script = "[ $KCLPIPE_EVENT = initialize ] || { sleep 0.05; echo x >>ran; }";
+    let mut daemon = begun(hooked(script).options("--stop-timeout 0"));
+    daemon.say(r#"{"action":"leaseLost"}"#);
+    daemon.expect_status("leaseLost");
+    assert_eq!(daemon.wait_exit(), 0);
+    assert_eq!(daemon.lines("ran"), ["x"]);
+}

@@ -136,9 +136,10 @@ impl Crew<'_> {
             environment: &environment::of_hook(&self.records.shard_id, occasion),
             without: &self.without,
             input: Vec::new(),
-            patience: match occasion.must_succeed() {
-                true => Patience::Limit(self.settings.timeout),
-                false => Patience::Short,
+            patience: if occasion.must_succeed() {
+                Patience::Limit(self.settings.timeout)
+            } else {
+                Patience::Short(self.settings.ending())
             },
         };
         log::info!("the hook for {} is started", occasion.name());
