@@ -97,8 +97,10 @@ pub enum InputFormatName {
     Lines,
     /// One object a line with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have it
     Jsonl,
-    /// What aws kinesis get-records prints, once or several times
+    /// What aws kinesis get-records prints, once or several times, or the records in it
     Aws,
+    /// Events of a Lambda function with a Kinesis trigger, or the records in them
+    Lambda,
     /// What kclpipe --record writes: the same batches, errors and endings once more
     Recording,
 }

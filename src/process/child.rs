@@ -82,6 +82,7 @@ impl Child {
         start.stderr(match spawn.stderr {
             Stderr::Log => Stdio::piped(),
             Stderr::Inherit => Stdio::inherit(),
+            Stderr::To(fd) => fd.try_clone_to_owned()?.into(),
         });
         if let Some(directory) = &command.directory {
             start.current_dir(directory);
