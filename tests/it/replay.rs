@@ -50,11 +50,12 @@ impl Place {
         text.lines().map(str::to_owned).collect()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A replay with the words of `line`, which are quoted as in a shell.
+    fn command(&self, line: &str) -> Command {
         let mut command = Command::new(KCLPIPE);
         command
             .arg("replay")
-            .args(arguments)
+            .args(shlex::split(line).expect("quoted well"))
             .current_dir(self.0.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -62,8 +63,8 @@ impl Place {
         command
     }
 
-    fn replay(&self, arguments: &[&str]) -> Left {
-        let output = self.command(arguments).output().expect("started");
+    fn replay(&self, line: &str) -> Left {
+        let output = self.command(line).output().expect("started");
         Left {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).expect("text"),
@@ -93,20 +94,12 @@ fn a_newcomer_sees_the_main_job_work() {
     let place = Place::new();
     place.write("records.txt", "one\ntwo\nthree\n");
     place.script("handler.sh", TAKE);
-    let left = place.replay(&[
-        "records.txt",
-        "--",
-        "kclpipe",
-        "--checkpoint-records",
-        "2",
-        "--",
-        "./handler.sh",
-    ]);
+    let left = place.replay("records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh");
     let left = left.with_code(0);
     assert_eq!(place.lines("out"), ["one", "two", "three"]);
     assert!(
         left.out
-            .contains("3 of 3 records delivered, 0 again; 2 checkpoints, now at SHARD_END"),
+            .contains("3 of 3 records handed to the child, 0 again; 3 checkpointed in 2 checkpoints, now at SHARD_END"),
         "{}",
         left.out
     );
@@ -151,15 +144,7 @@ fn any_child_of_the_daemon_may_be_tried() {
     let place = Place::new();
     place.write("in", &numbers(5));
     place.script("child", &child(INITIALIZE, BATCH, END, ""));
-    let left = place.replay(&[
-        "in",
-        "--batch-size",
-        "2",
-        "--report",
-        "json",
-        "--",
-        "./child",
-    ]);
+    let left = place.replay("in --batch-size 2 --report json -- ./child");
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["delivered"], &report["checkpoints"]),
@@ -242,15 +227,7 @@ fn each_fault_is_found_and_said_in_plain_words() {
         place.script("child", &script);
         let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
         let timeout = if waits { "2s" } else { "60s" };
-        let left = place.replay(&[
-            "in",
-            "--timeout",
-            timeout,
-            "--restarts",
-            "1",
-            "--",
-            "./child",
-        ]);
+        let left = place.replay(&format!("in --timeout {timeout} --restarts 1 -- ./child"));
         let left = left.with_code(1);
         for said in said {
             assert!(left.err.contains(said), "{what}: {}", left.err);
@@ -272,7 +249,7 @@ fn what_a_child_prints_besides_is_told_and_does_no_harm() {
         "child",
         &child("echo hello; status initialize", BATCH, END, ""),
     );
-    let left = place.replay(&["in", "--", "./child"]).with_code(0);
+    let left = place.replay("in -- ./child").with_code(0);
     assert!(
         left.err
             .contains("a line of 5 bytes on its stdout is no message"),
@@ -290,17 +267,7 @@ fn a_child_that_is_killed_in_the_middle_loses_no_record() {
         "handler.sh",
         "record=$(cat); if [ \"$record\" = 6 ] && mkdir killed; then kill -9 $PPID; exit 1; fi; echo \"$record\" >> out",
     );
-    let left = place.replay(&[
-        "in",
-        "--report",
-        "json",
-        "--",
-        "kclpipe",
-        "--checkpoint-records",
-        "2",
-        "--",
-        "./handler.sh",
-    ]);
+    let left = place.replay("in --report json -- kclpipe --checkpoint-records 2 -- ./handler.sh");
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["shards"][0]["restarts"], &report["ok"]),
@@ -322,19 +289,8 @@ fn several_shards_are_played_at_once_and_each_in_order() {
         "handler.sh",
         "cat >> $KCLPIPE_SHARD_ID; echo >> $KCLPIPE_SHARD_ID",
     );
-    let left = place.replay(&[
-        "in",
-        "--shards",
-        "3",
-        "--batch-size",
-        "4",
-        "--report",
-        "json",
-        "--",
-        "kclpipe",
-        "--",
-        "./handler.sh",
-    ]);
+    let left =
+        place.replay("in --shards 3 --batch-size 4 --report json -- kclpipe -- ./handler.sh");
     let report = left.with_code(0).json();
     let shards = report["shards"].as_array().expect("shards");
     let mut all = Vec::new();
@@ -362,23 +318,13 @@ fn dead_letters_can_be_played_again() {
         "[ \"$(cat)\" = good ] || { echo $KCLPIPE_SEQUENCE_NUMBER > number; exit 65; }",
     );
     place
-        .replay(&[
-            "in",
-            "--",
-            "kclpipe",
-            "--dead-letter",
-            "dead",
-            "--",
-            "./strict.sh",
-        ])
+        .replay("in -- kclpipe --dead-letter dead -- ./strict.sh")
         .with_code(0);
     place.script(
         "mild.sh",
         "cat >> out; echo \" $KCLPIPE_SEQUENCE_NUMBER\" >> out",
     );
-    let left = place
-        .replay(&["dead", "--", "kclpipe", "--", "./mild.sh"])
-        .with_code(0);
+    let left = place.replay("dead -- kclpipe -- ./mild.sh").with_code(0);
     assert!(
         left.err.contains("'dead': 1 record (jsonl)"),
         "{}",
@@ -412,9 +358,7 @@ fn what_aws_printed_can_be_played() {
         "handler.sh",
         "echo \"$(cat) $KCLPIPE_PARTITION_KEY $KCLPIPE_ARRIVAL_TIMESTAMP $KCLPIPE_SEQUENCE_NUMBER\" > out",
     );
-    place
-        .replay(&["in", "--", "kclpipe", "--", "./handler.sh"])
-        .with_code(0);
+    place.replay("in -- kclpipe -- ./handler.sh").with_code(0);
     assert_eq!(
         place.lines("out"),
         ["hello greeting 1545079850987 49590338271490256608559692538361571095921575989136588898"]
@@ -430,9 +374,7 @@ fn the_deployed_line_is_tried_as_the_daemon_would_split_it() {
         "my.properties",
         "executableName = wrong\nexecutableName = kclpipe \\\n   @args\n",
     );
-    let left = place
-        .replay(&["in", "--properties", "my.properties"])
-        .with_code(0);
+    let left = place.replay("in --properties my.properties").with_code(0);
     assert_eq!(place.lines("the out"), ["one"]);
     assert!(
         left.err.contains(r#"runs ["kclpipe", "@args"]"#),
@@ -444,7 +386,7 @@ fn the_deployed_line_is_tried_as_the_daemon_would_split_it() {
         "executableName = kclpipe -- sh -c 'cat > out'\n",
     );
     place
-        .replay(&["in", "--timeout", "2s", "--properties", "my.properties"])
+        .replay("in --timeout 2s --properties my.properties")
         .with_code(1);
 }
 
@@ -459,20 +401,9 @@ fn the_daemon_may_end_in_every_way() {
         let place = Place::new();
         place.write("in", &numbers(8));
         place.script("handler.sh", TAKE);
-        let left = place.replay(&[
-            "in",
-            "--shutdown",
-            way,
-            "--batch-size",
-            "2",
-            "--report",
-            "json",
-            "--",
-            "kclpipe",
-            "--checkpoint-batch",
-            "--",
-            "./handler.sh",
-        ]);
+        let left = place.replay(&format!(
+            "in --shutdown {way} --batch-size 2 --report json -- kclpipe --checkpoint-batch -- ./handler.sh"
+        ));
         let report = left.with_code(0).json();
         let at = report["shards"][0]["sequenceNumber"]
             .as_str()
@@ -490,7 +421,7 @@ fn the_daemon_may_end_in_every_way() {
 fn the_environment_is_the_childs_alone() {
     let place = Place::new();
     place.write("in", &numbers(4));
-    let mut command = place.command(&["in", "--report", "json", "--", "kclpipe", "--", "cat"]);
+    let mut command = place.command("in --report json -- kclpipe -- cat");
     command
         .env("KCLPIPE_CHECKPOINT_RECORDS", "1")
         .env("KCLPIPE_REPORT", "text");
@@ -503,10 +434,9 @@ fn the_environment_is_the_childs_alone() {
 fn stdin_is_an_input() {
     let place = Place::new();
     place.script("handler.sh", TAKE);
-    for arguments in [&["-", "--"][..], &["--"]] {
-        let arguments = [arguments, &["kclpipe", "--", "./handler.sh"]].concat();
+    for line in ["- -- kclpipe -- ./handler.sh", "-- kclpipe -- ./handler.sh"] {
         let mut replay = place
-            .command(&arguments)
+            .command(line)
             .stdin(Stdio::piped())
             .spawn()
             .expect("started");
@@ -524,7 +454,7 @@ fn ctrl_c_ends_the_childrens_input_and_still_reports() {
     place.write("in", "one\n");
     place.script("handler.sh", "echo here >&2; exec sleep 600");
     let mut replay = place
-        .command(&["in", "--shards", "2", "--", "kclpipe", "--", "./handler.sh"])
+        .command("in --shards 2 -- kclpipe -- ./handler.sh")
         .spawn()
         .expect("started");
     let mut err = BufReader::new(replay.stderr.take().expect("piped")).lines();
@@ -553,56 +483,20 @@ fn ctrl_c_ends_the_childrens_input_and_still_reports() {
 }
 
 /// The ways to run a handler, each with one that appends what it has done to the file `out`.
-const WAYS: [&[&str]; 4] = [
-    &["--", "sh", "-c", "echo \"$(cat)\" >> out"],
-    &["--jobs", "4", "--", "sh", "-c", "echo \"$(cat)\" >> out"],
-    &[
-        "--per",
-        "batch",
-        "--format",
-        "lines",
-        "--",
-        "sh",
-        "-c",
-        "cat >> out",
-    ],
-    &[
-        "--per",
-        "shard",
-        "--format",
-        "lines",
-        "--plain-answers",
-        "--",
-        "sh",
-        "-c",
-        "while read -r record; do echo \"$record\" >> out; echo ok; done",
-    ],
+const WAYS: [&str; 4] = [
+    "-- sh -c 'echo \"$(cat)\" >> out'",
+    "--jobs 4 -- sh -c 'echo \"$(cat)\" >> out'",
+    "--per batch --format lines -- sh -c 'cat >> out'",
+    "--per shard --format lines --plain-answers -- \
+     sh -c 'while read -r record; do echo \"$record\" >> out; echo ok; done'",
 ];
 
 /// Plays 30 records to a kclpipe with all faults.
-fn rehearse(place: &Place, seed: u64, way: &[&str], more: &[&str]) -> Value {
+fn rehearse(place: &Place, seed: u64, way: &str, more: &str) -> Value {
     place.write("in", &numbers(30));
-    let seed = seed.to_string();
-    let replay = [
-        "in",
-        "--report",
-        "json",
-        "--batch-size",
-        "4",
-        "--seed",
-        &seed,
-    ];
-    let bridge = [
-        "--",
-        "kclpipe",
-        "--checkpoint-records",
-        "3",
-        "--retry-delay",
-        "2ms",
-        "--retry-max-delay",
-        "5ms",
-    ];
-    let left = place.replay(&[&replay, more, &bridge, way].concat());
+    let replay = format!("in --report json --batch-size 4 --seed {seed} {more}");
+    let bridge = "kclpipe --checkpoint-records 3 --retry-delay 2ms --retry-max-delay 5ms";
+    let left = place.replay(&format!("{replay} -- {bridge} {way}"));
     left.with_code(0).json()
 }
 
@@ -612,7 +506,7 @@ fn no_record_is_lost_whatever_goes_wrong() {
     for seed in 0..20 {
         let place = Place::new();
         let way = WAYS[seed as usize % WAYS.len()];
-        let report = rehearse(&place, seed, way, &["--inject", "all"]);
+        let report = rehearse(&place, seed, way, "--inject all");
         let done: BTreeSet<String> = place.lines("out").into_iter().collect();
         assert_eq!(done.len(), 30, "seed {seed}: {report}");
         ends += report["shards"][0]["interruptions"]
@@ -627,8 +521,8 @@ fn every_record_before_a_checkpoint_was_handled() {
     for seed in 0..8 {
         let place = Place::new();
         let way = WAYS[seed as usize % WAYS.len()];
-        let faults = ["--inject", "all,aggregate=0", "--shutdown", "kill"];
-        let report = rehearse(&place, seed, way, &faults);
+        let faults = "--inject all,aggregate=0 --shutdown kill";
+        let report = rehearse(&place, seed, way, faults);
         let at = report["shards"][0]["sequenceNumber"].as_str().expect("one");
         let stored: usize = at[at.len().saturating_sub(4)..].parse().unwrap_or(0);
         let done: BTreeSet<String> = place.lines("out").into_iter().collect();
@@ -644,28 +538,21 @@ fn a_seed_is_told_and_gives_the_same_faults_again() {
     let place = Place::new();
     place.write("in", &numbers(20));
     // Only what is sent, and nothing that depends on how fast the child is.
-    let play = |more: &[&str]| {
-        let replay = ["in", "--report", "json", "--batch-size", "2", "--inject"];
-        let faults = ["throttle=0.3,lease-loss=0.2,empty=0.2,aggregate"];
-        let bridge = [
-            "--",
-            "kclpipe",
-            "--checkpoint-batch",
-            "--retry-delay",
-            "1ms",
-        ];
-        let handler = ["--per", "batch", "--", "cat"];
-        let all = [&replay[..], &faults, more, &bridge, &handler].concat();
-        place.replay(&all).with_code(0)
+    let play = |more: &str| {
+        let faults = "throttle=0.3,lease-loss=0.2,empty=0.2,aggregate";
+        let replay = format!("in --report json --batch-size 2 --inject {faults} {more}");
+        let bridge = "kclpipe --checkpoint-batch --retry-delay 1ms --per batch";
+        let left = place.replay(&format!("{replay} -- {bridge} -- cat"));
+        left.with_code(0)
     };
-    let first = play(&[]);
+    let first = play("");
     let seed = first.json()["seed"].to_string();
     assert!(
         first.err.contains(&format!("--seed {seed}")),
         "{}",
         first.err
     );
-    let again = play(&["--seed", &seed]);
+    let again = play(&format!("--seed {seed}"));
     assert_eq!(first.json()["shards"], again.json()["shards"]);
 }
 
@@ -683,42 +570,21 @@ fn said_by_daemon(place: &Place, name: &str) -> Vec<Value> {
 fn a_recording_is_played_as_it_was() {
     let place = Place::new();
     place.write("in", &numbers(10));
-    let bridge = [
-        "kclpipe",
-        "--checkpoint-batch",
-        "--retry-delay",
-        "1ms",
-        "--record-data",
-        "--record",
-    ];
-    let handler = [
-        "--per",
-        "batch",
-        "--format",
-        "lines",
-        "--",
-        "sh",
-        "-c",
-        "cat >> out",
-    ];
-    let faults = [
-        "in",
-        "--batch-size",
-        "2",
-        "--inject",
-        "throttle=0.3,lease-loss=0.3,empty=0.2,nulls=0.2,odd-keys",
-        "--seed",
-        "3",
-        "--",
-    ];
+    let bridge = |file: &str| {
+        let options =
+            "--checkpoint-batch --retry-delay 1ms --record-data --per batch --format lines";
+        format!("kclpipe {options} --record {file} -- sh -c 'cat >> out'")
+    };
+    let faults = "throttle=0.3,lease-loss=0.3,empty=0.2,nulls=0.2,odd-keys";
+    let replay = format!("in --batch-size 2 --inject {faults} --seed 3");
     place
-        .replay(&[&faults[..], &bridge, &["{shard}.jsonl"], &handler].concat())
+        .replay(&format!("{replay} -- {}", bridge("{shard}.jsonl")))
         .with_code(0);
     let first = place.lines("out");
     fs::remove_file(place.path("out")).expect("removed");
     let recorded = "shardId-000000000000.jsonl";
     let left = place
-        .replay(&[&[recorded, "--"], &bridge[..], &["again"], &handler].concat())
+        .replay(&format!("{recorded} -- {}", bridge("again")))
         .with_code(0);
     assert!(
         left.err.contains("conversations (recording)"),
@@ -743,22 +609,15 @@ fn a_recording_is_played_as_it_was() {
 fn without_payloads_a_recording_has_their_lengths() {
     let place = Place::new();
     place.write("in", "first secret\nsecret\n");
-    let bridge = ["--", "kclpipe", "--record", "recording", "--", "sh", "-c"];
-    let record = [&["in"], &bridge[..], &["cat > /dev/null"]].concat();
-    place.replay(&record).with_code(0);
+    place
+        .replay("in -- kclpipe --record recording -- sh -c 'cat > /dev/null'")
+        .with_code(0);
     let recording = place.lines("recording").join("\n");
     assert!(!recording.contains("c2Vjcm"), "{recording}");
     assert!(!recording.contains("key-1\""), "{recording}");
-    let replay = [
-        "recording",
-        "--",
-        "kclpipe",
-        "--",
-        "sh",
-        "-c",
-        "wc -c >> out",
-    ];
-    place.replay(&replay).with_code(0);
+    place
+        .replay("recording -- kclpipe -- sh -c 'wc -c >> out'")
+        .with_code(0);
     assert_eq!(place.lines("out"), ["12", "6"]);
 }
 
@@ -766,25 +625,16 @@ fn without_payloads_a_recording_has_their_lengths() {
 fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
     let place = Place::new();
     place.write("in", "one\ntwo\n");
-    let record = [
-        "in",
-        "--batch-size",
-        "1",
-        "--",
-        "kclpipe",
-        "--record",
-        "whole",
-        "--",
-        "true",
-    ];
-    place.replay(&record).with_code(0);
+    place
+        .replay("in --batch-size 1 -- kclpipe --record whole -- true")
+        .with_code(0);
     let whole = place.lines("whole");
     place.write(
         "torn",
         &format!("{}\n{}", whole[..3].join("\n"), &whole[4][..40]),
     );
     let left = place
-        .replay(&["torn", "--report", "json", "--", "kclpipe", "--", "true"])
+        .replay("torn --report json -- kclpipe -- true")
         .with_code(0);
     assert!(
         left.err.contains("'torn': line 4 was cut off"),
@@ -793,22 +643,13 @@ fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
     );
     assert_eq!(left.json()["delivered"], 1);
     place.write("hole", &format!("{}\n{{\n{}\n", whole[0], whole[2]));
-    for (arguments, said) in [
-        (
-            &["hole", "--", "true"][..],
-            "line 2 is no line of a recording",
-        ),
-        (&["whole", "in", "--", "true"], "played alone"),
-        (
-            &["whole", "--inject", "all", "--", "true"],
-            "leave --inject out",
-        ),
-        (
-            &["--input-format", "recording", "in", "--", "true"],
-            "line 1",
-        ),
+    for (line, said) in [
+        ("hole -- true", "line 2 is no line of a recording"),
+        ("whole in -- true", "played alone"),
+        ("whole --inject all -- true", "leave --inject out"),
+        ("--input-format recording in -- true", "line 1"),
     ] {
-        let left = place.replay(arguments).with_code(64);
+        let left = place.replay(line).with_code(64);
         assert!(left.err.contains(said), "{}", left.err);
     }
 }
@@ -818,8 +659,7 @@ fn a_recording_that_cannot_be_written_is_no_trouble() {
     for file in ["/dev/full", "/no/such/folder/recording"] {
         let place = Place::new();
         place.write("in", &numbers(3));
-        let bridge = ["kclpipe", "--record", file, "--", "sh", "-c", TAKE];
-        let left = place.replay(&[&["in", "--"], &bridge[..]].concat());
+        let left = place.replay(&format!("in -- kclpipe --record {file} -- sh -c '{TAKE}'"));
         let left = left.with_code(0);
         assert_eq!(place.lines("out"), ["1", "2", "3"]);
         let told = left.err.matches("cannot write the recording").count();
@@ -836,49 +676,44 @@ fn rules_that_are_broken_only_when_something_goes_wrong() {
         (
             "an error of the last checkpoint is not looked at",
             BATCH.to_owned(),
-            &["--inject", "throttle=0.99"][..],
+            "--inject throttle=0.99 --seed 5",
             "would never finish",
-        ),
-        (
-            "on after the lease is gone",
-            "checkpoint null; checkpoint null; status processRecords".to_owned(),
-            &["--inject", "lease-stolen=0.99"],
-            "although ShutdownException had said",
         ),
         (
             "two at once",
             format!(
                 "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
             ),
-            &[],
+            "",
             "a second checkpoint before it had the answer",
         ),
         (
             "a status before the ack",
             format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
-            &[],
+            "",
             "cannot know whether that was stored",
         ),
         (
             "back",
             format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
-            &[],
+            "",
             "behind the last one",
         ),
         (
             "while idle",
             format!("printf '%s\\n' '{status}' '{null}'"),
-            &[],
+            "",
             "while no action was under way",
         ),
     ] {
         let place = Place::new();
         place.write("in", &numbers(4));
         place.script("child", &child(INITIALIZE, &batch, END, ""));
-        let replay = ["in", "--batch-size", "2", "--timeout", "2s", "--seed", "5"];
-        let seed = if faults.is_empty() { 5 } else { 7 };
-        let all = [&replay[..seed], faults, &["--", "./child"]].concat();
-        let left = place.replay(&all).with_code(1);
+        let left = place
+            .replay(&format!(
+                "in --batch-size 2 --timeout 2s {faults} -- ./child"
+            ))
+            .with_code(1);
         let first = left.out.lines().find(|line| line.contains("wrong: "));
         let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
         assert!(first.contains(said), "{what}: {}", left.out);
@@ -891,27 +726,24 @@ fn a_mistake_is_one_line_and_64() {
     let place = Place::new();
     place.write("in", "{\"data\":\"x\"}\nsecret\n");
     place.write("empty.properties", "streamName = x\n");
-    for (arguments, said) in [
-        (&["nothing", "--", "cat"][..], "'nothing'"),
-        (&["in", "--", "cat"], "line 2"),
+    for (line, said) in [
+        ("nothing -- cat", "'nothing'"),
+        ("in -- cat", "line 2"),
         (
-            &["--input-format", "lines", "in", "--", "./no-child"],
+            "--input-format lines in -- ./no-child",
             "cannot start the child './no-child'",
         ),
-        (&["in"], "behind '--'"),
+        ("in", "behind '--'"),
+        ("in --properties empty.properties", "no executableName"),
+        ("in --properties nothing", "'nothing'"),
+        ("--shutdown now in -- cat", "--shutdown"),
         (
-            &["in", "--properties", "empty.properties"],
-            "no executableName",
-        ),
-        (&["in", "--properties", "nothing"], "'nothing'"),
-        (&["--shutdown", "now", "in", "--", "cat"], "--shutdown"),
-        (
-            &["--inject", "kil", "in", "--", "cat"],
+            "--inject kil in -- cat",
             "no fault 'kil'; there are all, throttle",
         ),
-        (&["--seed", "1", "in", "--", "cat"], "--inject"),
+        ("--seed 1 in -- cat", "--inject"),
     ] {
-        let left = place.replay(arguments).with_code(64);
+        let left = place.replay(line).with_code(64);
         let last = left.err.lines().last().unwrap_or_default();
         assert!(
             last.starts_with("kclpipe: ") && last.contains(said),
