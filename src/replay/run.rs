@@ -318,7 +318,9 @@ impl<'s> Stage<'s> {
                 )]
             }
         };
-        self.perform(slot, steps)
+        self.perform(slot, steps)?;
+        self.give_hint(slot);
+        Ok(())
     }
 }
 

@@ -86,9 +86,9 @@ impl Screen {
     /// How far the work is, at `now`.
     pub(super) fn progress(&self, done: usize, of: usize, now: Instant) {
         if self.is_due(now) && self.bar.is_hidden() {
+            self.bar.set_length(of as u64);
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        self.bar.set_length(of as u64);
         self.bar.set_position(done as u64);
     }
 

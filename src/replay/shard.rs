@@ -343,6 +343,7 @@ impl Shard {
     pub fn silent(&mut self, waited: Duration) -> Vec<Step> {
         let waited = humantime::format_duration(waited);
         let mut steps = Vec::new();
+        self.no_child |= self.awaits_first_word();
         match self.phase {
             Phase::Doing(action) => {
                 let lost = match self.lost_answer {
@@ -396,7 +397,7 @@ impl Shard {
         self.report.records
     }
 
-    /// Whether a child has shown that it is none: it died before its first answer, or echoed its input.
+    /// Whether a child has shown that it is none: it gave no first answer, or echoed its input.
     pub fn is_no_child(&self) -> bool {
         self.no_child
     }

@@ -1,16 +1,21 @@
 //! `kclpipe replay` with real processes: a kclpipe as the child, and children that break each rule.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::write_script;
+use crate::harness::{write_program, write_script};
 
 const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
@@ -363,6 +368,301 @@ fn what_aws_printed_can_be_played() {
         place.lines("out"),
         ["hello greeting 1545079850987 49590338271490256608559692538361571095921575989136588898"]
     );
+}
+
+/// What `aws kinesis get-records` printed: an aggregate of the Kinesis Producer Library with three records,
+/// and a plain record.
+const KPL: &str = r#"{
+    "Records": [
+        {
+            "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+            "ApproximateArrivalTimestamp": 1763973600.5,
+            "Data": "84mawgoFbm9ydGgKBXNvdXRoGgwIABoIYXBwbGVzIDMaCwgBGgdwZWFycyAyGgwIABoIcGx1bXMgMTJVsY1POalvg1Cib5ZPEFyn",
+            "PartitionKey": "a"
+        },
+        {
+            "SequenceNumber": "49590338271490256608559692538361571095921575989136588899",
+            "ApproximateArrivalTimestamp": 1763973601.5,
+            "Data": "ZmlncyAx",
+            "PartitionKey": "east"
+        }
+    ],
+    "MillisBehindLatest": 0
+}
+"#;
+
+#[test]
+fn aggregates_are_taken_apart_as_the_daemon_does() {
+    let place = Place::new();
+    place.write("in", KPL);
+    let number = "${KCLPIPE_SEQUENCE_NUMBER#4959033827149025660855969253836157109592157598913658}";
+    place.script(
+        "handler.sh",
+        &format!(
+            "echo \"$(cat) $KCLPIPE_PARTITION_KEY {number} $KCLPIPE_SUB_SEQUENCE_NUMBER\" >> out"
+        ),
+    );
+    let left = place.replay("in -- kclpipe -- ./handler.sh").with_code(0);
+    assert_eq!(
+        place.lines("out"),
+        [
+            "apples 3 north 8898 0",
+            "pears 2 south 8898 1",
+            "plums 12 north 8898 2",
+            "figs 1 east 8899 0"
+        ]
+    );
+    for said in [
+        "'in': 2 records (aws)",
+        "1 aggregate of the Kinesis Producer Library taken apart, as the daemon does: 4 records",
+    ] {
+        assert!(left.err.contains(said), "{}", left.err);
+    }
+}
+
+#[test]
+fn a_checkpoint_may_stand_within_an_aggregate() {
+    let place = Place::new();
+    place.write("in", KPL);
+    place.script(
+        "handler.sh",
+        "case $(cat) in plums*) mkdir killed && { kill -9 $PPID; exit 1; } ;; esac; echo $KCLPIPE_PARTITION_KEY >> out",
+    );
+    let left = place.replay("in --report json -- kclpipe --checkpoint-records 1 -- ./handler.sh");
+    let report = left.with_code(0).json();
+    assert_eq!(report["redelivered"], 2, "those after the second: {report}");
+    assert_eq!(report["checkpointed"], 4, "{report}");
+    assert_eq!(place.lines("out"), ["north", "south", "north", "east"]);
+}
+
+#[test]
+fn events_of_a_lambda_function_can_be_played() {
+    let place = Place::new();
+    let record = r#"{
+      "kinesis": {
+        "kinesisSchemaVersion": "1.0",
+        "partitionKey": "north",
+        "sequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+        "data": "YXBwbGVzIDM=",
+        "approximateArrivalTimestamp": 1763973600.5
+      },
+      "eventSource": "aws:kinesis"
+    }"#;
+    place.write("in", &format!("{{\n  \"Records\": [{record}]\n}}\n"));
+    place.script(
+        "handler.sh",
+        "echo \"$(cat) $KCLPIPE_PARTITION_KEY $KCLPIPE_ARRIVAL_TIMESTAMP\" > out",
+    );
+    let left = place.replay("in -- kclpipe -- ./handler.sh").with_code(0);
+    assert_eq!(place.lines("out"), ["apples 3 north 1763973600500"]);
+    assert!(left.err.contains("'in': 1 record (lambda)"), "{}", left.err);
+}
+
+#[test]
+fn json_that_is_not_understood_is_no_lines() {
+    let firehose = r#"{"deliveryStreamArn":"arn:aws:firehose:x","records":[{"data":"c2VjcmV0"}]}"#;
+    for (text, said) in [
+        ("{\n  \"event\": \"secret\"\n}\n", "'Records' is missing"),
+        (
+            "{\"Records\":[{\"eventSource\":\"aws:sqs\",\"body\":\"secret\"}]}",
+            "neither 'Data' (get-records) nor 'kinesis'",
+        ),
+        (
+            "{\n  \"Records\": [{\"PartitionKey\": \"secret\"}]\n}",
+            "record 1: 'Data' is missing",
+        ),
+        (firehose, "an event of Data Firehose"),
+    ] {
+        let place = Place::new();
+        place.write("in", text);
+        let left = place.replay("in -- kclpipe -- cat").with_code(64);
+        let said_so = left.err.contains("the input 'in'") && left.err.contains(said);
+        assert!(said_so && !left.err.contains("cret"), "{}", left.err);
+        assert_eq!(left.err.lines().count(), 2, "{}", left.err);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_does_not_hide_what_an_input_is() {
+    let place = Place::new();
+    place.write("in", "\u{feff}one\ntwo\n");
+    place.script("handler.sh", TAKE);
+    let left = place.replay("in -- kclpipe -- ./handler.sh").with_code(0);
+    assert_eq!(place.lines("out"), ["one", "two"]);
+    assert!(
+        left.err.contains("'in': its byte order mark is left out"),
+        "{}",
+        left.err
+    );
+}
+
+#[test]
+fn a_script_without_its_first_line_is_started_as_java_starts_it() {
+    let place = Place::new();
+    place.write("in", "one\n");
+    write_program(
+        &place.path("child"),
+        &child("echo \"$1\" > argument; status initialize", BATCH, END, ""),
+    );
+    let left = place.replay("in -- ./child 'a b'").with_code(0);
+    assert_eq!(place.lines("argument"), ["a b"]);
+    assert!(
+        left.err
+            .contains("'./child' does not begin with '#!': it is given to /bin/sh, as Java does"),
+        "{}",
+        left.err
+    );
+}
+
+#[test]
+fn a_handler_in_the_childs_place_is_told_where_it_belongs() {
+    for (what, script, line, hint) in [
+        (
+            "one that dies",
+            "exit 2",
+            "-- ./handler.sh",
+            "write: -- kclpipe -- ./handler.sh",
+        ),
+        (
+            "one that ends well",
+            "cat > /dev/null & exit 0",
+            "-- ./handler.sh 'a b'",
+            "write: -- kclpipe -- ./handler.sh 'a b'",
+        ),
+        ("one that echoes", "", "-- cat", "write: -- kclpipe -- cat"),
+        (
+            "one that reads on",
+            "cat > /dev/null",
+            "--timeout 200ms -- ./handler.sh",
+            "write: -- kclpipe -- ./handler.sh",
+        ),
+        (
+            "one in the properties",
+            "exit 2",
+            "--properties my.properties",
+            "write: executableName = kclpipe -- ./handler.sh",
+        ),
+    ] {
+        let place = Place::new();
+        place.write("in", "one\n");
+        place.write("my.properties", "executableName = ./handler.sh\n");
+        place.script("handler.sh", script);
+        let left = place.replay(&format!("in {line}")).with_code(1);
+        assert_eq!(left.err.matches(hint).count(), 1, "{what}: {}", left.err);
+    }
+    let place = Place::new();
+    place.write("in", "one\n");
+    let left = place.replay("in -- kclpipe --wrong").with_code(1);
+    assert!(!left.err.contains("if it is a handler"), "{}", left.err);
+}
+
+#[test]
+fn who_says_nothing_at_first_is_asked_about_after_seconds() {
+    let place = Place::new();
+    place.write("in", "one\n");
+    let mut replay = place
+        .command("in -- sh -c 'exec cat > /dev/null'")
+        .spawn()
+        .expect("started");
+    let mut err = BufReader::new(replay.stderr.take().expect("piped")).lines();
+    err.by_ref()
+        .map(|line| line.expect("text"))
+        .find(|line| line.contains("no answer to initialize for 5 seconds: 'sh' is not kclpipe"))
+        .expect("long before the time limit of ten minutes");
+    kill_process(Pid::from_child(&replay), Signal::INT).expect("sent");
+    assert_eq!(err.count(), 1, "asked to stop");
+    assert_eq!(replay.wait().expect("ended").code(), Some(1));
+}
+
+/// What a terminal shows after it was sent this, without the widths of lines.
+fn shown(sent: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let (mut row, mut rest) = (0, sent);
+    let mut at_start = true;
+    while let Some(next) = rest.chars().next() {
+        rest = &rest[next.len_utf8()..];
+        match next {
+            '\n' => {
+                row += 1;
+                lines.resize(lines.len().max(row + 1), String::new());
+                at_start = true;
+            }
+            '\r' => at_start = true,
+            '\u{1b}' => {
+                let end = rest.find(char::is_alphabetic).expect("a command");
+                match &rest[..=end] {
+                    "[2K" | "[K" => lines[row].clear(),
+                    "[1A" => row -= 1,
+                    "[0A" | "[0m" => {}
+                    other => panic!("{other:?} is not known here"),
+                }
+                rest = &rest[end + 1..];
+            }
+            letter => {
+                assert!(
+                    !at_start || lines[row].is_empty(),
+                    "'{letter}' is written over '{}'",
+                    lines[row]
+                );
+                at_start = false;
+                lines[row].push(letter);
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_bar_comes_late_and_leaves_nothing_between_lines() {
+    let place = Place::new();
+    place.write("in", "one\ntwo\nthree\n");
+    place.script(
+        "handler.sh",
+        "read -r record; until [ -e go ]; do sleep 0.02; done; echo \"has $record\" >&2",
+    );
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).expect("granted");
+    unlockpt(&master).expect("unlocked");
+    let name = ptsname(&master, Vec::new()).expect("a name");
+    let name = OsStr::from_bytes(name.to_bytes());
+    let terminal = File::options().read(true).write(true).open(name);
+    let terminal = terminal.expect("opened");
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&terminal, size).expect("sized");
+    let started = Instant::now();
+    let mut replay = place
+        .command("in -- kclpipe -- ./handler.sh")
+        .env("TERM", "xterm")
+        .stderr(terminal)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("started");
+    let (mut sent, mut chunk) = (Vec::new(), [0; 4096]);
+    let mut bar_after = None;
+    // The terminal's end is an error here.
+    while let Ok(length @ 1..) = rustix::io::read(&master, &mut chunk) {
+        sent.extend_from_slice(&chunk[..length]);
+        if bar_after.is_none() && String::from_utf8_lossy(&sent).contains('░') {
+            bar_after = Some(started.elapsed());
+            place.write("go", "");
+        }
+    }
+    assert!(replay.wait().expect("ended").success());
+    assert!(bar_after >= Some(Duration::from_secs(2)), "{bar_after:?}");
+    let screen = shown(std::str::from_utf8(&sent).expect("text"));
+    let screen = screen.join("\n");
+    assert!(!screen.contains(['░', '█']), "{screen}");
+    for record in ["one", "two", "three"] {
+        assert!(
+            screen.contains(&format!("handler: has {record}\n")),
+            "{screen}"
+        );
+    }
 }
 
 #[test]
@@ -719,6 +1019,23 @@ fn rules_that_are_broken_only_when_something_goes_wrong() {
         assert!(first.contains(said), "{what}: {}", left.out);
         assert!(first.contains("wrong: message "), "{what}: {}", left.out);
     }
+}
+
+#[test]
+fn to_ask_again_after_the_lease_is_gone_is_in_vain_but_allowed() {
+    let place = Place::new();
+    place.write("in", &numbers(4));
+    let batch = "checkpoint null; checkpoint null; status processRecords";
+    place.script("child", &child(INITIALIZE, batch, END, ""));
+    let left = place
+        .replay("in --batch-size 2 --timeout 60s --inject lease-stolen=0.99 --seed 7 -- ./child");
+    let left = left.with_code(0);
+    assert!(
+        left.out
+            .contains("note: a checkpoint after ShutdownException fails in the same way"),
+        "{}",
+        left.out
+    );
 }
 
 #[test]
