@@ -196,10 +196,7 @@ impl<'a> Tables<'a> {
         let hash_key = entry.hash_key.map(|index| at(&self.hash_keys, index));
         Ok(User {
             key: String::from_utf8_lossy(key).into_owned(),
-            hash_key: hash_key
-                .transpose()?
-                .map(|digits| hash_key_of(digits))
-                .transpose()?,
+            hash_key: hash_key.transpose()?.map(hash_key_of).transpose()?,
             data: entry.data.to_vec(),
         })
     }

@@ -361,20 +361,21 @@ fn the_upload_makes_one_object_of_a_batch() {
 
 /// A function behind its script; one record fails for good, and the others are stored once.
 fn lambda_function(script: &str) {
-    stores_all_but_one(&Place::new(), script);
+    stores_all_but_one(&Place::new(), script, "the page's own");
 }
 
-fn stores_all_but_one(place: &Place, script: &str) {
+fn stores_all_but_one(place: &Place, script: &str, what: &str) {
     let order = |(fruit, n)| (fruit, json!({ "fruit": fruit, "count": n }).to_string());
     let mut records: Vec<_> = fruit(12).map(order).collect();
     records.insert(5, ("pears", "pears many".to_owned()));
     place.records(records);
     place.replay(100, script, &[]);
-    assert_eq!(place.lines("stock.txt"), stock(12));
+    assert_eq!(place.lines("stock.txt"), stock(12), "{what}");
     let named = "the reply names it as failed".to_owned();
     assert_eq!(
         place.letters("failed.jsonl"),
-        [("pears many".to_owned(), named)]
+        [("pears many".to_owned(), named)],
+        "{what}"
     );
 }
 
@@ -440,8 +441,7 @@ fn node_functions_of_every_style_are_called() {
         return;
     }
     for (what, function) in OLDER_STYLES {
-        println!("{what}");
-        stores_all_but_one(&with_function(function), "lambda/run.js");
+        stores_all_but_one(&with_function(function), "lambda/run.js", what);
     }
 }
 

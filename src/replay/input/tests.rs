@@ -1,3 +1,5 @@
+//! What an input is taken for, what is read from it, and how it is refused.
+
 use super::*;
 
 fn recognised(text: &str) -> Input {
