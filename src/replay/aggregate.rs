@@ -93,7 +93,8 @@ struct User {
 enum Loss {
     /// A hash key that no shard has: it is discarded whole.
     Outside,
-    /// The record at this place refers to a key that is not there: it and those after it are lost.
+    /// The record at this place refers to a key that is not there. It and those after it are lost with Java 8;
+    /// with later ones the daemon's attempt to log that fails, for a class is gone from Java.
     Broken(usize),
 }
 
@@ -105,8 +106,9 @@ impl Loss {
                  belongs to no shard"
             ),
             Loss::Broken(place) => format!(
-                "record {record} is an aggregate that is broken at its {place}. user record: the daemon logs an error \
-                 and drops that one and those after it"
+                "record {record} is an aggregate that is broken at its user record {place}, whose key it does not have: \
+                 with Java 8 the daemon drops that one and those after it, as here; with Java 11 and later it fails \
+                 at the whole batch"
             ),
         }
     }
@@ -373,7 +375,7 @@ mod tests {
         for payload in [with_hash_key("north"), with_hash_key(""), no_such_key] {
             let found = take_apart(vec![stored(payload)]);
             assert_eq!(shown(&found.records), ["k x None 49.0"]);
-            assert!(found.losses[0].contains("broken at its 2. user record"));
+            assert!(found.losses[0].contains("broken at its user record 2"));
         }
     }
 }

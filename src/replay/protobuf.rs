@@ -10,39 +10,70 @@ pub(super) enum Value<'a> {
     Number(u64),
     /// Wire type 2: a text, bytes or a message.
     Bytes(&'a [u8]),
-    /// Eight or four bytes, which no field of ours has.
-    Fixed,
+    /// Eight or four bytes, or a group, which no field of ours has.
+    Other,
 }
 
 /// The bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// How deep groups may lie in each other, as for Java's reader.
+const DEPTH: u32 = 100;
+
+/// What a group ends with, in a key's place.
+const END_OF_GROUP: u32 = 4;
+
 /// The fields of `message`, each with its number, in their order.
-pub(super) fn fields(mut message: &[u8]) -> Result<Vec<(u64, Value<'_>)>, Malformed> {
+pub(super) fn fields(mut message: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Malformed> {
     let mut fields = Vec::new();
     while !message.is_empty() {
-        let key = varint(&mut message)?;
-        let (number, wire_type) = (key >> 3, key & 7);
-        if number == 0 {
-            return Err(Malformed);
-        }
-        fields.push((number, value(wire_type, &mut message)?));
+        let key = key(&mut message)?;
+        fields.push((key.number, value(key, &mut message, 0)?));
     }
     Ok(fields)
 }
 
-fn value<'a>(wire_type: u64, rest: &mut &'a [u8]) -> Result<Value<'a>, Malformed> {
-    match wire_type {
+#[derive(Clone, Copy)]
+struct Key {
+    number: u32,
+    wire_type: u32,
+}
+
+fn key(rest: &mut &[u8]) -> Result<Key, Malformed> {
+    // Java's reader takes the lower 32 bits, here and for a length.
+    let key = varint(rest)? as u32;
+    match key >> 3 {
+        0 => Err(Malformed),
+        number => Ok(Key {
+            number,
+            wire_type: key & 7,
+        }),
+    }
+}
+
+fn value<'a>(key: Key, rest: &mut &'a [u8], depth: u32) -> Result<Value<'a>, Malformed> {
+    match key.wire_type {
         0 => varint(rest).map(Value::Number),
-        1 => take(rest, 8).map(|_| Value::Fixed),
+        1 => take(rest, 8).map(|_| Value::Other),
         2 => {
-            let length = varint(rest)?;
-            take(rest, length).map(Value::Bytes)
+            let length = i32::try_from(varint(rest)? as u32).map_err(|_| Malformed)?;
+            take(rest, length as usize).map(Value::Bytes)
         }
-        5 => take(rest, 4).map(|_| Value::Fixed),
-        // Groups were given up before there were aggregates.
+        3 if depth < DEPTH => skip_group(key.number, rest, depth + 1),
+        5 => take(rest, 4).map(|_| Value::Other),
         _ => Err(Malformed),
+    }
+}
+
+fn skip_group<'a>(number: u32, rest: &mut &'a [u8], depth: u32) -> Result<Value<'a>, Malformed> {
+    loop {
+        match key(rest)? {
+            end if end.wire_type == END_OF_GROUP && end.number == number => {
+                return Ok(Value::Other);
+            }
+            inner => value(inner, rest, depth)?,
+        };
     }
 }
 
@@ -60,8 +91,7 @@ fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed)
 }
 
-fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], Malformed> {
-    let length = usize::try_from(length).map_err(|_| Malformed)?;
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
     let (taken, after) = rest.split_at_checked(length).ok_or(Malformed)?;
     *rest = after;
     Ok(taken)
@@ -80,11 +110,13 @@ mod tests {
             [
                 (1, Value::Number(150)),
                 (2, Value::Bytes(b"hi")),
-                (3, Value::Fixed),
-                (4, Value::Fixed),
+                (3, Value::Other),
+                (4, Value::Other),
                 (5, Value::Bytes(b"")),
             ]
         );
+        let group = fields(b"\x0b\x13\x08\x01\x14\x0c\x08\x07");
+        assert_eq!(group, Ok(vec![(1, Value::Other), (1, Value::Number(7))]));
         let most = fields(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
         assert_eq!(most, Ok(vec![(1, Value::Number(u64::MAX))]));
         assert_eq!(fields(b""), Ok(vec![]));
@@ -101,10 +133,19 @@ mod tests {
             b"\x21123",
             b"\x00\x00",
             b"\x0b",
+            b"\x0b\x14",
+            b"\x0c",
             b"\x0f\x01",
+            &b"\x0b".repeat(1_000_000),
+            &[b"\x0b".repeat(101), b"\x0c".repeat(101)].concat(),
             b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
         ] {
-            assert_eq!(fields(message), Err(Malformed), "{message:?}");
+            assert_eq!(
+                fields(message),
+                Err(Malformed),
+                "{:?}",
+                &message[..message.len().min(20)]
+            );
         }
     }
 }
