@@ -53,8 +53,12 @@ pub(super) fn elements(value: &Value) -> Option<&[Value]> {
 pub(super) fn not_json(error: &serde_json::Error) -> anyhow::Error {
     let text = error.to_string();
     let words = text.split(" at line").next().unwrap_or_default();
-    let (line, column) = (error.line(), error.column());
-    anyhow!("line {line}, column {column}: not as JSON has it: {words}")
+    let place = match (error.line(), error.column()) {
+        // It stopped at the line feed.
+        (line, 0) => format!("line {}", line.saturating_sub(1).max(1)),
+        (line, column) => format!("line {line}, column {column}"),
+    };
+    anyhow!("{place}: not as JSON has it: {words}")
 }
 
 fn blanks(bytes: &[u8]) -> usize {

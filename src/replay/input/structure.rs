@@ -62,8 +62,17 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<InputFormat> {
         Some(Err(e)) if is_broken_document(bytes) => Err(not_json(&e).context(
             "it begins as a JSON document and is none (--input-format lines takes each line of it)",
         )),
-        _ => Ok(InputFormat::Lines),
+        Some(Err(_)) => Ok(of_second_line(bytes).unwrap_or(InputFormat::Lines)),
+        None => Ok(InputFormat::Lines),
     }
+}
+
+/// What the second line is, where the first is broken: a dead letter that was torn does not make lines of
+/// all the others.
+fn of_second_line(bytes: &[u8]) -> Option<InputFormat> {
+    let lines = bytes.split(|b| *b == b'\n');
+    let second = lines.filter(|line| !line.trim_ascii().is_empty()).nth(1)?;
+    of_record(&serde_json::from_slice(second).ok()?)
 }
 
 /// `is_document` says that the value spreads over several lines, `is_all` that nothing follows it.

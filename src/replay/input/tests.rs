@@ -218,6 +218,14 @@ fn a_byte_order_mark_is_no_part_of_a_record() {
     );
 }
 
+/// Otherwise the letters themselves, one a line, would be the records.
+#[test]
+fn a_first_line_that_is_torn_does_not_hide_what_the_others_are() {
+    let letter = r#"{"shardId":"s","sequenceNumber":"4","dataBase64":"c2VjcmV0"}"#;
+    let error = error(&format!("{}\n{letter}\n", &letter[..30]), None);
+    assert!(error.starts_with("line 1: not as JSON has it: "), "{error}");
+}
+
 /// A document that is not understood is never taken for lines.
 #[test]
 fn what_is_json_but_not_understood_names_what_is_missing() {
