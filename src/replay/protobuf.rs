@@ -1,7 +1,8 @@
 //! The fields of a protobuf message, as far as an aggregate needs them.
 //!
-//! Own code, for what could be used instead is heavier than the thirty lines it saves: `prost` decodes only
-//! by its derive macro, which brings five more crates and a second version of `syn`.
+//! Own code, for nothing light fits: `prost` is made to be used by its derive macro, which brings five more
+//! crates and a second version of `syn`; and what the daemon passes over, such as a known field of another
+//! type, is an error there.
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
