@@ -36,7 +36,7 @@ Examples:
   The daemon knows no quotes; with spaces or a pipeline, put the rest of the line in a file:
     executableName = kclpipe @handler.args
     handler.args:  --max-attempts 5 --dead-letter /var/spool/dead.jsonl
-                   -- sh -c 'jq -c .event | my-upload --to \"the archive\"'
+                   -- bash -o pipefail -c 'jq -c .event | my-upload --to \"the archive\"'
 
 Every option may also come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s.
 A handler's exit code decides: 0 done, 65 reject, 75 retry later, 126 and 127 the handler is broken,

@@ -14,7 +14,7 @@ Examples:
   One record a line, and a checkpoint after every second record:
     kclpipe replay records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh
   A few lines from a pipe, to see what a handler gets; its stderr is in the log:
-    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'env | grep KCLPIPE >&2; cat >&2'
+    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'printenv KCLPIPE_SEQUENCE_NUMBER >&2; cat >&2'
   Records that were taken from a stream, on four shards:
     aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh

@@ -72,7 +72,7 @@ impl World {
         command.arg("launch").args(arguments);
         command.current_dir(self.folder.path());
         // Not the system's own folders, for Java and Maven may be there.
-        for program in ["sh", "sed", "cat", "env", "sleep", "kill"] {
+        for program in ["sh", "sed", "cat", "env", "sleep"] {
             let own = self.path("bin").join(program);
             if !own.exists() {
                 std::os::unix::fs::symlink(system(program), own).expect("linked");

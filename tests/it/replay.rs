@@ -90,6 +90,16 @@ impl Left {
     }
 }
 
+/// Tries all of these at the same time.
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 fn numbers(count: usize) -> String {
     (1..=count).map(|n| format!("{n}\n")).collect()
 }
@@ -160,90 +170,94 @@ fn any_child_of_the_daemon_may_be_tried() {
 #[test]
 fn each_fault_is_found_and_said_in_plain_words() {
     let extra = r#"say '{"action":"status","responseFor":"processRecords","x":1}'"#;
-    for (what, script, said) in [
-        (
-            "an unknown key",
-            child(INITIALIZE, extra, END, ""),
-            &["the key 'x'", "wait for ever"][..],
-        ),
-        (
-            "no answer",
-            child(INITIALIZE, ":", END, ""),
-            &["no answer to processRecords", "wait for ever"],
-        ),
-        (
-            "another action",
-            child("status processRecords", BATCH, END, ""),
-            &["'processRecords' while 'initialize'"],
-        ),
-        (
-            "null",
-            child(INITIALIZE, "say null", END, ""),
-            &["just 'null'"],
-        ),
-        (
-            "two statuses",
-            child(
-                INITIALIZE,
-                "status processRecords; status processRecords",
-                END,
-                "",
+    // All at once, for some wait for the time limit.
+    at_once(
+        [
+            (
+                "an unknown key",
+                child(INITIALIZE, extra, END, ""),
+                &["the key 'x'", "wait for ever"][..],
             ),
-            &["processRecords"],
-        ),
-        (
-            "no SHARD_END",
-            child(INITIALIZE, BATCH, "status shardEnded", ""),
-            &["would never finish"],
-        ),
-        (
-            "a checkpoint too far",
-            child(
-                INITIALIZE,
-                "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
-                END,
-                "",
+            (
+                "no answer",
+                child(INITIALIZE, ":", END, ""),
+                &["no answer to processRecords", "wait for ever"],
             ),
-            &["IllegalArgumentException", "beyond what was delivered"],
-        ),
-        (
-            "a checkpoint too early",
-            child("checkpoint null; status initialize", BATCH, END, ""),
-            &["InvalidStateException", "while answering initialize"],
-        ),
-        (
-            "an end at once",
-            "exit 3".to_owned(),
-            &["exit code 3 and initialize unanswered"],
-        ),
-        (
-            "an end each time",
-            child(INITIALIZE, "exit 4", END, ""),
-            &["exit code 4", "no restart is left"],
-        ),
-        (
-            "no exit",
-            child(INITIALIZE, BATCH, END, "exec sleep 600"),
-            &["it still runs"],
-        ),
-    ] {
-        let place = Place::new();
-        place.write("in", "one\n");
-        place.script("child", &script);
-        let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
-        let timeout = if waits { "2s" } else { "60s" };
-        let left = place.replay(&format!("in --timeout {timeout} --restarts 1 -- ./child"));
-        let left = left.with_code(1);
-        for said in said {
-            assert!(left.err.contains(said), "{what}: {}", left.err);
-        }
-        assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
-        assert!(
-            !left.err.contains("b25l"),
-            "{what}: a payload is not printed: {}",
-            left.err
-        );
-    }
+            (
+                "another action",
+                child("status processRecords", BATCH, END, ""),
+                &["'processRecords' while 'initialize'"],
+            ),
+            (
+                "null",
+                child(INITIALIZE, "say null", END, ""),
+                &["just 'null'"],
+            ),
+            (
+                "two statuses",
+                child(
+                    INITIALIZE,
+                    "status processRecords; status processRecords",
+                    END,
+                    "",
+                ),
+                &["processRecords"],
+            ),
+            (
+                "no SHARD_END",
+                child(INITIALIZE, BATCH, "status shardEnded", ""),
+                &["would never finish"],
+            ),
+            (
+                "a checkpoint too far",
+                child(
+                    INITIALIZE,
+                    "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
+                    END,
+                    "",
+                ),
+                &["IllegalArgumentException", "beyond what was delivered"],
+            ),
+            (
+                "a checkpoint too early",
+                child("checkpoint null; status initialize", BATCH, END, ""),
+                &["InvalidStateException", "while answering initialize"],
+            ),
+            (
+                "an end at once",
+                "exit 3".to_owned(),
+                &["exit code 3 and initialize unanswered"],
+            ),
+            (
+                "an end each time",
+                child(INITIALIZE, "exit 4", END, ""),
+                &["exit code 4", "no restart is left"],
+            ),
+            (
+                "no exit",
+                child(INITIALIZE, BATCH, END, "exec sleep 600"),
+                &["it still runs"],
+            ),
+        ],
+        |(what, script, said)| {
+            let place = Place::new();
+            place.write("in", "one\n");
+            place.script("child", &script);
+            let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
+            let timeout = if waits { "1s" } else { "60s" };
+            let left = place.replay(&format!("in --timeout {timeout} --restarts 1 -- ./child"));
+            let left = left.with_code(1);
+            for said in said {
+                assert!(left.err.contains(said), "{what}: {}", left.err);
+            }
+            assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
+            assert!(
+                !left.err.contains("b25l"),
+                "{what}: a payload is not printed: {}",
+                left.err
+            );
+        },
+    );
 }
 
 #[test]
@@ -681,13 +695,15 @@ fn the_deployed_line_is_tried_as_the_daemon_would_split_it() {
         "{}",
         left.err
     );
+    // No quotes: sh gets "'cat", and fails.
     place.write(
         "my.properties",
-        "executableName = kclpipe -- sh -c 'cat > out'\n",
+        "executableName = kclpipe --max-attempts 1 --on-failure halt -- sh -c 'cat > out'\n",
     );
-    place
-        .replay("in --timeout 2s --properties my.properties")
-        .with_code(1);
+    let left = place.replay("in --restarts 0 --properties my.properties");
+    let left = left.with_code(1);
+    assert!(left.err.contains("exit code 2"), "{}", left.err);
+    assert!(!place.path("out").exists());
 }
 
 #[test]
@@ -972,53 +988,53 @@ fn rules_that_are_broken_only_when_something_goes_wrong() {
     let one = r#"{"action":"checkpoint","sequenceNumber":"49590338271490256608559692538361571095920000000000000001"}"#;
     let null = r#"{"action":"checkpoint"}"#;
     let status = r#"{"action":"status","responseFor":"processRecords"}"#;
-    for (what, batch, faults, said) in [
-        (
-            "an error of the last checkpoint is not looked at",
-            BATCH.to_owned(),
-            "--inject throttle=0.99 --seed 5",
-            "would never finish",
-        ),
-        (
-            "two at once",
-            format!(
-                "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
+    at_once(
+        [
+            (
+                "an error of the last checkpoint is not looked at",
+                BATCH.to_owned(),
+                "--inject throttle=0.99 --seed 5",
+                "would never finish",
             ),
-            "",
-            "a second checkpoint before it had the answer",
-        ),
-        (
-            "a status before the ack",
-            format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
-            "",
-            "cannot know whether that was stored",
-        ),
-        (
-            "back",
-            format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
-            "",
-            "behind the last one",
-        ),
-        (
-            "while idle",
-            format!("printf '%s\\n' '{status}' '{null}'"),
-            "",
-            "while no action was under way",
-        ),
-    ] {
-        let place = Place::new();
-        place.write("in", &numbers(4));
-        place.script("child", &child(INITIALIZE, &batch, END, ""));
-        let left = place
-            .replay(&format!(
-                "in --batch-size 2 --timeout 2s {faults} -- ./child"
-            ))
-            .with_code(1);
-        let first = left.out.lines().find(|line| line.contains("wrong: "));
-        let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
-        assert!(first.contains(said), "{what}: {}", left.out);
-        assert!(first.contains("wrong: message "), "{what}: {}", left.out);
-    }
+            (
+                "two at once",
+                format!(
+                    "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
+                ),
+                "",
+                "a second checkpoint before it had the answer",
+            ),
+            (
+                "a status before the ack",
+                format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
+                "",
+                "cannot know whether that was stored",
+            ),
+            (
+                "back",
+                format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
+                "",
+                "behind the last one",
+            ),
+            (
+                "while idle",
+                format!("printf '%s\\n' '{status}' '{null}'"),
+                "",
+                "while no action was under way",
+            ),
+        ],
+        |(what, batch, faults, said)| {
+            let place = Place::new();
+            place.write("in", &numbers(4));
+            place.script("child", &child(INITIALIZE, &batch, END, ""));
+            let line = format!("in --batch-size 2 --timeout 1s {faults} -- ./child");
+            let left = place.replay(&line).with_code(1);
+            let first = left.out.lines().find(|line| line.contains("wrong: "));
+            let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
+            assert!(first.contains(said), "{what}: {}", left.out);
+            assert!(first.contains("wrong: message "), "{what}: {}", left.out);
+        },
+    );
 }
 
 #[test]
