@@ -56,6 +56,7 @@ use process::Processes;
 use properties::Properties;
 use protocol::{Tap, Wire};
 use recording::Recorder;
+use replay::screen::Screen;
 use watch::Watch;
 
 /// What a user gets who types the program's name and no more.
@@ -158,7 +159,11 @@ fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
 
 /// The daemon's part, played.
 fn replay(settings: &replay::Settings) -> Exit {
-    let stage = match replay::start(settings) {
+    let screen = match Screen::new(Instant::now()) {
+        Ok(screen) => screen,
+        Err(e) => return complain(&e.into(), Exit::Internal),
+    };
+    let stage = match replay::start(settings, &screen) {
         Ok(stage) => stage,
         Err(e) => return complain(&e, Exit::Usage),
     };

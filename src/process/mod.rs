@@ -86,7 +86,7 @@ pub struct Spawn<'a> {
     /// Where a line of its stdout is cut.
     pub line_limit: usize,
     /// What becomes of its stderr.
-    pub stderr: Stderr,
+    pub stderr: Stderr<'a>,
 }
 
 /// How a child is given its input.
@@ -104,12 +104,14 @@ pub enum Feed {
 }
 
 /// What becomes of a child's stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stderr {
+#[derive(Clone, Copy, Debug)]
+pub enum Stderr<'a> {
     /// Each line is logged, and the last ones are kept.
     Log,
     /// It goes where our own goes.
     Inherit,
+    /// It goes there.
+    To(BorrowedFd<'a>),
 }
 
 /// How a child is told to stop, and how long it has.
