@@ -1020,7 +1020,11 @@ fn a_letter_that_cannot_be_written_blocks_until_it_can() {
     daemon.finish();
     assert_eq!(numbers(&letters(&daemon, "spool/letters")), ["2"]);
     let handed = daemon.lines("handed");
-    assert_eq!(handed, ["1 1", "2 1", "3 1"], "the letter alone is tried again");
+    assert_eq!(
+        handed,
+        ["1 1", "2 1", "3 1"],
+        "the letter alone is tried again"
+    );
 }
 
 #[test]
