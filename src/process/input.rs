@@ -46,6 +46,9 @@ impl Input {
         }
         self.filed += end as u64;
         self.buffer.drain(..end);
+        if self.buffer.is_empty() {
+            super::give_back(&mut self.buffer);
+        }
         end
     }
 

@@ -136,6 +136,15 @@ impl<'fd> Crew<'fd> {
         }
     }
 
+    /// Waits for the processes and the daemon's input, and takes in what happened.
+    fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
+        for happening in self.processes.wait(watch_input, until)? {
+            self.take_in(happening, Instant::now());
+        }
+        self.judge_time(Instant::now());
+        Ok(())
+    }
+
     fn halt(&mut self, slot: usize, outcome: &str) {
         let attempt = self.slots[slot].attempt.as_ref();
         let at = attempt.and_then(|attempt| attempt.unanswered.front().copied());
@@ -308,16 +317,19 @@ impl Handlers for Crew<'_> {
                 self.finishing = false;
                 self.records.events.push_back(Event::Finished);
             }
+            if self.turn.found_unfit() {
+                // They may follow each other for long, each with an event, and nobody sleeps meanwhile. Input
+                // that was told of is still there, and must be told of once: reading it twice would wait.
+                let told = self.records.events.contains(&Event::Input);
+                self.sleep(watch_input && !told, Some(now))?;
+            }
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }
-            for happening in self.processes.wait(watch_input, self.wake(now, until))? {
-                self.take_in(happening, Instant::now());
-            }
-            self.judge_time(Instant::now());
+            self.sleep(watch_input, self.wake(now, until))?;
         }
     }
 

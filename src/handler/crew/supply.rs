@@ -33,6 +33,11 @@ impl Turn {
     const UNFIT: usize = 128;
     const DECOMPRESSED: u64 = 16 * 1024 * 1024;
 
+    /// Whether there was any such record.
+    pub(super) fn found_unfit(&self) -> bool {
+        self.unfit > 0
+    }
+
     /// Whether there is more to look at, but not now.
     pub(super) fn is_over(&self) -> bool {
         self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.decompressed >= Turn::DECOMPRESSED)
@@ -368,13 +373,19 @@ impl Crew<'_> {
         Ok(None)
     }
 
-    /// Moves all but the last record out of memory if that is large. What is fed bit by bit stays there.
+    /// Moves out of memory what is large and will not be changed any more. What is fed bit by bit stays there.
     fn spill(&mut self, run: &mut Run) {
         if matches!(self.settings.per, Per::Shard { .. }) {
             return;
         }
-        if let Some((_, _, start)) = &mut run.last {
-            *start -= self.input.spill(*start);
+        match &mut run.last {
+            Some((_, _, start)) if self.framer.tells_the_last() => {
+                *start -= self.input.spill(*start);
+            }
+            _ => {
+                let end = self.input.buffer().len();
+                self.input.spill(end);
+            }
         }
     }
 
