@@ -28,7 +28,7 @@ pub(super) fn settings(
     overrides.extend(options.set);
     let java_options = with("-D", options.define).chain(with("-X", options.extra));
     Ok(Settings {
-        file: options.file,
+        file: options.file.or(options.properties_file),
         java: options.java,
         jars,
         version: options.version,
@@ -115,5 +115,9 @@ mod tests {
             assert!(error.contains(said) && !error.contains('\n'), "{error}");
         }
         assert_eq!(typed("launch --fetch", &[]).expect("sound").file, None);
+        for line in ["launch -p k", "launch --properties-file k", "launch k"] {
+            let settings = typed(line, &[]).expect(line);
+            assert_eq!(settings.file, Some("k".into()), "{line}");
+        }
     }
 }

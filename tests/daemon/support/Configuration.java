@@ -4,6 +4,7 @@ import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.lang.reflect.Proxy;
 import java.util.Collection;
 import java.util.IdentityHashMap;
 import java.util.Map;
@@ -87,16 +88,35 @@ public final class Configuration {
             Object configuration = configurator.getMethod("getConfiguration", Properties.class)
                     .invoke(configurator.getConstructor().newInstance(), properties);
             tell(configuration, told, new IdentityHashMap<>());
+            resolve(configuration);
             Method pool = daemon.getDeclaredMethod("buildExecutorService", Properties.class);
             pool.setAccessible(true);
             told.append(((ThreadPoolExecutor) pool.invoke(null, properties)).getMaximumPoolSize());
         } catch (InvocationTargetException e) {
+            explain(e);
             return Optional.empty();
         }
         for (String key : keysOfTheDaemonItself(daemon)) {
             told.append(';').append(properties.getProperty(key));
         }
         return Optional.of(told.toString());
+    }
+
+    /** Makes clients and all else of a configuration, as the daemon does next; 1.x has no such step. */
+    private static void resolve(Object configuration) throws Exception {
+        if (configuration.getClass().getName().startsWith(NEW)) {
+            Class<?> factory = Class.forName("software.amazon.kinesis.processor.ShardRecordProcessorFactory");
+            Object none = Proxy.newProxyInstance(factory.getClassLoader(), new Class<?>[] {factory}, (p, m, a) -> null);
+            configuration.getClass().getMethod("build", factory).invoke(configuration, none);
+        }
+    }
+
+    /** Why a file is refused: for whoever looks at a failed test. */
+    private static void explain(Throwable error) {
+        while (error.getCause() != null) {
+            error = error.getCause();
+        }
+        System.err.println("refused: " + error);
     }
 
     /** executableName and the other two that MultiLangDaemonConfig reads. */
