@@ -188,9 +188,9 @@ pub(super) const POLLING: [&str; 5] = [
     "millisBehindLatestThresholdForReducedTps",
 ];
 
-/// What other keys begin with: beans in the configuration, and builders of the AWS SDK, whose properties
+/// What other keys begin with: builders of the AWS SDK, whose properties
 /// are too many for a table.
-pub(super) const NESTED: [&str; 11] = [
+pub(super) const NESTED: [&str; 7] = [
     "kinesisClient",
     "dynamoDbClient",
     "cloudWatchClient",
@@ -198,10 +198,6 @@ pub(super) const NESTED: [&str; 11] = [
     "dynamoDBCredentialsProvider",
     "cloudWatchCredentialsProvider",
     "awsCredentialsProvider",
-    "gracefulLeaseHandoffConfigBean",
-    "workerUtilizationAwareAssignmentConfigBean",
-    "workerMetricStatsTableConfigBean",
-    "coordinatorStateTableConfigBean",
 ];
 
 /// The beans of 3.x whose keys are keys of the configuration, too, each with the beginnings of these.

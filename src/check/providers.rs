@@ -263,17 +263,10 @@ fn counterpart(name: &str, sdk: &Sdk) -> &'static str {
 
 fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
     let (name, count) = (provider.name, arguments.len());
-    if name == STS && version.generation() == 1 {
-        return Made::Oddly(
-            format!("'{name}' is in no jar of the daemon's own"),
-            "It is made only if aws-java-sdk-sts is among the jars, too; without it the daemon ends at once.",
-            "Add that jar, or take another provider.".to_owned(),
-        );
-    }
     match provider.arguments {
         Arguments::UpTo(most) if count <= most => Made::Well,
         Arguments::UpTo(most) => too_many(name, most, count, version),
-        Arguments::Exactly(needed, _) if count == needed => Made::Well,
+        Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
         Arguments::Exactly(_, words) => Made::Not(
             format!("'{name}' cannot be made from {}", counted(count)),
             format!("Write '|' and then {words} behind its name, with '|' between."),
@@ -283,6 +276,18 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
             format!("Write {}.", SDK_1.providers[0].name),
         ),
         Arguments::Role => with_role(name, arguments),
+    }
+}
+
+/// A class of 1.x that is not among the daemon's own jars.
+fn of_another_jar(name: &str, version: Version) -> Made {
+    match name == STS && version.generation() == 1 {
+        true => Made::Oddly(
+            format!("'{name}' is in no jar of the daemon's own"),
+            "It is made only if aws-java-sdk-sts is among the jars, too; without it the daemon ends at once.",
+            "Add that jar, or take another provider.".to_owned(),
+        ),
+        false => Made::Well,
     }
 }
 
