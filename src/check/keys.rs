@@ -120,7 +120,12 @@ const BOXED_LONG: Kind = whole(64, true);
 const LONG_FROM_0: Kind = from_0(64, 0);
 /// Of these two the rules between lines say what comes of a number below 1.
 const GRACE: Kind = from_0(64, i64::MIN);
-const SECONDS: Kind = from_0(32, i64::MIN);
+const SECONDS: Kind = Kind::Whole {
+    bits: 32,
+    boxed: true,
+    zero: true,
+    least: i64::MIN,
+};
 
 const fn whole(bits: u32, boxed: bool) -> Kind {
     Kind::Whole {

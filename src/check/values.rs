@@ -25,6 +25,9 @@ pub(super) fn examine(property: &Property, scope: &Scope) -> Vec<Finding> {
 }
 
 fn unknown(property: &Property, version: Version) -> Finding {
+    if property.key.starts_with(MARK) {
+        return marked(property, version);
+    }
     let what = "the daemon does not know this key";
     match keys::nearest(&property.key, version) {
         Some(near) => Finding::about(property, Severity::Error).says(
@@ -32,7 +35,6 @@ fn unknown(property: &Property, version: Version) -> Finding {
             "It passes over it without a word, so this line sets nothing; upper and lower case count.",
             format!("Write '{near}'."),
         ),
-        None if property.key.starts_with(MARK) => marked(property, version),
         None => Finding::about(property, Severity::Warning).says(
             what,
             "It passes over it without a word, so this line sets nothing.",
