@@ -21,7 +21,9 @@ pub(super) fn examine(text: &str, key: &Key, scope: &Scope) -> Option<Trouble> {
         _ if text.trim_end() != text && !text.trim().is_empty() => blanks_behind(text),
         Kind::Name(Names::Table) if key.name == "applicationName" && names_no_table(scope) => None,
         // The stream of a table, for the daemon of the adapter that reads those.
-        Kind::Name(Names::Stream) if text.starts_with("arn:") && text.contains(":dynamodb:") => None,
+        Kind::Name(Names::Stream) if text.starts_with("arn:") && text.contains(":dynamodb:") => {
+            None
+        }
         Kind::Name(of) => name(text, of, version).or_else(|| of_the_sample(text, key)),
         Kind::Worker => worker(text, version),
         Kind::Arn => arn(text),

@@ -65,9 +65,14 @@ fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     match word.strip_prefix("--") {
         Some(start) => begun(start, next?),
         None if word.starts_with('-') => negative(typed, before?),
-        None if of_the_bridge(arguments) => Some(format!(
-            "'{word}' is no option: write '--' before the handler, as in kclpipe -- {word}"
-        )),
+        None if of_the_bridge(arguments) => {
+            Some(match misspelled(word).filter(|_| at == Some(0)) {
+                Some(other) => format!("there is no '{word}': did you mean kclpipe {other}?"),
+                None => format!(
+                    "'{word}' is no option: write '--' before the handler, as in kclpipe -- {word}"
+                ),
+            })
+        }
         None => None,
     }
 }
@@ -78,6 +83,14 @@ fn of_the_bridge(arguments: &[OsString]) -> bool {
     let command = Cli::command();
     let mut others = command.get_subcommands();
     first.is_none_or(|first| others.all(|other| other.get_name() != first))
+}
+
+/// The other thing that was meant, if it looks like the word.
+fn misspelled(word: &str) -> Option<String> {
+    let command = Cli::command();
+    let mut others = command.get_subcommands().map(|other| other.get_name());
+    let near = others.find(|other| (1..=2).contains(&strsim::osa_distance(other, word)))?;
+    (word.len() > 3).then(|| near.to_owned())
 }
 
 /// A value with a minus before it, behind an option.

@@ -1,7 +1,7 @@
 //! What was typed behind `launch`, turned into what a launch needs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
@@ -15,8 +15,9 @@ pub(super) fn settings(
     let (mut jars, mut overrides) = (options.jars, Vec::new());
     for (name, value) in environment {
         if name == JARS {
-            jars = jars
-                .or_else(|| Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty()));
+            let value = value.into_string();
+            let value = value.map_err(|_| anyhow!("{JARS} is not UTF-8"))?;
+            jars = jars.or_else(|| Some(PathBuf::from(value)).filter(|path| path != Path::new("")));
         } else if let Some(key) = name.to_str().and_then(|name| name.strip_prefix(PROPERTY)) {
             let value = value
                 .into_string()

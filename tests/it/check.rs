@@ -235,6 +235,121 @@ fn a_relative_program_is_worth_a_warning_until_the_directory_is_known() {
     assert_eq!(code, Some(0), "{found}");
 }
 
+/// What is found in a folder where the daemon runs `child`, or kclpipe runs `handler`, which begins so.
+fn found_of_a_script(child: &str, script: &str, start: &str) -> (u64, u64, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let right = fs::read_to_string(root().join("tests/it/check/right.properties")).expect("text");
+    let file = right.replace("kclpipe -- cat", child);
+    fs::write(folder.path().join("k.properties"), file).expect("written");
+    let path = folder.path().join(script);
+    fs::write(&path, start).expect("written");
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("made executable");
+    let (_, report) = report(&["--directory", ".", "k.properties"], folder.path());
+    let count = |of: &str| report[of].as_u64().expect("a count");
+    (
+        count("errors"),
+        count("warnings"),
+        report["findings"].to_string(),
+    )
+}
+
+#[test]
+fn the_first_line_of_child_and_handler_is_looked_at() {
+    for (child, script, start, errors, warnings, said) in [
+        ("./run.py", "run.py", "#!env python\n", 1, 0, "names 'env'"),
+        ("./run.py", "run.py", "#!/bin/sh\r\n", 1, 0, "CR LF"),
+        (
+            "./run.py",
+            "run.py",
+            "#!/usr/bin/env no-such\n",
+            1,
+            0,
+            "'no-such'",
+        ),
+        (
+            "./run.py",
+            "run.py",
+            "import os\n",
+            0,
+            1,
+            "/bin/sh, whatever language",
+        ),
+        ("./run.sh", "run.sh", "cat\n", 0, 0, ""),
+        ("./run.sh", "run.sh", "#!/bin/sh\n", 0, 0, ""),
+        (
+            "kclpipe -- ./h",
+            "h",
+            "#!/no/such\n",
+            1,
+            0,
+            "the handler './h': its first line names '/no/such'",
+        ),
+        (
+            "kclpipe -- ./h.sh",
+            "h.sh",
+            "cat\n",
+            1,
+            0,
+            "kclpipe takes no shell for it",
+        ),
+        (
+            "kclpipe --hook ./h -- cat",
+            "h",
+            "#!/bin/sh\r\n",
+            1,
+            0,
+            "CR LF",
+        ),
+        ("kclpipe -- ./h", "h", "#!/bin/sh\n", 0, 0, ""),
+        (
+            "kclpipe -- ./curl -d @-",
+            "curl",
+            "#!/bin/sh\n",
+            0,
+            1,
+            "Write --on-exit 65=fail",
+        ),
+        (
+            "kclpipe --on-exit 65=fail -- ./curl",
+            "curl",
+            "#!/bin/sh\n",
+            0,
+            0,
+            "",
+        ),
+    ] {
+        let (e, w, findings) = found_of_a_script(child, script, start);
+        assert_eq!((e, w), (errors, warnings), "{child} {start:?}: {findings}");
+        assert!(findings.contains(said), "{child} {start:?}: {findings}");
+    }
+}
+
+#[test]
+fn folders_are_looked_up_where_the_daemon_is_started() {
+    let folder = deployment();
+    let args = "--log-file logs/{name}.log --dead-letter '{name}/{shard}.jsonl' -- './my handler'";
+    fs::write(folder.path().join("handler.args"), args).expect("written");
+    let directory = folder.path().canonicalize().expect("a path");
+    let name = directory.file_name().expect("a name");
+    let check = || {
+        let file = folder.path().join("k.properties");
+        let words = ["--directory", directory.to_str().expect("UTF-8")];
+        let (_, report) = report(
+            &[&words[..], &[file.to_str().expect("UTF-8")]].concat(),
+            &root(),
+        );
+        report["findings"].to_string()
+    };
+    let found = check();
+    assert!(
+        found.contains("(--log-file)") && found.contains("(--dead-letter)"),
+        "{found}"
+    );
+    fs::create_dir(folder.path().join("logs")).expect("made");
+    fs::create_dir(folder.path().join(name)).expect("made");
+    assert_eq!(check(), "[]");
+}
+
 #[test]
 fn a_finding_says_where_what_why_and_the_mend() {
     let folder = root().join("tests/it/check");
@@ -304,6 +419,10 @@ fn a_file_that_is_no_text_is_told_in_bounds() {
 fn a_file_that_cannot_be_read_is_one_clear_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let broken = folder.path().join("broken.properties");
+    let other = "-- sh -c 'cat'\n# no key\n--per batch\n";
+    fs::write(folder.path().join("handler.args"), other).expect("written");
+    let wide: Vec<u8> = "streamName = x".bytes().flat_map(|b| [b, 0]).collect();
+    fs::write(folder.path().join("wide.properties"), wide).expect("written");
     fs::write(&broken, "a = 1\nb = C:\\users\n").expect("written");
     for (name, said) in [
         (
@@ -312,6 +431,14 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
         ),
         ("/dev/zero", "'/dev/zero' is no properties file"),
         (".", "cannot read '.': Is a directory"),
+        (
+            "handler.args",
+            "'handler.args' is no properties file: no key of the daemon is in it (an @FILE",
+        ),
+        (
+            "wide.properties",
+            "'wide.properties' is no properties file: it has bytes of 0",
+        ),
         (
             "broken.properties",
             "the daemon cannot read 'broken.properties': line 2",
