@@ -190,12 +190,21 @@ fn check(settings: &check::Settings) -> Exit {
         Ok(properties) => properties,
         Err(e) => return complain(&e, Exit::Wrong),
     };
+    if !check::is_of_a_daemon(&properties, settings.kcl) {
+        let name = settings.file.display();
+        let error = anyhow!(
+            "'{name}' is no properties file: no key of the daemon is in it (an @FILE of kclpipe is checked with the \
+             file that names it)"
+        );
+        return complain(&error, Exit::Wrong);
+    }
     let context = check::Context {
         file: &settings.file,
         kcl: settings.kcl,
         directory: settings.directory.as_deref(),
         last_in_path: None,
-        child: &config::child,
+        region_is_known: config::region_is_known(std::env::vars_os()),
+        child: &|arguments| config::child(arguments, settings.directory.as_deref()),
     };
     let report = check::examine(&properties, &context);
     let text = match settings.json {
@@ -222,7 +231,7 @@ fn launch(settings: &launch::Settings) -> Exit {
 /// Becomes the daemon, and so comes back only where that is not to be or not possible.
 fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -> Result<Exit> {
     let properties = settings.override_in(check::read(file)?);
-    if settings.check && is_wrong(&properties, file, jars) {
+    if settings.check && is_wrong(&properties, file, jars, settings) {
         bail!(
             "the daemon is not started with '{}' (--no-check would)",
             file.display()
@@ -236,14 +245,22 @@ fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -
 }
 
 /// Whether a check finds errors; what it finds is told on stderr.
-fn is_wrong(properties: &Properties, file: &Path, jars: &launch::Jars) -> bool {
+fn is_wrong(
+    properties: &Properties,
+    file: &Path,
+    jars: &launch::Jars,
+    settings: &launch::Settings,
+) -> bool {
     let own = launch::own_directory().ok();
+    let mut options = settings.java_options.iter();
+    let of_java = options.any(|option| option.as_encoded_bytes().starts_with(b"-Daws.region="));
     let context = check::Context {
         file,
         kcl: jars.version,
         directory: None,
         last_in_path: own.as_deref(),
-        child: &config::child,
+        region_is_known: of_java || config::region_is_known(std::env::vars_os()),
+        child: &|arguments| config::child(arguments, None),
     };
     let report = check::examine(properties, &context);
     if report.errors + report.warnings > 0 {

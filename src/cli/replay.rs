@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Limit, limit};
+use super::{Limit, limit, path};
 use crate::replay::faults::Faults;
 
 /// What `kclpipe replay --help` shows behind the options.
@@ -56,7 +56,7 @@ pub struct ReplayOptions {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub input_format: Option<InputFormatName>,
     /// Take CHILD from executableName in FILE, split as the daemon splits it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_parser = path(), value_name = "FILE")]
     pub properties: Option<PathBuf>,
     /// The most records in one processRecords; 10 MiB of payload are the most, too
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
