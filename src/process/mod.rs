@@ -26,7 +26,7 @@ use child::Child;
 pub use command::{Command, find};
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
-pub use program::{replace, run};
+pub use program::{Variable, replace, run};
 use signals::Signals;
 
 /// The longest line that is logged or understood; the rest of it is dropped.
