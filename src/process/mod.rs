@@ -121,6 +121,8 @@ pub enum Happening {
     Ended {
         /// Which child.
         slot: usize,
+        /// Its process number.
+        pid: i32,
         /// How.
         status: ExitStatus,
         /// Bytes of its input that it did not read, where [`Spawn::watch_input`] asked for that, and
@@ -195,9 +197,10 @@ impl<'fd> Processes<'fd> {
         Ok(())
     }
 
-    /// Whether a child is in `slot`.
-    pub fn is_running(&self, slot: usize) -> bool {
-        self.children.get(slot).is_some_and(Option::is_some)
+    /// The process number of the child in `slot`.
+    pub fn pid(&self, slot: usize) -> Option<i32> {
+        let child = self.children.get(slot).and_then(Option::as_ref)?;
+        Some(child.group.as_raw_nonzero().get())
     }
 
     /// Whether the child in `slot` has ended, and only its output is still read.
@@ -359,9 +362,11 @@ impl<'fd> Processes<'fd> {
             if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
                 child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
+                let pid = child.group.as_raw_nonzero().get();
                 let remains = child.bury()?;
                 happened.push(Happening::Ended {
                     slot,
+                    pid,
                     status: remains.status,
                     unread: remains.unread,
                     stderr: remains.stderr,

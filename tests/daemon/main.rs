@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod failure;
 mod harness;
+mod keepalive;
 mod launch;
 mod monitoring;
 mod probe;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kclpipe::format::Format;
-use kclpipe::handler::{Crew, Event, Finish, Handlers, OnFailure, Per, Settings};
+use kclpipe::handler::{Crew, Event, Finish, First, Handlers, OnFailure, Per, Settings};
 use kclpipe::outcome::OnExit;
 use kclpipe::process::{Command, Processes, Stop};
 use kclpipe::protocol::Message;
@@ -113,7 +113,7 @@ impl Play {
         'batches: for records in batches {
             let batch = self.batch(records);
             let mut left = batch.len() as u64;
-            crew.offer(batch);
+            crew.offer(batch, First::WithOthers);
             while left > 0 {
                 match next(&mut crew, give_up_at) {
                     Event::Done { end, records } => {

@@ -118,7 +118,7 @@ fn a_handler_of_the_shard_that_ends_unread_is_told_from_one_that_answered() {
     let bridge = Bridge::new(script).options("--per shard");
     let mut daemon = begun(bridge.options(QUICK));
     daemon.payloads(&["x"]);
-    daemon.expect_log("ended with exit code 3 before it read any of its records");
+    daemon.expect_log("the handler ended with exit code 3 before it read record 1.0; ");
     go(&daemon);
     daemon.expect_status("processRecords");
     daemon.expect_log("ended with exit code 4 though every record was answered");

@@ -118,7 +118,7 @@ impl Bridge {
 }
 
 /// What kclpipe says under `--keepalive`, which the daemon skips.
-pub(crate) const KEEPALIVE: &str = r#"{"action":"leaseLost"}"#;
+pub(crate) const KEEPALIVE: &str = r#"{"action":"shutdownRequested"}"#;
 
 fn status(action: &str) -> String {
     format!(r#"{{"action":"status","responseFor":"{action}"}}"#)

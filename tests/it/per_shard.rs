@@ -247,7 +247,8 @@ fn one_that_does_not_end_with_its_input_is_stopped_with_a_warning() {
     daemon.expect_status_behind_checkpoints("shutdownRequested");
     daemon.finish();
     let log = daemon.log();
-    let told = "the handler had not ended 50ms after the end of its input (--stop-timeout), and was stopped";
+    let told = "had answered every record and seen the end of its input, but had not ended 50ms later (--stop-timeout), \
+                and was stopped";
     assert!(log.contains(told) && !log.contains("ERROR"), "{log}");
 }
 

@@ -84,12 +84,7 @@ impl Left {
     }
 }
 
-/// The words of a command line.
-fn words(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
-}
-
-/// Tries all of these at the same time.
+/// Tries all of these at the same time: some wait for a time limit.
 fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
@@ -108,9 +103,15 @@ fn a_newcomer_sees_the_main_job_work() {
     let place = Place::new();
     place.write("records.txt", "one\ntwo\nthree\n");
     place.script("handler.sh", TAKE);
-    let left = place.replay(&words(
-        "records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh",
-    ));
+    let left = place.replay(&[
+        "records.txt",
+        "--",
+        "kclpipe",
+        "--checkpoint-records",
+        "2",
+        "--",
+        "./handler.sh",
+    ]);
     let left = left.with_code(0);
     assert_eq!(place.lines("out"), ["one", "two", "three"]);
     assert!(
@@ -160,7 +161,15 @@ fn any_child_of_the_daemon_may_be_tried() {
     let place = Place::new();
     place.write("in", &numbers(5));
     place.script("child", &child(INITIALIZE, BATCH, END, ""));
-    let left = place.replay(&words("in --batch-size 2 --report json -- ./child"));
+    let left = place.replay(&[
+        "in",
+        "--batch-size",
+        "2",
+        "--report",
+        "json",
+        "--",
+        "./child",
+    ]);
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["delivered"], &report["checkpoints"]),
@@ -171,96 +180,99 @@ fn any_child_of_the_daemon_may_be_tried() {
 #[test]
 fn each_fault_is_found_and_said_in_plain_words() {
     let extra = r#"say '{"action":"status","responseFor":"processRecords","x":1}'"#;
-    // All at once, for some wait for the time limit.
-    at_once(
-        [
-            (
-                "an unknown key",
-                child(INITIALIZE, extra, END, ""),
-                &["the key 'x'", "wait for ever"][..],
+    let cases = [
+        (
+            "an unknown key",
+            child(INITIALIZE, extra, END, ""),
+            &["the key 'x'", "wait for ever"][..],
+        ),
+        (
+            "no answer",
+            child(INITIALIZE, ":", END, ""),
+            &["no answer to processRecords", "wait for ever"],
+        ),
+        (
+            "another action",
+            child("status processRecords", BATCH, END, ""),
+            &["'processRecords' while 'initialize'"],
+        ),
+        (
+            "null",
+            child(INITIALIZE, "say null", END, ""),
+            &["just 'null'"],
+        ),
+        (
+            "two statuses",
+            child(
+                INITIALIZE,
+                "status processRecords; status processRecords",
+                END,
+                "",
             ),
-            (
-                "no answer",
-                child(INITIALIZE, ":", END, ""),
-                &["no answer to processRecords", "wait for ever"],
+            &["processRecords"],
+        ),
+        (
+            "no SHARD_END",
+            child(INITIALIZE, BATCH, "status shardEnded", ""),
+            &["would never finish"],
+        ),
+        (
+            "a checkpoint too far",
+            child(
+                INITIALIZE,
+                "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
+                END,
+                "",
             ),
-            (
-                "another action",
-                child("status processRecords", BATCH, END, ""),
-                &["'processRecords' while 'initialize'"],
-            ),
-            (
-                "null",
-                child(INITIALIZE, "say null", END, ""),
-                &["just 'null'"],
-            ),
-            (
-                "two statuses",
-                child(
-                    INITIALIZE,
-                    "status processRecords; status processRecords",
-                    END,
-                    "",
-                ),
-                &["processRecords"],
-            ),
-            (
-                "no SHARD_END",
-                child(INITIALIZE, BATCH, "status shardEnded", ""),
-                &["would never finish"],
-            ),
-            (
-                "a checkpoint too far",
-                child(
-                    INITIALIZE,
-                    "checkpoint '\"99999999999999999999999999999999999999999999999999999999\"'; status processRecords",
-                    END,
-                    "",
-                ),
-                &["IllegalArgumentException", "beyond what was delivered"],
-            ),
-            (
-                "a checkpoint too early",
-                child("checkpoint null; status initialize", BATCH, END, ""),
-                &["InvalidStateException", "while answering initialize"],
-            ),
-            (
-                "an end at once",
-                "exit 3".to_owned(),
-                &["exit code 3 and initialize unanswered"],
-            ),
-            (
-                "an end each time",
-                child(INITIALIZE, "exit 4", END, ""),
-                &["exit code 4", "no restart is left"],
-            ),
-            (
-                "no exit",
-                child(INITIALIZE, BATCH, END, "exec sleep 600"),
-                &["it still runs"],
-            ),
-        ],
-        |(what, script, said)| {
-            let place = Place::new();
-            place.write("in", "one\n");
-            place.script("child", &script);
-            let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
-            let timeout = if waits { "1s" } else { "60s" };
-            let left = place.replay(&words(&format!(
-                "in --timeout {timeout} --restarts 1 -- ./child"
-            )));
-            let left = left.with_code(1);
-            for said in said {
-                assert!(left.err.contains(said), "{what}: {}", left.err);
-            }
-            assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
-            assert!(
-                !left.err.contains("b25l"),
-                "{what}: a payload is not printed: {}",
-                left.err
-            );
-        },
-    );
+            &["IllegalArgumentException", "beyond what was delivered"],
+        ),
+        (
+            "a checkpoint too early",
+            child("checkpoint null; status initialize", BATCH, END, ""),
+            &["InvalidStateException", "while answering initialize"],
+        ),
+        (
+            "an end at once",
+            "exit 3".to_owned(),
+            &["exit code 3 and initialize unanswered"],
+        ),
+        (
+            "an end each time",
+            child(INITIALIZE, "exit 4", END, ""),
+            &["exit code 4", "no restart is left"],
+        ),
+        (
+            "no exit",
+            child(INITIALIZE, BATCH, END, "exec sleep 600"),
+            &["it still runs"],
+        ),
+    ];
+    at_once(cases, |(what, script, said)| {
+        let place = Place::new();
+        place.write("in", "one\n");
+        place.script("child", &script);
+        let waits = ["an unknown key", "no answer", "no exit"].contains(&what);
+        let timeout = if waits { "2s" } else { "60s" };
+        let left = place.replay(&[
+            "in",
+            "--timeout",
+            timeout,
+            "--restarts",
+            "1",
+            "--",
+            "./child",
+        ]);
+        let left = left.with_code(1);
+        for said in said {
+            assert!(left.err.contains(said), "{what}: {}", left.err);
+        }
+        assert!(left.out.contains("wrong: "), "{what}: {}", left.out);
+        assert!(
+            !left.err.contains("b25l"),
+            "{what}: a payload is not printed: {}",
+            left.err
+        );
+    });
 }
 
 #[test]
@@ -289,9 +301,17 @@ fn a_child_that_is_killed_in_the_middle_loses_no_record() {
         "handler.sh",
         "record=$(cat); if [ \"$record\" = 6 ] && mkdir killed; then kill -9 $PPID; exit 1; fi; echo \"$record\" >> out",
     );
-    let left = place.replay(&words(
-        "in --report json -- kclpipe --checkpoint-records 2 -- ./handler.sh",
-    ));
+    let left = place.replay(&[
+        "in",
+        "--report",
+        "json",
+        "--",
+        "kclpipe",
+        "--checkpoint-records",
+        "2",
+        "--",
+        "./handler.sh",
+    ]);
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["shards"][0]["restarts"], &report["ok"]),
@@ -313,9 +333,19 @@ fn several_shards_are_played_at_once_and_each_in_order() {
         "handler.sh",
         "cat >> $KCLPIPE_SHARD_ID; echo >> $KCLPIPE_SHARD_ID",
     );
-    let left = place.replay(&words(
-        "in --shards 3 --batch-size 4 --report json -- kclpipe -- ./handler.sh",
-    ));
+    let left = place.replay(&[
+        "in",
+        "--shards",
+        "3",
+        "--batch-size",
+        "4",
+        "--report",
+        "json",
+        "--",
+        "kclpipe",
+        "--",
+        "./handler.sh",
+    ]);
     let report = left.with_code(0).json();
     let shards = report["shards"].as_array().expect("shards");
     let mut all = Vec::new();
@@ -343,7 +373,15 @@ fn dead_letters_can_be_played_again() {
         "[ \"$(cat)\" = good ] || { echo $KCLPIPE_SEQUENCE_NUMBER > number; exit 65; }",
     );
     place
-        .replay(&words("in -- kclpipe --dead-letter dead -- ./strict.sh"))
+        .replay(&[
+            "in",
+            "--",
+            "kclpipe",
+            "--dead-letter",
+            "dead",
+            "--",
+            "./strict.sh",
+        ])
         .with_code(0);
     place.script(
         "mild.sh",
@@ -807,59 +845,60 @@ fn rules_that_are_broken_only_when_something_goes_wrong() {
     let one = r#"{"action":"checkpoint","sequenceNumber":"49590338271490256608559692538361571095920000000000000001"}"#;
     let null = r#"{"action":"checkpoint"}"#;
     let status = r#"{"action":"status","responseFor":"processRecords"}"#;
-    at_once(
-        [
-            (
-                "an error of the last checkpoint is not looked at",
-                BATCH.to_owned(),
-                "--inject throttle=0.99 --seed 5",
-                "would never finish",
+    let cases = [
+        (
+            "an error of the last checkpoint is not looked at",
+            BATCH.to_owned(),
+            &["--inject", "throttle=0.99"][..],
+            "would never finish",
+        ),
+        (
+            "on after the lease is gone",
+            "checkpoint null; checkpoint null; status processRecords".to_owned(),
+            &["--inject", "lease-stolen=0.99"],
+            "although ShutdownException had said",
+        ),
+        (
+            "two at once",
+            format!(
+                "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
             ),
-            (
-                "on after the lease is gone",
-                "checkpoint null; checkpoint null; status processRecords".to_owned(),
-                "--inject lease-stolen=0.99 --seed 5",
-                "although ShutdownException had said",
-            ),
-            (
-                "two at once",
-                format!(
-                    "printf '%s\\n' '{null}' '{null}'; read -r a; read -r b; status processRecords"
-                ),
-                "",
-                "a second checkpoint before it had the answer",
-            ),
-            (
-                "a status before the ack",
-                format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
-                "",
-                "cannot know whether that was stored",
-            ),
-            (
-                "back",
-                format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
-                "",
-                "behind the last one",
-            ),
-            (
-                "while idle",
-                format!("printf '%s\\n' '{status}' '{null}'"),
-                "",
-                "while no action was under way",
-            ),
-        ],
-        |(what, batch, faults, said)| {
-            let place = Place::new();
-            place.write("in", &numbers(4));
-            place.script("child", &child(INITIALIZE, &batch, END, ""));
-            let line = format!("in --batch-size 2 --timeout 1s {faults} -- ./child");
-            let left = place.replay(&words(&line)).with_code(1);
-            let first = left.out.lines().find(|line| line.contains("wrong: "));
-            let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
-            assert!(first.contains(said), "{what}: {}", left.out);
-            assert!(first.contains("wrong: message "), "{what}: {}", left.out);
-        },
-    );
+            &[],
+            "a second checkpoint before it had the answer",
+        ),
+        (
+            "a status before the ack",
+            format!("printf '%s\\n' '{null}' '{status}'; read -r a"),
+            &[],
+            "cannot know whether that was stored",
+        ),
+        (
+            "back",
+            format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
+            &[],
+            "behind the last one",
+        ),
+        (
+            "while idle",
+            format!("printf '%s\\n' '{status}' '{null}'"),
+            &[],
+            "while no action was under way",
+        ),
+    ];
+    at_once(cases, |(what, batch, faults, said)| {
+        let place = Place::new();
+        place.write("in", &numbers(4));
+        place.script("child", &child(INITIALIZE, &batch, END, ""));
+        let replay = ["in", "--batch-size", "2", "--timeout", "2s", "--seed", "5"];
+        // A seed is for faults.
+        let words = if faults.is_empty() { 5 } else { 7 };
+        let all = [&replay[..words], faults, &["--", "./child"]].concat();
+        let left = place.replay(&all).with_code(1);
+        let first = left.out.lines().find(|line| line.contains("wrong: "));
+        let first = first.unwrap_or_else(|| panic!("{what}: {}", left.out));
+        assert!(first.contains(said), "{what}: {}", left.out);
+        assert!(first.contains("wrong: message "), "{what}: {}", left.out);
+    });
 }
 
 #[test]

@@ -26,8 +26,8 @@ impl Crew<'_> {
             return Ok(());
         }
         for slot in 0..self.slots.len() {
-            let held = self.records.hold_until.is_some_and(|until| now < until);
-            if self.finishing || self.records.halted || held {
+            let paused = self.records.paused_until.is_some_and(|until| now < until);
+            if self.finishing || self.records.halted || paused {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
@@ -109,7 +109,7 @@ impl Crew<'_> {
             );
             return Ok(());
         }
-        if self.slots[slot].deaths > 0 {
+        if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.tally.respawns += 1;
         }
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
@@ -187,7 +187,7 @@ impl Crew<'_> {
             attempt.fed = 0;
         }
         attempt.owed = false;
-        let mut next = self.records.lanes.peek(slot, now);
+        let mut next = self.records.peek(slot, now);
         while let Some(index) = next {
             let alone = self.records.goes_alone(index);
             if (alone && !attempt.unanswered.is_empty())
@@ -198,7 +198,7 @@ impl Crew<'_> {
             self.records.lanes.take(slot, index);
             let n = attempt.give(index, now);
             bytes += self.records.batch.payload(index);
-            next = self.records.lanes.peek(slot, now).filter(|next| {
+            next = self.records.peek(slot, now).filter(|next| {
                 !alone
                     && !self.records.goes_alone(*next)
                     && (narrow == 0 || attempt.unanswered.len() < narrow)
@@ -221,7 +221,7 @@ impl Crew<'_> {
                 }
                 self.records.unfit(index, why, now);
                 let halted = self.records.halted;
-                next = self.records.lanes.peek(slot, now).filter(|_| !halted);
+                next = self.records.peek(slot, now).filter(|_| !halted);
             } else {
                 attempt.sealed = next.is_none();
             }
