@@ -414,6 +414,12 @@ fn place() -> tempfile::TempDir {
     ] {
         fs::copy(root().join(sample), place.path().join(name)).expect("copied");
     }
+    // What README asks for: your stream and your application.
+    let properties = place.path().join("kclpipe.properties");
+    let yours = read("properties/kclpipe.properties")
+        .replace("= my-stream", "= orders")
+        .replace("= my-application", "= orders-reader");
+    fs::write(properties, yours).expect("written");
     let release = place.path().join("target/release");
     fs::create_dir_all(&release).expect("made");
     for folder in [bin, release] {
