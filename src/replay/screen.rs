@@ -80,7 +80,7 @@ impl Screen {
     /// Shows a line of ours.
     pub(super) fn say(&self, text: &str) {
         self.pass_on();
-        self.bar.suspend(|| super::run::say(text));
+        self.bar.suspend(|| super::simulator::say(text));
     }
 
     /// How far the work is, at `now`.

@@ -33,7 +33,7 @@ const SLOW: Duration = Duration::from_secs(60);
 const NO_CHILD: Duration = Duration::from_secs(5);
 
 /// The daemon with its shards and children; the slot of a child is the place of its shard.
-pub struct Stage<'s> {
+pub struct Simulator<'s> {
     processes: Processes<'s>,
     shards: Vec<Shard>,
     clocks: Vec<Clock>,
@@ -48,7 +48,7 @@ pub struct Stage<'s> {
     hint: Option<String>,
 }
 
-/// When which shard is to be told what.
+/// When a shard is to do what.
 #[derive(Clone, Copy)]
 struct Alarm {
     at: Instant,
@@ -59,13 +59,13 @@ struct Alarm {
 /// Since when a shard waits for its child.
 #[derive(Clone, Copy)]
 struct Clock {
-    signs: u64,
+    signs: (u32, u64),
     since: Instant,
-    told: bool,
+    reported: bool,
 }
 
-impl<'s> Stage<'s> {
-    /// A stage without children.
+impl<'s> Simulator<'s> {
+    /// A simulator without children.
     ///
     /// # Errors
     /// The system has no more descriptors.
@@ -74,14 +74,14 @@ impl<'s> Stage<'s> {
         command: Command,
         timeout: Option<Duration>,
         screen: &'s Screen,
-    ) -> Result<Stage<'s>> {
+    ) -> Result<Simulator<'s>> {
         let now = Instant::now();
         let clock = Clock {
-            signs: 0,
+            signs: (0, 0),
             since: now,
-            told: false,
+            reported: false,
         };
-        Ok(Stage {
+        Ok(Simulator {
             processes: Processes::new(screen.relayed(), true)?,
             clocks: vec![clock; shards.len()],
             alarms: Vec::new(),
@@ -96,15 +96,15 @@ impl<'s> Stage<'s> {
     }
 
     /// The same, with what is said once if the command turns out to be no child of the daemon.
-    pub fn with_hint(self, hint: Option<String>) -> Stage<'s> {
-        Stage { hint, ..self }
+    pub fn with_hint(self, hint: Option<String>) -> Simulator<'s> {
+        Simulator { hint, ..self }
     }
 
     /// Starts a child for each shard.
     ///
     /// # Errors
     /// A child cannot be started.
-    pub fn start(mut self) -> Result<Stage<'s>> {
+    pub fn start(mut self) -> Result<Simulator<'s>> {
         for slot in 0..self.shards.len() {
             self.perform(slot, vec![Step::Start])?;
         }
@@ -277,7 +277,7 @@ impl<'s> Stage<'s> {
         let clock = self.clocks[slot];
         let wait = if self.may_be_no_child(slot) {
             patience.min(NO_CHILD)
-        } else if clock.told {
+        } else if clock.reported {
             patience
         } else {
             patience.min(SLOW)
@@ -297,7 +297,7 @@ impl<'s> Stage<'s> {
             self.clocks[slot] = Clock {
                 signs,
                 since: now,
-                told: false,
+                reported: false,
             };
         }
         if self.deadline(slot).is_none_or(|deadline| now < deadline) {
@@ -315,7 +315,7 @@ impl<'s> Stage<'s> {
                 ))]
             }
             None => {
-                self.clocks[slot].told = true;
+                self.clocks[slot].reported = true;
                 vec![Step::Say(
                     "no word from the child for a minute (--timeout)".to_owned(),
                 )]

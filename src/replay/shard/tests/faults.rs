@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::replay::faults::Faults;
+use crate::replay::faults::{Cut, Faults, When};
 
-fn lucky(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
+fn faulty(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
     let numbers: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     let faults = Faults::parse(faults).expect(faults);
-    shard(&numbers, rules).with(Luck::new(faults, seed, 0))
+    shard(&numbers, rules).with(Schedule::new(faults, seed, 0))
 }
 
 #[test]
 fn a_stolen_lease_is_lost_for_good_and_its_records_come_again() {
-    let mut shard = lucky(2, "lease-stolen=0.999", 1, RULES);
+    let mut shard = faulty(2, "lease-stolen=0.999", 1, RULES);
     let report = converse(
         &mut shard,
         "* start
@@ -54,7 +54,7 @@ fn a_stolen_lease_is_lost_for_good_and_its_records_come_again() {
 
 #[test]
 fn an_answer_that_is_slow_is_waited_for() {
-    let mut shard = lucky(1, "slow-ack=1s", 1, RULES);
+    let mut shard = faulty(1, "slow-ack=1s", 1, RULES);
     converse(
         &mut shard,
         "* start
@@ -79,7 +79,7 @@ fn an_answer_that_is_slow_is_waited_for() {
 }
 
 /// A recording of one batch that was throttled and then cut off, and of the child that came behind.
-fn staged() -> Shard {
+fn recorded() -> Shard {
     let lines = [
         r#"{"pid":1,"ms":0,"since":"x","daemon":{"action":"initialize","shardId":"s","sequenceNumber":"4","subSequenceNumber":0}}"#,
         r#"{"pid":1,"ms":1,"child":{"action":"status","responseFor":"initialize"}}"#,
@@ -89,8 +89,8 @@ fn staged() -> Shard {
         r#"{"pid":2,"ms":0,"since":"x","daemon":{"action":"initialize","shardId":"s","sequenceNumber":"4","subSequenceNumber":0}}"#,
         r#"{"pid":2,"ms":1,"daemon":{"action":"leaseLost"}}"#,
     ];
-    let read = crate::replay::recorded::read(lines.join("\n").as_bytes());
-    Shard::staged("s".to_owned(), read.expect("a recording").0, RULES)
+    let read = crate::replay::input::recording::read(lines.join("\n").as_bytes());
+    Shard::recorded("s".to_owned(), read.expect("a recording").0)
 }
 
 const SECOND_CHILD: &str = "* start
@@ -103,7 +103,7 @@ const SECOND_CHILD: &str = "* start
 
 #[test]
 fn a_recording_has_its_own_batches_errors_and_ends() {
-    let mut shard = staged();
+    let mut shard = recorded();
     converse(
         &mut shard,
         "* start
@@ -116,7 +116,11 @@ fn a_recording_has_its_own_batches_errors_and_ends() {
          < checkpoint 5
          > ack 5.- ok",
     );
-    let what = What::Strike(Cut::Eof);
+    let what = What::Terminate(Termination {
+        cut: Cut::Eof,
+        when: When::AtOnce,
+        cause: Cause::Recorded,
+    });
     let steps = shard.due(Due { child: 1, what });
     assert_eq!(steps.last(), Some(&Step::Close));
     assert_eq!(shard.ended("exit code 0", true), [Step::Start]);
@@ -127,7 +131,7 @@ fn a_recording_has_its_own_batches_errors_and_ends() {
 
 #[test]
 fn a_child_that_dies_in_a_recording_is_at_fault_and_the_next_one_comes() {
-    let mut shard = staged();
+    let mut shard = recorded();
     let script = format!(
         "* start
          > initialize 4.0
@@ -147,7 +151,7 @@ fn a_child_that_dies_in_a_recording_is_at_fault_and_the_next_one_comes() {
 struct Model {
     handled: BTreeSet<String>,
     /// All that was sent and done, in words.
-    told: Vec<String>,
+    trace: Vec<String>,
     batch: Vec<String>,
     alive: bool,
 }
@@ -157,8 +161,8 @@ impl Model {
     fn play(shard: &mut Shard) -> Model {
         let (mut model, mut steps) = (Model::default(), VecDeque::from([Step::Start]));
         while let Some(step) = steps.pop_front() {
-            assert!(model.told.len() < 10_000, "it does not end");
-            model.told.push(shown(&step));
+            assert!(model.trace.len() < 10_000, "it does not end");
+            model.trace.push(shown(&step));
             shard.begin_reading();
             steps.extend(match step {
                 Step::Start => {
@@ -210,9 +214,9 @@ impl Model {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let told = |seed| Model::play(&mut lucky(40, "all", seed, RULES)).told;
-    assert_eq!(told(7), told(7));
-    assert_ne!(told(7), told(8));
+    let trace = |seed| Model::play(&mut faulty(40, "all", seed, RULES)).trace;
+    assert_eq!(trace(7), trace(7));
+    assert_ne!(trace(7), trace(8));
 }
 
 #[test]
@@ -222,23 +226,23 @@ fn every_shard_reaches_its_end_with_every_record_whatever_befalls_it() {
         ..RULES
     };
     for seed in 0..100 {
-        let mut shard = lucky(40, "all", seed, rules);
+        let mut shard = faulty(40, "all", seed, rules);
         let model = Model::play(&mut shard);
         let report = shard.report();
         assert!(
             report.reached_end && report.faults.is_empty(),
             "seed {seed}: {report:?}\n{:#?}",
-            model.told
+            model.trace
         );
-        assert_eq!(model.handled.len(), 40, "seed {seed}: {:#?}", model.told);
+        assert_eq!(model.handled.len(), 40, "seed {seed}: {:#?}", model.trace);
     }
 }
 
 #[test]
 fn empty_batches_do_not_hold_a_shard_up() {
-    let mut shard = lucky(4, "empty=1", 3, RULES);
-    let told = Model::play(&mut shard).told;
-    let empty = told.iter().filter(|told| *told == "> processRecords ");
+    let mut shard = faulty(4, "empty=1", 3, RULES);
+    let trace = Model::play(&mut shard).trace;
+    let empty = trace.iter().filter(|sent| *sent == "> processRecords ");
     assert_eq!((empty.count(), shard.report().reached_end), (3, true));
 }
 
@@ -248,7 +252,7 @@ fn children_are_ended_at_most_once_for_each_step_forward() {
         restarts: 0,
         ..RULES
     };
-    let mut shard = lucky(20, "kill=1", 3, rules);
+    let mut shard = faulty(20, "kill=1", 3, rules);
     Model::play(&mut shard);
     let report = shard.report();
     assert!(report.reached_end, "{report:?}");

@@ -1,7 +1,7 @@
 //! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what the
 //! user is told (a part of it), `*` what else the daemon does, `^` how the child ends.
 
-mod luck;
+mod faults;
 
 use std::collections::VecDeque;
 
@@ -597,11 +597,11 @@ fn a_lone_carriage_return_ends_a_line() {
 }
 
 #[test]
-fn junk_is_told_of_a_few_times_only() {
+fn junk_is_reported_a_few_times_only() {
     let mut shard = shard(&[], RULES);
     shard.start();
-    let told: usize = (0..100).map(|_| shard.take(b"junk").len()).sum();
-    assert_eq!((told, shard.report().skipped_lines), (TOLD, 100));
+    let reported: usize = (0..100).map(|_| shard.take(b"junk").len()).sum();
+    assert_eq!((reported, shard.report().skipped_lines), (REPORTED, 100));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What is replayed: records from lines, or from what Kinesis, Lambda and kclpipe itself write as JSON.
 //!
-//! [`structure`] tells the one from the other, [`json`] reads records from objects, and [`time`] what they
-//! say of when they arrived.
+//! [`structure`] tells the one from the other, [`json`] reads records from objects, [`time`] what they say of
+//! when they arrived, and [`recording`] reads conversations.
 
 mod json;
+pub mod recording;
 mod structure;
 mod time;
 
