@@ -73,8 +73,8 @@ pub struct ReplayOptions {
     pub restarts: u32,
     /// Let things go wrong, as in throttle=0.3,kill,slow-ack=200ms or all,eof=0: throttle, dependency,
     /// runtime, invalid-state, lease-stolen (errors of checkpoints), lease-loss, shutdown, kill, eof (ends
-    /// of a child), empty, nulls, aggregate, odd-keys (what it is given), each with its rate; slow-ack,
-    /// idle, with the longest time
+    /// of a child), empty, nulls, aggregate, odd-keys, redeliver, clock-skew, late-batch (what it is given),
+    /// each with its rate; slow-ack, idle, with the longest time
     #[arg(long, value_parser = Faults::parse, value_name = "FAULTS")]
     pub inject: Option<Faults>,
     /// Let the same go wrong as in the run that printed N [default: any]
