@@ -1,17 +1,11 @@
 //! A shard that is made up: records in batches, and an ending.
 
-use std::ops::Range;
-
-use super::{Call, Content, Directive, Director, Successor, json};
-use crate::protocol::{Message, WireRecord};
-use crate::record::Position;
+use super::{Call, Content, Directive, Director, ShardRecords, Successor, json};
+use crate::protocol::Message;
 use crate::replay::action::Action;
 use crate::replay::faults::{Cause, Cut, Termination, When};
 use crate::replay::shard::{Lease, LeasePosition};
 use crate::replay::stream::Record;
-
-/// The most payload in one batch, as Kinesis limits what it gives at a time; base64 is a third longer.
-const BATCH_BYTES: usize = 10 * 1024 * 1024 / 3 * 4;
 
 /// How the daemon ends a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,23 +34,15 @@ pub struct Rules {
 /// Records, and how they are handed over.
 #[derive(Debug)]
 pub struct MadeUp {
-    records: Vec<Record>,
-    /// When the newest record came into the stream.
-    newest: i64,
-    batch_size: usize,
-    ending: Ending,
+    records: ShardRecords,
+    rules: Rules,
 }
 
 impl MadeUp {
     /// The records are in the order of their positions, which increase strictly.
     pub fn new(records: Vec<Record>, rules: Rules) -> MadeUp {
-        let arrivals = records.iter().map(|record| record.arrival);
-        MadeUp {
-            newest: arrivals.max().unwrap_or(0),
-            records,
-            batch_size: rules.batch_size,
-            ending: rules.ending,
-        }
+        let records = ShardRecords::new(records);
+        MadeUp { records, rules }
     }
 
     /// Where a lease begins. At `LATEST` that is the tip: what was delivered and not checkpointed does not
@@ -67,13 +53,8 @@ impl MadeUp {
             LeasePosition::AtTimestamp
             | LeasePosition::TrimHorizon
             | LeasePosition::At(_)
-            | LeasePosition::ShardEnd => self.place_after(&lease.stored),
+            | LeasePosition::ShardEnd => self.records.covered(&lease.stored),
         }
-    }
-
-    fn place_after(&self, position: &LeasePosition) -> usize {
-        let is_covered = |record: &Record| LeasePosition::At(record.position.clone()) <= *position;
-        self.records.partition_point(is_covered)
     }
 
     fn work(&self, lease: &Lease) -> Directive {
@@ -83,7 +64,7 @@ impl MadeUp {
         }
         let batch = next..self.batch_end(next);
         let is_half = batch.end > self.records.len() / 2;
-        let end = (self.ending == Ending::Kill && is_half).then_some(Termination {
+        let end = (self.rules.ending == Ending::Kill && is_half).then_some(Termination {
             cut: Cut::Eof,
             when: When::AtOnce,
             cause: Cause::Ending,
@@ -94,18 +75,14 @@ impl MadeUp {
         })
     }
 
-    fn batch_end(&self, next: usize) -> usize {
-        let mut bytes = 0;
-        let rest = self.records[next..].iter().take(self.batch_size);
-        let fitting = rest.take_while(|record| {
-            bytes += record.data.len();
-            bytes <= BATCH_BYTES
-        });
-        next + fitting.count().max(1)
+    /// The end of the batch that begins at this place.
+    pub fn batch_end(&self, begin: usize) -> usize {
+        self.records.batch_end(begin, self.rules.batch_size)
     }
 
-    fn end(&self) -> Directive {
-        Directive::Act(Call::bare(match self.ending {
+    /// The shard's end, or what is to end its work.
+    pub fn end(&self) -> Directive {
+        let action = match self.rules.ending {
             Ending::ShardEnd => Action::ShardEnded,
             Ending::Graceful => Action::ShutdownRequested,
             Ending::LeaseLost => Action::LeaseLost,
@@ -115,13 +92,16 @@ impl MadeUp {
                     resumes: false,
                 };
             }
-        }))
+        };
+        Directive::Act(Call::bare(action))
     }
 
-    /// The time between the batch's last record and the shard's newest.
-    fn millis_behind_latest(&self, batch: &[Record]) -> i64 {
-        let arrival = batch.last().map_or(self.newest, |record| record.arrival);
-        (self.newest - arrival).max(0)
+    /// What is neither records nor the shard's end.
+    fn end_of_lease(&self, is_lost: bool) -> Directive {
+        Directive::Act(Call {
+            resumes: is_lost,
+            ..Call::bare(Action::LeaseLost)
+        })
     }
 }
 
@@ -139,18 +119,11 @@ impl Director for MadeUp {
 
     fn next(&mut self, answered: Action, lease: &Lease) -> Directive {
         match answered {
-            Action::Initialize | Action::ProcessRecords if lease.assignment.is_lost => {
-                Directive::Act(Call {
-                    resumes: true,
-                    ..Call::bare(Action::LeaseLost)
-                })
+            Action::Initialize | Action::ProcessRecords if lease.assignment.is_over() => {
+                self.end_of_lease(lease.assignment.is_lost)
             }
-            Action::Initialize | Action::ProcessRecords if !lease.assignment.is_draining => {
-                self.work(lease)
-            }
-            Action::Initialize | Action::ProcessRecords | Action::ShutdownRequested => {
-                Directive::Act(Call::bare(Action::LeaseLost))
-            }
+            Action::Initialize | Action::ProcessRecords => self.work(lease),
+            Action::ShutdownRequested => self.end_of_lease(false),
             Action::LeaseLost => Directive::Close {
                 cut: false,
                 resumes: false,
@@ -166,49 +139,7 @@ impl Director for MadeUp {
         Successor::Resumes
     }
 
-    fn batch(&self, records: Range<usize>, nulls: bool) -> (String, Option<LeasePosition>) {
-        let records = &self.records[records];
-        let line = json(&Message::ProcessRecords {
-            records: records
-                .iter()
-                .map(|record| wire_record(record, nulls))
-                .collect(),
-            millis_behind_latest: Some(self.millis_behind_latest(records)).filter(|_| !nulls),
-        });
-        let last = records.last().map(|last| last.position.clone());
-        (line, last.map(LeasePosition::At))
-    }
-
-    fn error(&mut self) -> Option<String> {
-        None
-    }
-
-    fn size(&self) -> usize {
-        self.records.len()
-    }
-
-    fn covered(&self, position: &LeasePosition) -> Option<usize> {
-        Some(self.place_after(position))
-    }
-
-    fn is_aggregate(&self, sequence_number: &str) -> bool {
-        let Some(second) = Position::new(sequence_number, 1) else {
-            return false;
-        };
-        let at = self
-            .records
-            .partition_point(|record| record.position < second);
-        let record = self.records.get(at);
-        record.is_some_and(|record| record.position.sequence_number == sequence_number)
-    }
-}
-
-fn wire_record(record: &Record, nulls: bool) -> WireRecord<'_> {
-    WireRecord {
-        data: Some(record.data.as_str().into()),
-        partition_key: record.partition_key.as_str().into(),
-        sequence_number: record.position.sequence_number.as_str().into(),
-        approximate_arrival_timestamp: Some(record.arrival).filter(|_| !nulls),
-        sub_sequence_number: Some(record.position.sub_sequence_number),
+    fn records(&self) -> Option<&ShardRecords> {
+        Some(&self.records)
     }
 }

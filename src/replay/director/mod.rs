@@ -1,9 +1,12 @@
 //! What the daemon does next, apart from how it is said, what the child makes of it, and what goes wrong.
 //!
-//! [`made_up`] has records and an ending, [`recorded`] has what a daemon did before.
+//! [`made_up`] has [`records`] and an ending, [`live`] the same with records that arrive meanwhile, and
+//! [`recorded`] has what a daemon did before.
 
+pub mod live;
 pub mod made_up;
 pub mod recorded;
+pub mod records;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -14,12 +17,14 @@ use serde::Serialize;
 
 use super::action::Action;
 use super::faults::{Cause, Termination};
-use super::shard::checkpoint::{Refusal, Request};
 use super::shard::{Lease, LeasePosition};
+use super::shard::{Refusal, Request};
 use crate::protocol::Message;
 
+pub use live::Live;
 pub use made_up::{Ending, MadeUp, Rules};
 pub use recorded::Recorded;
+pub use records::ShardRecords;
 
 /// Decides what the daemon does.
 pub trait Director: Debug {
@@ -32,21 +37,19 @@ pub trait Director: Debug {
     /// What follows the end of a child, if its shard is not at its end.
     fn died(&self) -> Successor;
 
-    /// A batch of these records as the daemon writes it, and the last position in it. With `nulls`, what may
-    /// be null in it is.
-    fn batch(&self, records: Range<usize>, nulls: bool) -> (String, Option<LeasePosition>);
+    /// The shard's records; `None` where they are not known apart from the lines that they came in.
+    fn records(&self) -> Option<&ShardRecords>;
+
+    /// The daemon reads the stream. `now` is in milliseconds since the epoch, as arrivals are.
+    fn read(&mut self, _now: i64) {}
+
+    /// The read that came last from [`Director::next`] was delivered.
+    fn delivered_read(&mut self) {}
 
     /// The error that the next checkpoint is answered with, if that is decided already.
-    fn error(&mut self) -> Option<String>;
-
-    /// How many records there are.
-    fn size(&self) -> usize;
-
-    /// How many records a checkpoint at this position covers; `None` where that is not known.
-    fn covered(&self, position: &LeasePosition) -> Option<usize>;
-
-    /// Whether several records have this sequence number.
-    fn is_aggregate(&self, sequence_number: &str) -> bool;
+    fn error(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// What the daemon does next.
@@ -56,6 +59,8 @@ pub enum Directive {
     Act(Call),
     /// It answers a checkpoint.
     Answer(Answer),
+    /// It has nothing to do until it has read something.
+    Wait,
     /// It closes the child's input.
     Close {
         /// In the middle of its work.
@@ -91,6 +96,8 @@ pub enum Content {
     Batch {
         /// By their places.
         records: Range<usize>,
+        /// How far the read was behind the tip when it was made, in milliseconds; `None` if it is made now.
+        behind: Option<i64>,
         /// What may be null is.
         nulls: bool,
     },
@@ -163,6 +170,17 @@ impl Call {
     pub fn batch(records: Range<usize>) -> Call {
         let content = Content::Batch {
             records,
+            behind: None,
+            nulls: false,
+        };
+        Call::new(Action::ProcessRecords, content)
+    }
+
+    /// A batch of these records, whose read was so far behind the tip when it was made.
+    pub fn read(records: Range<usize>, millis_behind_latest: i64) -> Call {
+        let content = Content::Batch {
+            records,
+            behind: Some(millis_behind_latest),
             nulls: false,
         };
         Call::new(Action::ProcessRecords, content)

@@ -1,10 +1,8 @@
 //! A shard that is played from a recording.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
-use super::{Call, Content, Directive, Director, Successor, json};
-use crate::protocol::Message;
+use super::{Call, Content, Directive, Director, ShardRecords, Successor};
 use crate::replay::action::Action;
 use crate::replay::faults::{Cause, Cut, Termination, When};
 use crate::replay::input::recording::{Conversation, RecordedAction};
@@ -61,6 +59,13 @@ impl Recorded {
     }
 }
 
+impl Recorded {
+    /// How many records there are in all.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
 impl Director for Recorded {
     fn first(&mut self, _shard_id: &str, lease: &mut Lease) -> Directive {
         let next = self.conversations.pop_front();
@@ -91,30 +96,13 @@ impl Director for Recorded {
         }
     }
 
-    /// A recording has no batches but its own, and those that are empty.
-    fn batch(&self, _records: Range<usize>, nulls: bool) -> (String, Option<LeasePosition>) {
-        let line = json(&Message::ProcessRecords {
-            records: Vec::new(),
-            millis_behind_latest: Some(0).filter(|_| !nulls),
-        });
-        (line, None)
+    fn records(&self) -> Option<&ShardRecords> {
+        None
     }
 
     /// An error that says that the child was wrong is left to our own judgement of this child.
     fn error(&mut self) -> Option<String> {
         let error = self.answers.pop_front()?;
         error.filter(|error| error != "IllegalArgumentException")
-    }
-
-    fn size(&self) -> usize {
-        self.size
-    }
-
-    fn covered(&self, _position: &LeasePosition) -> Option<usize> {
-        None
-    }
-
-    fn is_aggregate(&self, _sequence_number: &str) -> bool {
-        false
     }
 }

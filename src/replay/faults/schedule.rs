@@ -41,8 +41,7 @@ impl Situation<'_> {
 
     /// Whether the daemon would go on with records or with the shard's end.
     fn is_work(&self) -> bool {
-        let assignment = &self.lease.assignment;
-        let is_over = assignment.is_lost || assignment.is_draining;
+        let is_over = self.lease.assignment.is_over();
         !is_over && self.answered.is_some_and(Action::is_followed_by_work)
     }
 
@@ -108,7 +107,7 @@ impl Schedule {
                 Directive::Act(self.with_nulls_and_end(call, at))
             }
             Directive::Answer(answer) => Directive::Answer(self.on_answer(answer, at)),
-            Directive::Close { .. } => directive,
+            Directive::Wait | Directive::Close { .. } => directive,
         }
     }
 

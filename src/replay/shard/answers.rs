@@ -9,7 +9,7 @@ use crate::replay::reply::{self, Misread, Said};
 
 impl Shard {
     /// The child has written a line.
-    pub(super) fn read(&mut self, line: &[u8], steps: &mut Vec<Step>) {
+    pub(super) fn take_line(&mut self, line: &[u8], steps: &mut Vec<Step>) {
         self.session.messages += 1;
         match self.session.phase {
             Phase::Doing(action) => self.answer(action, line, steps),

@@ -219,7 +219,9 @@ impl Shard {
             let text = "a checkpoint without sequenceNumber stores the whole batch as done: right only if it is";
             return self.note(text, steps);
         };
-        if request.sub.is_none() && self.director.is_aggregate(number) {
+        let records = self.director.records();
+        let is_aggregate = records.is_some_and(|records| records.is_aggregate(number));
+        if request.sub.is_none() && is_aggregate {
             let text = "a checkpoint without subSequenceNumber stands for the first record of its aggregate: \
                         after a restart the others come again";
             self.note(text, steps);

@@ -129,6 +129,10 @@ impl Lease {
     pub fn deliver(&mut self, batch: Range<usize>, last: Option<LeasePosition>) -> usize {
         let again = self.fresh.min(batch.end).saturating_sub(batch.start);
         let assignment = &mut self.assignment;
+        // What lies between is skipped, as at the tip, and does not come again.
+        if batch.start > assignment.next {
+            assignment.first = batch.start;
+        }
         assignment.is_new = batch.end > self.fresh;
         self.fresh = self.fresh.max(batch.end);
         assignment.next = batch.end;
@@ -180,6 +184,11 @@ impl Assignment {
             is_lost: false,
             is_draining: false,
         }
+    }
+
+    /// Whether the child is to get no more records.
+    pub fn is_over(&self) -> bool {
+        self.is_lost || self.is_draining
     }
 }
 

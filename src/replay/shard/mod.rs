@@ -13,9 +13,9 @@
 //! back by [`Shard::due`], and the child's end is [`Shard::ended`].
 
 mod answers;
-pub mod checkpoint;
+mod checkpoint;
 mod endings;
-pub mod lease;
+mod lease;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ mod tests;
 use std::time::Duration;
 
 use super::action::Action;
-use super::director::{Call, Content, Directive, Director, MadeUp, Recorded};
+use super::director::{Call, Content, Directive, Director, Live, MadeUp, Recorded, ShardRecords};
 use super::faults::schedule::{Schedule, Situation};
 use super::faults::{Cause, Termination};
 use super::input::recording::Conversation;
@@ -32,7 +32,8 @@ use super::stream::Record;
 use session::{Phase, Session};
 
 pub use super::director::{Ending, Rules};
-pub use lease::{Lease, LeasePosition};
+pub use checkpoint::{Refusal, Request, Why};
+pub use lease::{Assignment, Lease, LeasePosition, Stored};
 
 /// How many of one child's lines that are no messages are reported.
 const REPORTED: usize = 5;
@@ -99,36 +100,52 @@ pub struct Shard {
 impl Shard {
     /// A shard of these records, in the order of their positions, with a fresh lease at `TRIM_HORIZON`.
     pub fn new(shard_id: String, records: Vec<Record>, rules: Rules) -> Shard {
+        let size = records.len();
         let director = MadeUp::new(records, rules);
-        Shard::directed(shard_id, Box::new(director), rules.restarts)
+        Shard::directed(shard_id, Box::new(director), size).restarted(rules.restarts)
+    }
+
+    /// The same, but its records arrive while it is read, by [`Shard::fetch`]. With `empty_reads`, the child
+    /// gets also what found no record.
+    pub fn live(shard_id: String, records: Vec<Record>, rules: Rules, empty_reads: bool) -> Shard {
+        let size = records.len();
+        let director = Live::new(records, rules, empty_reads);
+        Shard::directed(shard_id, Box::new(director), size).restarted(rules.restarts)
     }
 
     /// The shard of these conversations, which are played one after the other, each with a child of its
     /// own, from where its lease stood.
     pub fn recorded(shard_id: String, conversations: Vec<Conversation>) -> Shard {
-        Shard::directed(shard_id, Box::new(Recorded::new(conversations)), 0)
+        let director = Recorded::new(conversations);
+        let size = director.size();
+        Shard::directed(shard_id, Box::new(director), size)
     }
 
-    fn directed(shard_id: String, director: Box<dyn Director>, restarts: u32) -> Shard {
+    fn directed(shard_id: String, director: Box<dyn Director>, records: usize) -> Shard {
         Shard {
             lease: Lease::new(LeasePosition::TrimHorizon),
             session: Session::none(),
+            director,
             faults: None,
-            restarts,
+            restarts: 0,
             no_child: false,
             report: ShardReport {
                 shard_id,
-                records: director.size(),
+                records,
                 ..ShardReport::default()
             },
-            director,
         }
     }
 
-    /// The same shard, and this goes wrong with it.
+    fn restarted(self, restarts: u32) -> Shard {
+        Shard { restarts, ..self }
+    }
+
+    /// The same shard, and this goes wrong with it. A recording is played as it was.
     pub fn with(self, faults: Schedule) -> Shard {
+        let is_recorded = self.director.records().is_none();
         Shard {
-            faults: Some(faults),
+            faults: Some(faults).filter(|_| !is_recorded),
             ..self
         }
     }
@@ -170,7 +187,7 @@ impl Shard {
         let mut steps = Vec::new();
         let lines = line.split(|b| *b == b'\r');
         for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
-            self.read(line, &mut steps);
+            self.take_line(line, &mut steps);
         }
         steps
     }
@@ -207,6 +224,20 @@ impl Shard {
         steps
     }
 
+    /// The daemon reads the stream, in [`Shard::live`]; `now` is in milliseconds since the epoch. What it finds
+    /// waits for the child if the child is busy.
+    pub fn fetch(&mut self, now: i64) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.director.read(now);
+        if let Some(answered) = self.session.awaits_read() {
+            let directive = self.director.next(answered, &self.lease);
+            if directive != Directive::Wait {
+                self.carry_out(directive, Some(answered), &mut steps);
+            }
+        }
+        steps
+    }
+
     /// The child has ended, in the way that `how` says.
     pub fn ended(&mut self, how: &str, well: bool) -> Vec<Step> {
         let phase = std::mem::replace(&mut self.session.phase, Phase::Over);
@@ -232,6 +263,7 @@ impl Shard {
     fn carry_out(&mut self, decided: Directive, answered: Option<Action>, steps: &mut Vec<Step>) {
         match self.with_faults(decided, answered) {
             Directive::Answer(answer) => self.answer_checkpoint(answer, steps),
+            Directive::Wait => self.session.phase = Phase::Idle,
             Directive::Close { cut, resumes } => {
                 self.session.resumes |= resumes;
                 self.close(cut, steps);
@@ -248,14 +280,15 @@ impl Shard {
     }
 
     fn with_faults(&mut self, decided: Directive, answered: Option<Action>) -> Directive {
+        let covered = self.covered().unwrap_or(0);
         let Some(faults) = self.faults.as_mut() else {
             return decided;
         };
         let situation = Situation {
             answered,
             lease: &self.lease,
-            covered: self.director.covered(&self.lease.stored).unwrap_or(0),
-            records: self.director.size(),
+            covered,
+            records: self.report.records,
         };
         faults.apply(decided, &situation)
     }
@@ -282,10 +315,19 @@ impl Shard {
     fn deliver(&mut self, content: Content) -> String {
         match content {
             Content::Line(line) => line,
-            Content::Batch { records, nulls } => {
-                let (line, last) = self.director.batch(records.clone(), nulls);
-                self.report.delivered += records.len();
-                self.report.redelivered += self.lease.deliver(records, last);
+            Content::Batch {
+                records: places,
+                behind,
+                nulls,
+            } => {
+                let none = ShardRecords::default();
+                let records = self.director.records().unwrap_or(&none);
+                let (line, last) = records.batch(places.clone(), behind, nulls);
+                if behind.is_some() {
+                    self.director.delivered_read();
+                }
+                self.report.delivered += places.len();
+                self.report.redelivered += self.lease.deliver(places, last);
                 line
             }
             Content::Recorded {
@@ -389,11 +431,17 @@ impl Shard {
         self.session.number == 1 && self.session.phase == Phase::Doing(Action::Initialize)
     }
 
+    /// How many records the lease's checkpoint covers. A recording does not say.
+    fn covered(&self) -> Option<usize> {
+        let records = self.director.records()?;
+        Some(records.covered(&self.lease.stored))
+    }
+
     /// What came out so far.
     pub fn report(&self) -> ShardReport {
         let (sequence_number, sub_sequence_number) = self.lease.stored.numbers();
         ShardReport {
-            checkpointed: self.director.covered(&self.lease.stored),
+            checkpointed: self.covered(),
             sequence_number: sequence_number.to_owned(),
             sub_sequence_number,
             ..self.report.clone()

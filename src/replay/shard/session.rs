@@ -142,6 +142,12 @@ impl Session {
         self.sent.acks > self.seen.acks
     }
 
+    /// The action that the child has answered, if what comes next has to be read first.
+    pub(super) fn awaits_read(&self) -> Option<Action> {
+        let waits = self.phase == Phase::Idle && self.next.is_none();
+        self.answered.filter(|_| waits)
+    }
+
     /// Whether the child is there and all is well with it.
     pub(super) fn is_under_way(&self) -> bool {
         self.phase.action().is_some() || self.phase == Phase::Idle

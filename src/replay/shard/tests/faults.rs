@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::replay::faults::{Cut, Faults, When};
 
-fn faulty(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
+pub(super) fn faulty(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
     let numbers: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     let faults = Faults::parse(faults).expect(faults);
@@ -148,10 +148,10 @@ fn a_child_that_dies_in_a_recording_is_at_fault_and_the_next_one_comes() {
 
 /// A child that keeps every rule: it checkpoints behind each batch, and again if that fails.
 #[derive(Default)]
-struct Model {
-    handled: BTreeSet<String>,
+pub(super) struct Model {
+    pub(super) handled: BTreeSet<String>,
     /// All that was sent and done, in words.
-    trace: Vec<String>,
+    pub(super) trace: Vec<String>,
     batch: Vec<String>,
     alive: bool,
 }
@@ -159,25 +159,41 @@ struct Model {
 impl Model {
     /// Plays a shard to its end.
     fn play(shard: &mut Shard) -> Model {
-        let (mut model, mut steps) = (Model::default(), VecDeque::from([Step::Start]));
+        let mut model = Model::default();
+        model.work(shard, vec![Step::Start]);
+        model
+    }
+
+    /// The same with a shard whose records arrive, ten reads a second.
+    pub(super) fn play_live(shard: &mut Shard) -> Model {
+        let mut model = Model::default();
+        model.work(shard, vec![Step::Start]);
+        for now in (0..100_000).step_by(100) {
+            let steps = shard.fetch(now);
+            model.work(shard, steps);
+        }
+        model
+    }
+
+    fn work(&mut self, shard: &mut Shard, steps: Vec<Step>) {
+        let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
-            assert!(model.trace.len() < 10_000, "it does not end");
-            model.trace.push(shown(&step));
+            assert!(self.trace.len() < 10_000, "it does not end");
+            self.trace.push(shown(&step));
             shard.begin_reading();
             steps.extend(match step {
                 Step::Start => {
-                    model.alive = true;
+                    self.alive = true;
                     shard.start()
                 }
-                Step::Send(line) if model.alive => model.answer(shard, &line),
+                Step::Send(line) if self.alive => self.answer(shard, &line),
                 Step::Later(_, due) => shard.due(due),
-                Step::Close | Step::Kill if std::mem::take(&mut model.alive) => {
+                Step::Close | Step::Kill if std::mem::take(&mut self.alive) => {
                     shard.ended("exit code 0", true)
                 }
                 _ => Vec::new(),
             });
         }
-        model
     }
 
     fn answer(&mut self, shard: &mut Shard, line: &str) -> Vec<Step> {

@@ -1,7 +1,8 @@
 //! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what the
-//! user is told (a part of it), `*` what else the daemon does, `^` how the child ends.
+//! user is told (a part of it), `*` what else the daemon does, `^` how the child ends, `@` when it reads.
 
 mod faults;
+mod traps;
 
 use std::collections::VecDeque;
 
@@ -125,6 +126,7 @@ fn play(shard: &mut Shard, script: &str, mut done: VecDeque<Step>) -> ShardRepor
             // Written together with the line before, so before the daemon's answer to that.
             "+" => shard.take(written(text).as_bytes()),
             "^" => shard.ended(text, text == "exit code 0"),
+            "@" => shard.fetch(text.parse().expect("milliseconds")),
             "~" => shard.silent(Duration::from_secs(9)),
             _ => {
                 let step = done
@@ -133,7 +135,7 @@ fn play(shard: &mut Shard, script: &str, mut done: VecDeque<Step>) -> ShardRepor
                 let shown = shown(&step);
                 let same = match kind.trim() {
                     "#" => shown.starts_with('#') && shown.contains(text),
-                    _ => shown == line,
+                    _ => shown.trim_end() == line,
                 };
                 assert!(same, "'{shown}' instead of '{line}'");
                 if step == Step::Start {
