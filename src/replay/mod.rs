@@ -7,6 +7,9 @@
 //! what goes wrong with it. [`simulator`] connects shards with processes, of which [`child`] is the command and
 //! [`screen`] what the user sees meanwhile, and [`report`] says what came out.
 
+// What a new action or phase means is to be decided at every place that asks which it is.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
 pub mod action;
 pub mod aggregate;
 pub mod child;

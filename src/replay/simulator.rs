@@ -26,10 +26,10 @@ const KILL: Stop = Stop {
     timeout: Duration::ZERO,
 };
 
-/// When the user is told that a child is slow.
+/// When it is reported that a child is slow.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// When the user is told that what has said nothing yet may be no child at all.
+/// When it is reported that what has said nothing yet may be no child at all.
 const NO_CHILD: Duration = Duration::from_secs(5);
 
 /// The daemon with its shards and children; the slot of a child is the place of its shard.

@@ -83,7 +83,7 @@ pub struct Call {
     pub end: Option<Termination>,
     /// Another child is to come when this one has ended.
     pub resumes: bool,
-    /// It is a fault, which the user is told of.
+    /// It is a fault, which is reported to the user.
     pub injected: bool,
 }
 

@@ -1,4 +1,4 @@
-//! When which fault comes: all that is left to chance, drawn from the seed.
+//! When which fault comes: all of it drawn from the seed.
 //!
 //! Faults are put into what the daemon is about to do, in one place: [`Schedule::apply`] is given each
 //! [`Directive`] before it is carried out.

@@ -117,7 +117,9 @@ impl Input {
         match self.format {
             InputFormat::Lines => Ok(lines(&self.bytes).map(from_line).collect()),
             InputFormat::Recording => Ok(Vec::new()),
-            format => json::records(&self.bytes, format),
+            InputFormat::Jsonl | InputFormat::Aws | InputFormat::Lambda => {
+                json::records(&self.bytes, self.format)
+            }
         }
     }
 }

@@ -122,7 +122,7 @@ impl Shard {
         self.session.reported += 1;
         let reported = self.session.reported;
         let more = if reported == REPORTED {
-            " (no more of these are told)"
+            " (no more of these are reported)"
         } else {
             ""
         };

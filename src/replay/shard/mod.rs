@@ -16,9 +16,11 @@ mod answers;
 mod checkpoint;
 mod endings;
 mod lease;
+mod reporting;
 mod session;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::time::Duration;
 
@@ -37,12 +39,6 @@ pub use lease::{Assignment, Lease, LeasePosition, Stored};
 
 /// How many of one child's lines that are no messages are reported.
 const REPORTED: usize = 5;
-
-/// How many faults of a shard are kept.
-const FAULTS: usize = 20;
-
-/// How long a child is waited for that believes to have answered: longer makes nothing better.
-const AFTER_LOST_ANSWER: Duration = Duration::from_secs(10);
 
 /// What the daemon does next; to be done in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +164,7 @@ impl Shard {
         &self.lease.stored
     }
 
-    /// A child was started: it is told where the lease stands.
+    /// A child was started: its first message says where the lease stands.
     pub fn start(&mut self) -> Vec<Step> {
         self.session = self.session.following();
         let first = self.director.first(&self.report.shard_id, &mut self.lease);
@@ -348,64 +344,6 @@ impl Shard {
         Step::Later(wait, Due { child, what })
     }
 
-    /// How long to wait for the child from its last sign of life on, where `limit` is what the user says.
-    /// `None` where there is no limit, or nothing to wait for.
-    pub fn patience(&self, limit: Option<Duration>) -> Option<Duration> {
-        match self.session.phase {
-            Phase::Doing(_) if self.session.lost_answer => {
-                limit.map(|limit| limit.min(AFTER_LOST_ANSWER))
-            }
-            Phase::Doing(_) | Phase::Leaving { .. } => limit,
-            Phase::New
-            | Phase::Acking(_)
-            | Phase::Idle
-            | Phase::Killed
-            | Phase::Stopping
-            | Phase::Over => None,
-        }
-    }
-
-    /// The child was waited for that long in vain.
-    pub fn silent(&mut self, waited: Duration) -> Vec<Step> {
-        let waited = humantime::format_duration(waited);
-        let mut steps = Vec::new();
-        self.no_child |= self.awaits_first_word();
-        if let Phase::Doing(action) = self.session.phase {
-            let lost = if self.session.lost_answer {
-                ", since its answer was passed over"
-            } else {
-                ""
-            };
-            let action = action.name();
-            let text =
-                format!("no answer to {action} for {waited}{lost}: the daemon would wait for ever");
-            self.fail(text, &mut steps);
-        } else if let Phase::Leaving { .. } = self.session.phase {
-            let text = format!(
-                "its input ended {waited} ago and it still runs: the daemon would wait for ever"
-            );
-            self.wrong(text, &mut steps);
-            self.session.phase = Phase::Stopping;
-            steps.push(Step::StopNow);
-        }
-        steps
-    }
-
-    /// The user wants no more.
-    pub fn interrupt(&mut self) -> Vec<Step> {
-        match self.session.phase {
-            Phase::New | Phase::Stopping | Phase::Over => Vec::new(),
-            Phase::Doing(_)
-            | Phase::Acking(_)
-            | Phase::Idle
-            | Phase::Leaving { .. }
-            | Phase::Killed => {
-                self.session.phase = Phase::Stopping;
-                vec![Step::Stop]
-            }
-        }
-    }
-
     /// What changes with every message in either direction, and with every child.
     pub fn signs_of_life(&self) -> (u32, u64) {
         (self.session.number, self.session.signs)
@@ -426,67 +364,9 @@ impl Shard {
         self.no_child
     }
 
-    /// Whether the first child has not answered its first action yet.
-    pub fn awaits_first_word(&self) -> bool {
-        self.session.number == 1 && self.session.phase == Phase::Doing(Action::Initialize)
-    }
-
     /// How many records the lease's checkpoint covers. A recording does not say.
     fn covered(&self) -> Option<usize> {
         let records = self.director.records()?;
         Some(records.covered(&self.lease.stored))
-    }
-
-    /// What came out so far.
-    pub fn report(&self) -> ShardReport {
-        let (sequence_number, sub_sequence_number) = self.lease.stored.numbers();
-        ShardReport {
-            checkpointed: self.covered(),
-            sequence_number: sequence_number.to_owned(),
-            sub_sequence_number,
-            ..self.report.clone()
-        }
-    }
-
-    /// Where the conversation is.
-    fn place(&self) -> String {
-        let (child, message) = (self.session.number, self.session.messages);
-        let batch = &self.lease.assignment.batch;
-        let during = match self.session.phase.action() {
-            None => String::new(),
-            Some(Action::ProcessRecords) if batch.is_empty() => {
-                ", an empty processRecords".to_owned()
-            }
-            Some(Action::ProcessRecords) => {
-                let (first, last) = (batch.start + 1, batch.end);
-                format!(", processRecords with records {first} to {last}")
-            }
-            Some(action) => format!(", {}", action.name()),
-        };
-        format!("message {message} with child {child}{during}")
-    }
-
-    /// The child did what is allowed, but perhaps not what it means; said once.
-    fn note(&mut self, text: &str, steps: &mut Vec<Step>) {
-        if !self.report.notes.iter().any(|note| note == text) {
-            self.report.notes.push(text.to_owned());
-            steps.push(Step::Say(format!("{}: {text}", self.place())));
-        }
-    }
-
-    /// The child did wrong, but the daemon goes on.
-    fn wrong(&mut self, text: String, steps: &mut Vec<Step>) {
-        let text = format!("{}: {text}", self.place());
-        steps.push(Step::Say(text.clone()));
-        if self.report.faults.len() < FAULTS {
-            self.report.faults.push(text);
-        }
-    }
-
-    /// The child did wrong, and that was it.
-    fn fail(&mut self, text: String, steps: &mut Vec<Step>) {
-        self.wrong(text, steps);
-        self.session.phase = Phase::Stopping;
-        steps.push(Step::Stop);
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong on purpose, by chance or as it was recorded.
+//! What goes wrong on purpose, drawn from a seed or as it was recorded.
 
 use std::collections::BTreeSet;
 

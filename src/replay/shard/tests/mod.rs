@@ -1,11 +1,12 @@
-//! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what the
-//! user is told (a part of it), `*` what else the daemon does, `^` how the child ends, `@` when it reads.
+//! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what is
+//! reported to the user (a part of it), `*` what else the daemon does, `^` how the child ends, `@` when it reads.
 
 mod faults;
 mod traps;
 
 use std::collections::VecDeque;
 
+use super::waiting::AFTER_LOST_ANSWER;
 use super::*;
 use crate::protocol::Message;
 use crate::record::Position;
