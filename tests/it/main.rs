@@ -36,5 +36,7 @@ mod standstill;
 /// The repository checks itself.
 mod tidy;
 mod transcript;
+/// Replay's daemon as a value: in one thread, and in a time of its own.
+mod virtual_daemon;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod watch;
