@@ -37,7 +37,7 @@ struct Read {
 
 impl Live {
     /// The records are in the order of their positions, and each can be read from its arrival on, or from that
-    /// of a record in front of it if that is later.
+    /// of an earlier record if that is later.
     pub fn new(records: Vec<Record>, rules: Rules, empty_reads: bool) -> Live {
         Live {
             made_up: MadeUp::new(records, rules),
@@ -63,10 +63,10 @@ impl Live {
             begin
         };
         self.from = Some(end);
-        let behind = records.arrival(end).filter(|_| end < tip);
+        let left = records.arrival(end);
         let read = Read {
             records: begin..end,
-            millis_behind_latest: behind.map_or(0, |arrival| (now - arrival).max(0)),
+            millis_behind_latest: left.map_or(0, |arrival| (now - arrival).max(0)),
         };
         (begin < end || self.empty_reads).then_some(read)
     }

@@ -45,7 +45,7 @@ impl ShardRecords {
         self.all.partition_point(is_covered)
     }
 
-    /// How many of them can be read at `now`: a record may say that it arrived before the one in front of it,
+    /// How many of them can be read at `now`: a record may say that it arrived before the previous one,
     /// but it is read after that.
     pub fn arrived(&self, now: i64) -> usize {
         let late = self.all.iter().position(|record| record.arrival > now);

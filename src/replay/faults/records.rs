@@ -69,7 +69,7 @@ fn aggregate(records: &mut [Record], rate: f64, rng: &mut Rng) {
     }
 }
 
-/// Lets records, at this rate, have arrived before the one in front of them, as Kinesis may say: its hosts'
+/// Lets records, at this rate, have arrived before the previous one, as Kinesis may say: its hosts'
 /// clocks differ, and the time is no part of the order.
 fn skew(records: &mut [Record], rate: f64, rng: &mut Rng) {
     for at in 1..records.len() {

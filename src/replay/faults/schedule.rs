@@ -198,10 +198,8 @@ impl Schedule {
                 cause: Cause::Injected,
             };
         }
-        if answer.end.is_none() {
-            let longest = self.faults.longest(Fault::SlowAck);
-            answer.delay = longest.map(|longest| self.checkpoints.up_to(longest));
-        }
+        let longest = self.faults.longest(Fault::SlowAck);
+        answer.delay = longest.map(|longest| self.checkpoints.up_to(longest));
         answer
     }
 

@@ -1,7 +1,7 @@
 //! What is replayed: records from lines, or from what Kinesis, Lambda and kclpipe itself write as JSON.
 //!
-//! [`structure`] tells the one from the other, [`json`] reads records from objects, [`time`] what they say of
-//! when they arrived, and [`recording`] reads conversations.
+//! `structure` tells the one from the other, `json` reads records from objects, `time` what they say of when
+//! they arrived, and [`recording`] reads conversations.
 
 mod json;
 pub mod recording;

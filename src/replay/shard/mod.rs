@@ -4,13 +4,14 @@
 //! The rules are those of KCL 3.5.1: `MultiLangProtocol.java` for the order of messages, and
 //! `ShardRecordProcessorCheckpointer.java` for what a checkpoint may name.
 //!
-//! Its parts are parted by how long they live: the [`lease`] outlives every child, the [`session`] is one
-//! child's. What the daemon does next is a [`Directive`] of the [`Director`]'s, which the [`Schedule`] of
-//! faults may change, in [`Shard::carry_out`] and nowhere else.
+//! Its parts differ in how long they live: the [`Lease`] outlives every child, the session is one child's and is
+//! replaced whole. What the daemon does next is a [`Directive`] of the [`Director`]'s, which the [`Schedule`] of
+//! faults may change, in one place: before it is carried out.
 //!
 //! A caller does each [`Step`] in order: for [`Step::Start`] it starts a child and calls [`Shard::start`],
 //! what the child writes goes to [`Shard::take`] after [`Shard::begin_reading`], a [`Step::Later`] comes
-//! back by [`Shard::due`], and the child's end is [`Shard::ended`].
+//! back by [`Shard::due`], and the child's end is [`Shard::ended`]. Processes and real time are one such caller
+//! (the simulator); one thread and virtual time are as good.
 
 mod answers;
 mod checkpoint;

@@ -78,6 +78,53 @@ fn an_answer_that_is_slow_is_waited_for() {
     assert_eq!(steps[2], "> shardEnded");
 }
 
+#[test]
+fn a_checkpoint_that_kcl_refuses_does_not_get_as_far_as_a_fault() {
+    converse(
+        &mut faulty(2, "throttle=0.999", 1, RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 3
+         # beyond what was delivered
+         > ack 3.- IllegalArgumentException
+         < checkpoint 2
+         > ack 2.- ThrottlingException",
+    );
+}
+
+#[test]
+fn nothing_of_a_child_is_left_for_the_next_one() {
+    let end = Termination {
+        cut: Cut::Kill,
+        when: When::AtCheckpoint { stored: true },
+        cause: Cause::Injected,
+    };
+    let mut shard = shard(&["1"], RULES);
+    shard.start();
+    shard.session.pending = Some(end);
+    shard.session.held.push_back(b"late".to_vec());
+    shard.session.resumes = true;
+    shard.session.lost_answer = true;
+    let fresh = Session {
+        number: 2,
+        ..Session::none()
+    };
+    let following = shard.session.following();
+    assert_eq!(format!("{following:?}"), format!("{fresh:?}"));
+    shard.begin_reading();
+    shard.ended("exit code 1", false);
+    shard.start();
+    let what = What::Terminate(end);
+    assert_eq!(
+        shard.due(Due { child: 1, what }),
+        [],
+        "it was for the first child"
+    );
+    assert_eq!(shard.due(Due { child: 2, what }).last(), Some(&Step::Kill));
+}
+
 /// A recording of one batch that was throttled and then cut off, and of the child that came behind.
 fn recorded() -> Shard {
     let lines = [

@@ -130,6 +130,21 @@ fn a_read_that_leaves_records_says_how_long_they_have_been_there() {
 }
 
 #[test]
+fn a_record_is_read_after_the_previous_one_whenever_it_says_it_arrived() {
+    let mut records = arriving(&["1", "2", "3"]);
+    records[1].arrival = 5000;
+    let mut shard = Shard::live("shardId-0".to_owned(), records, RULES, true);
+    shard.start();
+    shard.fetch(4000);
+    shard.fetch(5000);
+    let steps = answer(&mut shard, "initialize");
+    assert_eq!(shown(&steps[0]), "> processRecords 1.0");
+    assert_eq!(behind(&steps), [Some(0)], "3 cannot be read yet");
+    let steps = answer(&mut shard, "processRecords");
+    assert_eq!(shown(&steps[0]), "> processRecords 2.0 3.0");
+}
+
+#[test]
 fn a_shard_that_has_nothing_to_read_may_end_by_its_child() {
     let mut shard = live(&["1"]);
     let report = converse(
@@ -183,6 +198,15 @@ fn an_older_batch_does_not_take_back_what_a_checkpoint_may_name() {
     assert_eq!(Some(&lease.assignment.largest), at("4").as_ref());
     assert_eq!((lease.fresh, lease.assignment.next), (4, 3));
     assert!(!lease.assignment.is_new);
+}
+
+#[test]
+fn what_the_tip_skipped_does_not_come_again() {
+    let mut lease = Lease::new(LeasePosition::Latest);
+    lease.assign(0);
+    lease.deliver(2..3, LeasePosition::parse("3", None));
+    lease.deliver(3..4, LeasePosition::parse("4", None));
+    assert_eq!((lease.assignment.first, lease.assignment.next), (2, 4));
 }
 
 #[test]
