@@ -38,7 +38,7 @@ Examples:
   The daemon knows no quotes; with spaces or a pipeline, put the rest of the line in a file:
     executableName = kclpipe @handler.args
     handler.args:  --max-attempts 5 --dead-letter /var/spool/dead.jsonl
-                   -- sh -c 'jq -c .event | my-upload --to \"the archive\"'
+                   -- bash -o pipefail -c 'jq -c .event | my-upload --to \"the archive\"'
 
 Every option may also come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s.
 A handler's exit code decides: 0 done, 65 reject, 75 retry later, 126 and 127 the handler is broken,
@@ -118,14 +118,17 @@ pub struct Options {
     /// Per batch: at most so many records in a run; 0 for no limit [default: 0]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Per batch: at most so many bytes of payload in a run, as 512KiB or 6MB; 0 for no limit
-    /// [default: 0]
+    /// Per batch: at most so many bytes of payload in a run, as 512KiB or 6MB, counted when
+    /// decompressed; 0 for no limit [default: 0, or 256MiB if payloads are decompressed]
     #[arg(long, value_parser = size, value_name = "SIZE")]
     pub batch_bytes: Option<u64>,
     /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
     /// gzip does [default: off]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub decompress: Option<DecompressName>,
+    /// A payload that is larger than this when decompressed is rejected; 0 for no limit [default: 64MiB]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
+    pub max_decompressed: Option<u64>,
     /// So many handlers at a time; records of one partition key stay in order [default: 1]
     #[arg(long, value_parser = at_least_one, value_name = "N")]
     pub jobs: Option<usize>,

@@ -17,7 +17,7 @@ use crate::cli::{
     self, DataName, DecompressName, FormatName, Limit, LogFormatName, OnFailureName, Options,
     Parsed, PerName, Typed, Variables, Words,
 };
-use crate::format::{Data, Decompress, Format};
+use crate::format::{Data, Decompress, Decompression, Format};
 use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
@@ -26,6 +26,9 @@ use crate::recording;
 use crate::retry::{Delays, Limits};
 use crate::watch;
 pub use check::{child, region_is_known};
+
+/// The most bytes of decompressed payloads in a run per batch.
+const DECOMPRESSED: u64 = 256 * 1024 * 1024;
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: u32 = 5;
@@ -364,11 +367,7 @@ fn settings(options: &Options, command: Command) -> Settings {
     Settings {
         hook: options.hook.as_ref().map(|hook| beside(hook, options)),
         command,
-        decompress: match options.decompress {
-            None | Some(DecompressName::Off) => None,
-            Some(DecompressName::Gzip) => Some(Decompress::Gzip),
-            Some(DecompressName::Auto) => Some(Decompress::Auto),
-        },
+        decompress: decompression(options),
         per: per(options),
         format: format(options),
         jobs: options.jobs.unwrap_or(1),
@@ -389,12 +388,35 @@ fn settings(options: &Options, command: Command) -> Settings {
     }
 }
 
+/// Without a word of the user, what is decompressed is limited: a megabyte of gzip may become a gigabyte.
+fn batch_bytes(options: &Options) -> Option<u64> {
+    let usual = decompression(options).map(|_| DECOMPRESSED);
+    match options.batch_bytes {
+        None => usual,
+        Some(bytes) => Some(bytes).filter(|bytes| *bytes > 0),
+    }
+}
+
+fn decompression(options: &Options) -> Option<Decompression> {
+    let which = match options.decompress? {
+        DecompressName::Off => return None,
+        DecompressName::Gzip => Decompress::Gzip,
+        DecompressName::Auto => Decompress::Auto,
+    };
+    let largest = match options.max_decompressed {
+        None => Decompression::LARGEST,
+        Some(0) => u64::MAX,
+        Some(largest) => largest,
+    };
+    Some(Decompression { which, largest })
+}
+
 fn per(options: &Options) -> Per {
     match options.per.unwrap_or(PerName::Record) {
         PerName::Record => Per::Record,
         PerName::Batch => Per::Batch {
             size: options.batch_size.filter(|size| *size > 0),
-            bytes: options.batch_bytes.filter(|bytes| *bytes > 0),
+            bytes: batch_bytes(options),
         },
         PerName::Shard => Per::Shard {
             inflight: options.inflight.unwrap_or(1),

@@ -7,6 +7,8 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
+//! [`clean`] makes the words of others fit for the log and for names of files.
+//!
 //! [`tally`] counts what happens on the way, and [`watch`] shows it.
 //!
 //! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
@@ -15,6 +17,7 @@
 pub mod bridge;
 pub mod check;
 pub mod checkpoint;
+pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod dead_letter;
@@ -53,6 +56,7 @@ use process::Processes;
 use properties::Properties;
 use protocol::{Tap, Wire};
 use recording::Recorder;
+use replay::screen::Screen;
 use watch::Watch;
 
 /// What a user gets who types the program's name and no more.
@@ -76,6 +80,7 @@ pub fn run() -> Exit {
         let _ = write!(io::stderr(), "{FIRST_STEPS}");
         return Exit::Usage;
     }
+    let _ = process::outlive_file_limits();
     match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
@@ -100,6 +105,15 @@ fn guarded(task: impl FnOnce() -> Result<Exit>) -> Exit {
 
 /// The daemon's child: its streams are the protocol.
 fn bridge(config: Config) -> Result<Exit> {
+    if let Some(file) = config.settings.letter_file()
+        && !dead_letter::can_be(file)
+    {
+        let e = anyhow!(
+            "'{}' is not a regular file, so no letter can be kept in it (--dead-letter)",
+            file.display()
+        );
+        return Ok(complain(&e, Exit::Usage));
+    }
     if let Err(e) = config.logging.start() {
         return Ok(complain(&e, Exit::Config));
     }
@@ -145,7 +159,11 @@ fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
 
 /// The daemon's part, played.
 fn replay(settings: &replay::Settings) -> Exit {
-    let stage = match replay::start(settings) {
+    let screen = match Screen::new(Instant::now()) {
+        Ok(screen) => screen,
+        Err(e) => return complain(&e.into(), Exit::Internal),
+    };
+    let stage = match replay::start(settings, &screen) {
         Ok(stage) => stage,
         Err(e) => return complain(&e, Exit::Usage),
     };

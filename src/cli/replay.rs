@@ -14,10 +14,12 @@ Examples:
   One record a line, and a checkpoint after every second record:
     kclpipe replay records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh
   A few lines from a pipe, to see what a handler gets; its stderr is in the log:
-    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'env | grep KCLPIPE >&2; cat >&2'
+    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'printenv KCLPIPE_SEQUENCE_NUMBER >&2; cat >&2'
   Records that were taken from a stream, on four shards:
     aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
+  The test event of a Lambda function:
+    kclpipe replay event.json -- kclpipe --per batch --format lambda -- lambda/run.js
   Dead letters once more, after the handler was mended:
     kclpipe replay dead.jsonl -- kclpipe --dead-letter dead-again.jsonl -- ./handler.sh
   A rehearsal: errors, lost leases, ends of input and kills at random, and once more the same:
@@ -95,10 +97,12 @@ pub struct ReplayOptions {
 pub enum InputFormatName {
     /// One record a line, byte for byte, without the line feed
     Lines,
-    /// One object a line with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have it
+    /// Objects with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have them
     Jsonl,
-    /// What aws kinesis get-records prints, once or several times
+    /// What aws kinesis get-records prints, once or several times, or the records in it
     Aws,
+    /// Events of a Lambda function with a Kinesis trigger, or the records in them
+    Lambda,
     /// What kclpipe --record writes: the same batches, errors and endings once more
     Recording,
 }

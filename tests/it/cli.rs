@@ -177,39 +177,6 @@ fn help_is_shown_whatever_the_environment_says() {
     assert!(out.contains("Usage:"), "{out}");
 }
 
-#[test]
-fn every_option_is_in_the_help() {
-    let (_, help, _) = run(&["--help"], &[]);
-    for option in [
-        "per",
-        "format",
-        "data",
-        "chdir",
-        "checkpoint-every",
-        "checkpoint-records",
-        "checkpoint-batch",
-        "checkpoint-manual",
-        "max-attempts",
-        "max-record-age",
-        "retry-delay",
-        "retry-max-delay",
-        "on-exit",
-        "on-failure",
-        "dead-letter",
-        "max-consecutive-failures",
-        "timeout",
-        "stop-signal",
-        "stop-timeout",
-        "log-level",
-        "log-format",
-        "log-file",
-        "name",
-        "keepalive",
-    ] {
-        assert!(help.contains(&format!("  --{option}")), "--{option}");
-    }
-}
-
 /// What this command line asks for.
 fn configured(line: &str) -> Config {
     let arguments = line.split_whitespace().map(OsString::from);
