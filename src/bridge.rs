@@ -1,10 +1,11 @@
 //! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
+use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
@@ -22,7 +23,7 @@ pub struct Bridge<'a> {
     wire: Wire<'a>,
     handlers: &'a mut dyn Handlers,
     checkpoints: Checkpoints,
-    clock: &'a dyn Fn() -> Instant,
+    clock: &'a dyn Clock,
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
     watch: Watch,
@@ -74,7 +75,7 @@ impl<'a> Bridge<'a> {
         wire: Wire<'a>,
         handlers: &'a mut dyn Handlers,
         checkpoints: Checkpoints,
-        clock: &'a dyn Fn() -> Instant,
+        clock: &'a dyn Clock,
         drain: Duration,
     ) -> Bridge<'a> {
         Bridge {
@@ -139,7 +140,7 @@ impl<'a> Bridge<'a> {
 
     fn answer(&mut self, line: String) -> Result<Step> {
         let heard = hear(line)?;
-        self.checkpoints.heard((self.clock)());
+        self.checkpoints.heard(self.clock.now());
         match heard {
             Heard::Initialize { shard_id, start } => self.initialize(&shard_id, start),
             _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
@@ -199,7 +200,7 @@ impl<'a> Bridge<'a> {
             Start::After(position) => log::info!("the lease begins, after {position}"),
             Start::Sentinel(name) => log::info!("the lease begins, at {name}"),
         }
-        self.watch.begin(shard_id, (self.clock)());
+        self.watch.begin(shard_id, self.clock.now());
         if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
             return Ok(leave);
         }
@@ -209,16 +210,16 @@ impl<'a> Bridge<'a> {
         if let leave @ Step::Leave(_) = self.work(goal)? {
             return Ok(leave);
         }
-        self.checkpoints.begin(&start, (self.clock)());
+        self.checkpoints.begin(&start, self.clock.now());
         Ok(self.status("initialize"))
     }
 
     /// Looks for the handler's command, and again for a while.
     fn find_handler(&mut self, shard_id: &str) -> Result<Step> {
-        let give_up_at = (self.clock)() + LOOK_AGAIN;
+        let give_up_at = self.clock.now() + LOOK_AGAIN;
         let mut said = false;
         while let Err(e) = self.handlers.begin(shard_id) {
-            let now = (self.clock)();
+            let now = self.clock.now();
             if now >= give_up_at {
                 log::error!("{e:#}; giving up");
                 return Ok(Step::Leave(Exit::Config));
@@ -228,7 +229,7 @@ impl<'a> Bridge<'a> {
             }
             said = true;
             let until = now + LOOK_EVERY;
-            while (self.clock)() < until && !self.wire.ended() {
+            while self.clock.now() < until && !self.wire.ended() {
                 if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
                     self.wire.fill();
                 }
@@ -320,7 +321,7 @@ impl<'a> Bridge<'a> {
     fn work(&mut self, mut goal: Goal) -> Result<Step> {
         loop {
             self.look();
-            let now = (self.clock)();
+            let now = self.clock.now();
             self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
             self.send(goal.moment(), stuck.as_ref(), now);
@@ -387,12 +388,12 @@ impl<'a> Bridge<'a> {
         let Some(due) = self.watch.wake() else {
             return;
         };
-        let now = (self.clock)();
+        let now = self.clock.now();
         if now < due {
             return;
         }
         let snapshot = Snapshot {
-            time: SystemTime::now(),
+            time: self.clock.time_of_day(),
             tally: self.handlers.tally(),
             checkpoints: self.checkpoints.results(),
             unsaved: self.checkpoints.ledger().unsaved(),
@@ -401,7 +402,9 @@ impl<'a> Bridge<'a> {
                 let time = now.saturating_duration_since(stuck.since);
                 (stuck.next, time)
             }),
-            behind: self.watch.behind(self.handlers.oldest(), SystemTime::now()),
+            behind: self
+                .watch
+                .behind(self.handlers.oldest(), self.clock.time_of_day()),
         };
         self.watch.tell(&snapshot, now);
     }
@@ -435,7 +438,10 @@ impl<'a> Bridge<'a> {
                 message.action()
             );
         };
-        match self.checkpoints.answered((self.clock)(), error.as_deref()) {
+        match self
+            .checkpoints
+            .answered(self.clock.now(), error.as_deref())
+        {
             Answered::GoOn => {}
             Answered::ShardEndRefused => {
                 log::error!(
@@ -457,7 +463,7 @@ impl<'a> Bridge<'a> {
         log::info!(
             "signal {signal}: finishing what is under way; the daemon decides what comes then"
         );
-        self.checkpoints.drain((self.clock)() + self.drain);
+        self.checkpoints.drain(self.clock.now() + self.drain);
     }
 
     fn status(&mut self, action: &'static str) -> Step {

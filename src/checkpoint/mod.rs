@@ -10,8 +10,8 @@ pub use ledger::Ledger;
 pub use response::Response;
 pub use strategy::Strategy;
 
+use crate::backoff::Delays;
 use crate::record::Position;
-use crate::retry::Delays;
 
 /// Attempts at one checkpoint before the lease table is left alone for a while.
 const ATTEMPTS: u32 = 5;

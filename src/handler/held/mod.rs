@@ -1,5 +1,8 @@
 //! The records of a batch on their way to being done: what becomes of each after an attempt.
 
+mod attempts;
+mod lanes;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::ops::Range;
@@ -8,16 +11,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use humantime::format_duration;
 
-use super::attempt::Attempt;
-use super::pace::{Pace, advice};
+use super::lag::Lag;
+use super::pool::attempt::Attempt;
 use super::{Event, First, OnFailure, Settings};
 use crate::checkpoint::Stuck;
 use crate::dead_letter::{Cause, DeadLetter};
-use crate::lanes::Lanes;
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
-use crate::retry::{Breaker, GivenUp, Trial};
 use crate::tally::Tally;
+pub use attempts::Limits;
+use attempts::{Breaker, GivenUp, Trial};
+use lanes::Lanes;
 
 /// The records of a batch, and what is known of those that were not done at once.
 pub(super) struct Records {
@@ -27,7 +31,7 @@ pub(super) struct Records {
     pub(super) lanes: Lanes,
     trials: HashMap<usize, Trial>,
     breaker: Breaker,
-    pace: Pace,
+    lag: Lag,
     pub(super) events: VecDeque<Event>,
     /// So much of the run was told.
     told: usize,
@@ -41,6 +45,8 @@ pub(super) struct Records {
     first: First,
     pub(super) halted: bool,
     pub(super) tally: Tally,
+    /// As of the last [`Records::look_at_clock`].
+    time_of_day: SystemTime,
     /// Records that are done once their dead letters are where they are to be.
     letters: VecDeque<Letter>,
 }
@@ -99,7 +105,7 @@ impl Records {
             lanes: Lanes::default(),
             trials: HashMap::new(),
             breaker: Breaker::default(),
-            pace: Pace::default(),
+            lag: Lag::default(),
             events: VecDeque::new(),
             told: 0,
             paused_until: None,
@@ -108,17 +114,24 @@ impl Records {
             first: First::WithOthers,
             halted: false,
             tally: Tally::default(),
+            time_of_day: UNIX_EPOCH,
             letters: VecDeque::new(),
         }
     }
 
-    pub(super) fn offer(&mut self, batch: Batch, first: First, now: Instant) {
+    /// The time of day, for the age of records.
+    pub(super) fn look_at_clock(&mut self, time_of_day: SystemTime) {
+        self.time_of_day = time_of_day;
+    }
+
+    /// Takes in the records of a batch; `advice` is for a handler that cannot keep up.
+    pub(super) fn offer(&mut self, batch: Batch, first: First, advice: &str, now: Instant) {
         debug_assert!(self.lanes.all_done());
-        if self.pace.begin(now, batch.millis_behind_latest) {
+        if self.lag.begin(now, batch.millis_behind_latest) {
             log::warn!(
                 "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a \
                  minute ago; {}",
-                advice(&self.settings)
+                advice
             );
         }
         let keys = (0..batch.len()).map(|index| batch.record(index).partition_key);
@@ -208,7 +221,7 @@ impl Records {
             Class::Retry | Class::Fail => self.try_again(index, class, report, now),
             Class::Broken => Disposition::RetryAt(self.broken(&[index], report, now)),
             Class::Halt => {
-                self.halt(index, report);
+                self.halt(index, report, now);
                 Disposition::Halted
             }
         }
@@ -333,12 +346,12 @@ impl Records {
         self.come_back(indexes.iter().copied(), Some(now + delay));
     }
 
-    pub(super) fn halt(&mut self, index: usize, report: Report<'_>) {
-        self.halt_because(index, &format!("asks to halt: {}", report.outcome));
+    pub(super) fn halt(&mut self, index: usize, report: Report<'_>, now: Instant) {
+        self.halt_because(index, &format!("asks to halt: {}", report.outcome), now);
     }
 
-    fn halt_because(&mut self, index: usize, why: &str) {
-        self.tell_run();
+    fn halt_because(&mut self, index: usize, why: &str, now: Instant) {
+        self.tell_run(now);
         let position = self.position(index);
         self.events
             .push_back(Event::Halted(format!("record {position} {why}")));
@@ -346,7 +359,7 @@ impl Records {
     }
 
     /// Tells how far the run has come. A batch that is done is let go at once: the next one may be as large.
-    pub(super) fn tell_run(&mut self) {
+    pub(super) fn tell_run(&mut self, now: Instant) {
         let run = self.lanes.run();
         if run == self.told {
             return;
@@ -359,7 +372,7 @@ impl Records {
         });
         self.told = run;
         if self.lanes.all_done() {
-            self.pace.end(Instant::now());
+            self.lag.end(now);
             self.withdraw();
         }
     }
@@ -460,7 +473,8 @@ impl Records {
             }
             OnFailure::Halt => {
                 let outcome = report.outcome;
-                self.halt_because(index, &format!("{reason}: {outcome} (--on-failure halt)"));
+                let why = format!("{reason}: {outcome} (--on-failure halt)");
+                self.halt_because(index, &why, now);
                 return Disposition::Halted;
             }
             OnFailure::Block => Some(format!("{reason} and {BLOCKS}")),
@@ -627,7 +641,7 @@ impl Records {
     fn age(&self, index: usize) -> Option<Duration> {
         let arrived =
             u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let now = self.time_of_day.duration_since(UNIX_EPOCH).ok()?;
         now.checked_sub(Duration::from_millis(arrived))
     }
 

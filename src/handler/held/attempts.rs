@@ -1,50 +1,6 @@
-//! When to try again, and when to give up.
-//!
-//! One rule owns every retry and every respawn: no path leads from a failure to an attempt without a
-//! [`Delays`] in between.
+//! What is known of a record whose attempts have not gone well, and when to give up.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
-
-/// Delays that grow by doubling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delays {
-    /// The delay after the first failure.
-    pub first: Duration,
-    /// The longest delay.
-    pub longest: Duration,
-}
-
-impl Delays {
-    /// How long to wait after so many failures in a row, from 1: between half and the whole of the
-    /// doubled delay, so that many shards that failed together do not come back together.
-    pub fn after(&self, failures: u32) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1 << (failures.max(1) - 1).min(30));
-        jitter(doubled.min(self.longest.max(self.first)))
-    }
-
-    /// Whether the delays grow no more after so many failures in a row.
-    pub fn is_longest(&self, failures: u32) -> bool {
-        let doubled = self
-            .first
-            .saturating_mul(1 << (failures.max(1) - 1).min(30));
-        doubled >= self.longest
-    }
-
-    /// The delay for a record that was given up but may not be passed over.
-    pub fn longest(&self) -> Duration {
-        jitter(self.longest.max(self.first))
-    }
-}
-
-/// A duration between half of `delay` and `delay`. The standard library's hasher keys are the one
-/// source of randomness that needs no crate.
-fn jitter(delay: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) >> 32;
-    delay / 2 + (delay / 2).mul_f64(random as f64 / f64::from(u32::MAX))
-}
 
 /// When a record is given up, and when records are given up no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,22 +15,22 @@ pub struct Limits {
 
 /// What is known of a record whose attempts have not gone well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trial {
+pub(in crate::handler) struct Trial {
     /// How often the record was handed over.
-    pub handed: u32,
+    pub(in crate::handler) handed: u32,
     /// Attempts that count against `--max-attempts`.
-    pub charged: u32,
+    pub(in crate::handler) charged: u32,
     /// Attempts that did not end with the record done, of any kind; the delays grow with it.
-    pub unsuccessful: u32,
+    pub(in crate::handler) unsuccessful: u32,
     /// When the first of those ended.
-    pub since: Option<Instant>,
+    pub(in crate::handler) since: Option<Instant>,
     /// The record goes alone to a handler, so that what happens is evidence about it.
-    pub alone: bool,
+    pub(in crate::handler) alone: bool,
 }
 
 /// Why a record is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GivenUp {
+pub(in crate::handler) enum GivenUp {
     /// As many charged attempts as `--max-attempts`.
     Attempts,
     /// Older than `--max-record-age`.
@@ -83,14 +39,18 @@ pub enum GivenUp {
 
 impl Trial {
     /// Notes an attempt that did not succeed; `charged` if it counts against the record.
-    pub fn note(&mut self, now: Instant, charged: bool) {
+    pub(in crate::handler) fn note(&mut self, now: Instant, charged: bool) {
         self.unsuccessful += 1;
         self.charged += u32::from(charged);
         self.since.get_or_insert(now);
     }
 
     /// Whether the record has used up its attempts or is too old; `age` is `None` where it is not known.
-    pub fn given_up(&self, limits: &Limits, age: Option<Duration>) -> Option<GivenUp> {
+    pub(in crate::handler) fn given_up(
+        &self,
+        limits: &Limits,
+        age: Option<Duration>,
+    ) -> Option<GivenUp> {
         let over =
             |limit: Option<Duration>| limit.is_some_and(|limit| age.is_some_and(|age| age > limit));
         match limits.max_attempts {
@@ -104,24 +64,24 @@ impl Trial {
 /// Counts the records given up in a row. A handler that fails on everything is broken, and to give up
 /// record after record would empty the stream into the dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Breaker {
+pub(in crate::handler) struct Breaker {
     given_up: u32,
 }
 
 impl Breaker {
     /// Whether one more record may be given up.
-    pub fn allows(&self, limits: &Limits) -> bool {
+    pub(in crate::handler) fn allows(&self, limits: &Limits) -> bool {
         limits.max_consecutive_failures == 0 || self.given_up < limits.max_consecutive_failures
     }
 
     /// A record was given up; returns whether that was the last one allowed.
-    pub fn give_up(&mut self, limits: &Limits) -> bool {
+    pub(in crate::handler) fn give_up(&mut self, limits: &Limits) -> bool {
         self.given_up = self.given_up.saturating_add(1);
         !self.allows(limits)
     }
 
     /// A record was done: the handler works.
-    pub fn done(&mut self) {
+    pub(in crate::handler) fn done(&mut self) {
         self.given_up = 0;
     }
 }
@@ -135,40 +95,6 @@ mod tests {
         max_age: Some(Duration::from_secs(60)),
         max_consecutive_failures: 2,
     };
-
-    #[test]
-    fn delays_double_up_to_the_longest_and_never_vanish() {
-        let delays = Delays {
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(10),
-        };
-        for (failures, whole) in [
-            (0, 1),
-            (1, 1),
-            (2, 2),
-            (3, 4),
-            (4, 8),
-            (5, 10),
-            (99, 10),
-            (u32::MAX, 10),
-        ] {
-            let (delay, whole) = (delays.after(failures), Duration::from_secs(whole));
-            assert!(
-                delay >= whole / 2 && delay <= whole,
-                "{failures}: {delay:?}"
-            );
-        }
-        assert!(delays.longest() >= Duration::from_secs(5));
-    }
-
-    #[test]
-    fn a_longest_delay_below_the_first_does_not_shorten_it() {
-        let delays = Delays {
-            first: Duration::from_secs(8),
-            longest: Duration::from_secs(1),
-        };
-        assert!(delays.after(1) >= Duration::from_secs(4));
-    }
 
     #[test]
     fn only_charged_attempts_count_against_a_record() {
