@@ -6,12 +6,13 @@ mod crew;
 mod environment;
 mod helper;
 mod lambda;
+mod letter_file;
 mod pace;
 mod record;
 mod records;
 mod shard;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -20,7 +21,7 @@ pub use crew::Crew;
 pub use environment::VARIABLES;
 
 use crate::checkpoint::Stuck;
-use crate::format::{Decompress, Format};
+use crate::format::{Decompression, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
@@ -187,7 +188,7 @@ pub struct Settings {
     /// How records stand on its stdin.
     pub format: Format,
     /// Which payloads are decompressed before that; `None` for none.
-    pub decompress: Option<Decompress>,
+    pub decompress: Option<Decompression>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// What exit codes mean.
@@ -217,6 +218,14 @@ impl Settings {
         Stop {
             timeout: if timeout.is_zero() { ENDING } else { timeout },
             ..self.stop
+        }
+    }
+
+    /// The file for dead letters, if they go into one.
+    pub fn letter_file(&self) -> Option<&Path> {
+        match &self.on_failure {
+            OnFailure::DeadLetter(file) => Some(file),
+            _ => None,
         }
     }
 

@@ -3,18 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
 use humantime::format_duration;
 
 use super::attempt::Attempt;
 use super::pace::{Pace, advice};
 use super::{Event, First, OnFailure, Settings};
 use crate::checkpoint::Stuck;
-use crate::dead_letter::{self, Cause, DeadLetter};
+use crate::dead_letter::{Cause, DeadLetter};
 use crate::lanes::Lanes;
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
@@ -43,11 +41,11 @@ pub(super) struct Records {
     first: First,
     pub(super) halted: bool,
     pub(super) tally: Tally,
-    /// Records that are done once a command has taken their dead letters.
+    /// Records that are done once their dead letters are where they are to be.
     letters: VecDeque<Letter>,
 }
 
-/// A dead letter that waits for a command to take it, and what led to it.
+/// A dead letter that waits to be taken, and what led to it.
 struct Letter {
     index: usize,
     reason: String,
@@ -451,23 +449,7 @@ impl Records {
                 self.say_disposed(index, reason, report, "it is skipped (--on-failure skip)");
                 None
             }
-            OnFailure::DeadLetter(file) => match self.write_letter(index, &file, report) {
-                Ok(file) => {
-                    self.tally.dead_lettered += 1;
-                    self.say_disposed(
-                        index,
-                        reason,
-                        report,
-                        &format!("it is in '{}'", file.display()),
-                    );
-                    None
-                }
-                Err(e) => {
-                    self.tally.unwritten += 1;
-                    Some(format!("{reason}, but {e:#}, so it {BLOCKS}"))
-                }
-            },
-            OnFailure::DeadLetterCommand(_) => {
+            OnFailure::DeadLetter(_) | OnFailure::DeadLetterCommand(_) => {
                 self.letters.push_back(Letter {
                     index,
                     reason: reason.to_owned(),
@@ -492,15 +474,6 @@ impl Records {
         }
     }
 
-    fn write_letter(&mut self, index: usize, file: &Path, report: Report<'_>) -> Result<PathBuf> {
-        let file = file
-            .to_str()
-            .context("the dead-letter file's name is not UTF-8")?;
-        let file = PathBuf::from(file.replace("{shard}", &self.shard_id));
-        self.letter(index, report, |letter| dead_letter::append(&file, letter))?;
-        Ok(file)
-    }
-
     fn letter<T>(
         &self,
         index: usize,
@@ -508,8 +481,10 @@ impl Records {
         send: impl FnOnce(&DeadLetter<'_>) -> T,
     ) -> T {
         let stderr = String::from_utf8_lossy(report.stderr);
+        let trial = self.trials.get(&index);
         let cause = Cause {
-            attempts: self.trials.get(&index).map_or(0, |trial| trial.handed),
+            attempts: trial.map_or(0, |trial| trial.handed),
+            failures: trial.map_or(0, |trial| trial.charged),
             outcome: report.outcome,
             stderr: &stderr,
         };
@@ -518,7 +493,7 @@ impl Records {
         send(&DeadLetter::new(&self.shard_id, &record, behind, cause))
     }
 
-    /// The oldest letter that waits for a command to take it.
+    /// The oldest letter that waits.
     pub(super) fn next_letter(&self) -> Option<(Position, Vec<u8>)> {
         let Letter {
             index,
@@ -531,8 +506,33 @@ impl Records {
         Some((self.position(*index), line))
     }
 
-    /// `taker` has the oldest letter: its record needs nothing more.
-    pub(super) fn letter_is_out(&mut self, taker: &dyn Display) {
+    /// The oldest letters as lines, up to so many bytes, and how many they are.
+    pub(super) fn next_letters(&self, most: usize) -> (usize, Vec<u8>) {
+        let (mut count, mut lines) = (0, Vec::new());
+        for Letter {
+            index,
+            outcome,
+            stderr,
+            ..
+        } in &self.letters
+        {
+            let report = Report { outcome, stderr };
+            lines.extend(self.letter(*index, report, |letter| letter.to_line()));
+            count += 1;
+            if lines.len() >= most {
+                break;
+            }
+        }
+        (count, lines)
+    }
+
+    /// Whether a letter waits.
+    pub(super) fn has_letters(&self) -> bool {
+        !self.letters.is_empty()
+    }
+
+    /// The oldest letter is in `place`: its record needs nothing more.
+    pub(super) fn letter_is_out(&mut self, place: &str) {
         let Some(letter) = self.letters.pop_front() else {
             return;
         };
@@ -540,8 +540,7 @@ impl Records {
             outcome: &letter.outcome,
             stderr: &letter.stderr,
         };
-        let place = format!("'{taker}' has it (--dead-letter-command)");
-        self.say_disposed(letter.index, &letter.reason, report, &place);
+        self.say_disposed(letter.index, &letter.reason, report, place);
         self.tally.dead_lettered += 1;
         self.dispose_of(letter.index);
     }
@@ -551,7 +550,7 @@ impl Records {
         self.tally.unwritten += 1;
         if let Some(letter) = self.letters.front() {
             log::error!(
-                "record {} {}: {}; its dead letter was not taken by {why}; it {BLOCKS}, and is offered again in {}",
+                "record {} {}: {}; {why}; it {BLOCKS}, and its letter is offered again in {}",
                 self.position(letter.index),
                 letter.reason,
                 letter.outcome,

@@ -3,6 +3,7 @@
 //!
 //! `tests/daemon/setup` first, then `cargo test --test daemon -- --ignored`. See `README.md`.
 
+mod aggregates;
 mod check;
 mod checkpoints;
 mod crash;

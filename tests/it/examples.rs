@@ -456,17 +456,21 @@ fn the_upload_makes_one_object_of_a_batch() {
 
 /// A function behind its script; one record fails for good, and the others are stored once.
 fn lambda_function(script: &str) {
-    let place = Place::new();
+    stores_all_but_one(&Place::new(), script, "the page's own");
+}
+
+fn stores_all_but_one(place: &Place, script: &str, what: &str) {
     let order = |(fruit, n)| (fruit, json!({ "fruit": fruit, "count": n }).to_string());
     let mut records: Vec<_> = fruit(12).map(order).collect();
     records.insert(5, ("pears", "pears many".to_owned()));
     place.records(records);
     place.replay(100, script, &[]);
-    assert_eq!(place.lines("stock.txt"), stock(12));
+    assert_eq!(place.lines("stock.txt"), stock(12), "{what}");
     let named = "the reply names it as failed".to_owned();
     assert_eq!(
         place.letters("failed.jsonl"),
-        [("pears many".to_owned(), named)]
+        [("pears many".to_owned(), named)],
+        "{what}"
     );
 }
 
@@ -481,5 +485,78 @@ fn a_python_function_of_aws_lambda_runs_unchanged() {
 fn a_node_function_of_aws_lambda_runs_unchanged() {
     if are_here("the example lambda/run.js", &["node"]) {
         lambda_function("lambda/run.js");
+    }
+}
+
+/// The ways in which functions give their reply that are older than promises, each with what stores a record
+/// or says that it cannot.
+const OLDER_STYLES: [(&str, &str); 4] = [
+    ("a plain function", "(event) => work(event)"),
+    (
+        "a callback at once",
+        "(event, context, callback) => { callback(null, work(event)); }",
+    ),
+    (
+        "a late callback, behind a wrapper that has no parameters",
+        "(...all) => setTimeout(() => all[2](null, work(all[0])), 5)",
+    ),
+    (
+        "a callback in a promise's place",
+        "async (event, context, callback) => callback(null, work(event))",
+    ),
+];
+
+const WORK: &str = r#"const { appendFileSync } = require('fs');
+const work = (event) => {
+    for (const { kinesis } of event.Records) {
+        try {
+            const { fruit, count } = JSON.parse(Buffer.from(kinesis.data, 'base64'));
+            appendFileSync('stock.txt', `${count} ${fruit}\n`);
+        } catch {
+            return { batchItemFailures: [{ itemIdentifier: kinesis.sequenceNumber }] };
+        }
+    }
+};
+exports.handler = "#;
+
+/// A folder in which `lambda/run.js` calls this function.
+fn with_function(function: &str) -> Place {
+    let place = Place::new();
+    fs::remove_file(place.path("lambda")).expect("a link");
+    fs::create_dir(place.path("lambda")).expect("created");
+    fs::copy(folder().join("lambda/run.js"), place.path("lambda/run.js")).expect("copied");
+    let index = format!("{WORK}{function};\n");
+    fs::write(place.path("lambda/index.js"), index).expect("written");
+    place
+}
+
+#[test]
+fn node_functions_of_every_style_are_called() {
+    if !are_here("the example lambda/run.js", &["node"]) {
+        return;
+    }
+    for (what, function) in OLDER_STYLES {
+        stores_all_but_one(&with_function(function), "lambda/run.js", what);
+    }
+}
+
+#[test]
+fn a_node_function_that_fails_in_any_style_names_no_record() {
+    if !are_here("the example lambda/run.js", &["node"]) {
+        return;
+    }
+    for function in [
+        "() => { throw new Error('thrown'); }",
+        "async () => { throw new Error('rejected'); }",
+        "(event, context, callback) => callback(new Error('called back'))",
+        "(event, context, callback) => callback('called back')",
+        "() => new Promise(() => {})",
+    ] {
+        let place = with_function(function);
+        place.records([("apples", "{}".to_owned())]);
+        place.replay(100, "lambda/run.js", &[]);
+        let letters = place.letters("failed.jsonl");
+        let expected = [("{}".to_owned(), "exit code 1".to_owned())];
+        assert_eq!(letters, expected, "{function}");
     }
 }

@@ -102,7 +102,7 @@ fn nothing_is_passed_over_before_the_command_has_the_letter() {
     daemon.expect_lines("tries", 3);
     daemon.expect_log(
         "record 2.0 is rejected: exit code 65; its dead letter was not taken by './take' \
-         (--dead-letter-command): exit code 3; it blocks its shard, and is offered again in",
+         (--dead-letter-command): exit code 3; it blocks its shard, and its letter is offered again in",
     );
     std::fs::write(daemon.path("space"), "").expect("written");
     daemon.expect_status_behind_checkpoints("processRecords");
@@ -306,4 +306,14 @@ fn a_hook_at_the_loss_of_a_lease_has_little_time_and_its_failure_is_only_logged(
         let told = format!("the hook for lease-lost failed: {told}\n");
         assert!(daemon.log().contains(&told), "{}", daemon.log());
     }
+}
+
+#[test]
+fn with_a_stop_timeout_of_0_the_hook_at_the_loss_of_a_lease_runs_all_the_same() {
+    let script = "[ $KCLPIPE_EVENT = initialize ] || { sleep 0.05; echo x >>ran; }";
+    let mut daemon = begun(hooked(script).options("--stop-timeout 0"));
+    daemon.say(r#"{"action":"leaseLost"}"#);
+    daemon.expect_status("leaseLost");
+    assert_eq!(daemon.wait_exit(), 0);
+    assert_eq!(daemon.lines("ran"), ["x"]);
 }

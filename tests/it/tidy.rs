@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 23] = [
+const LAYERS: [(&str, u32); 24] = [
+    ("clean", 0),
     ("exit", 0),
-    ("logging", 0),
+    ("logging", 1),
     ("protocol", 0),
     ("record", 1),
     ("recording", 1),

@@ -15,14 +15,16 @@ use anyhow::Result;
 use humantime::format_duration;
 
 use super::attempt::{Attempt, End, Limit, Stopped};
+use super::letter_file::LetterBox;
 use super::records::{Records, Report};
 use super::{Event, Finish, First, Handlers, Occasion, Per, Settings, environment};
 use crate::checkpoint::Stuck;
 use crate::format::{Format, Framer};
-use crate::process::{self, Happening, Processes};
+use crate::process::{self, Happening, Input, Processes};
 use crate::record::Batch;
 use crate::tally::Tally;
 use helpers::Helpers;
+use supply::Turn;
 
 /// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -36,7 +38,8 @@ pub struct Crew<'fd> {
     records: Records,
     slots: Vec<Slot>,
     /// Framed records on their way to a handler; kept to be used again.
-    input: Vec<u8>,
+    input: Input,
+    turn: Turn,
     finishing: bool,
     helpers: Helpers,
     /// What the hook is run for.
@@ -81,7 +84,8 @@ impl<'fd> Crew<'fd> {
             settings,
             processes,
             without: environment::ours(),
-            input: Vec::new(),
+            input: Input::default(),
+            turn: Turn::default(),
             finishing: false,
         }
     }
@@ -130,6 +134,15 @@ impl<'fd> Crew<'fd> {
                 }
             }
         }
+    }
+
+    /// Waits for the processes and the daemon's input, and takes in what happened.
+    fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
+        for happening in self.processes.wait(watch_input, until)? {
+            self.take_in(happening, Instant::now());
+        }
+        self.judge_time(Instant::now());
+        Ok(())
     }
 
     fn halt(&mut self, slot: usize, outcome: &str) {
@@ -256,6 +269,8 @@ impl<'fd> Crew<'fd> {
             .chain(hints)
             .chain(starts)
             .chain(helpers)
+            .chain(self.letters_due(now))
+            .chain(self.turn.is_over().then_some(now))
             .chain(until)
             .min()
     }
@@ -276,6 +291,7 @@ fn hint_after(settings: &Settings) -> Duration {
 impl Handlers for Crew<'_> {
     fn begin(&mut self, shard_id: &str) -> Result<()> {
         shard_id.clone_into(&mut self.records.shard_id);
+        self.name_letter_file();
         self.settings
             .commands()
             .try_for_each(|(what, command)| command.find(what).map(|_| ()))
@@ -290,6 +306,7 @@ impl Handlers for Crew<'_> {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = Instant::now();
+            self.write_letters(now);
             self.hand_over(now)?;
             self.start_helpers(now);
             self.records.tell_run();
@@ -300,16 +317,19 @@ impl Handlers for Crew<'_> {
                 self.finishing = false;
                 self.records.events.push_back(Event::Finished);
             }
+            if self.turn.found_unfit() {
+                // They may follow each other for long, each with an event, and nobody sleeps meanwhile. Input
+                // that was told of is still there, and must be told of once: reading it twice would wait.
+                let told = self.records.events.contains(&Event::Input);
+                self.sleep(watch_input && !told, Some(now))?;
+            }
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }
-            for happening in self.processes.wait(watch_input, self.wake(now, until))? {
-                self.take_in(happening, Instant::now());
-            }
-            self.judge_time(Instant::now());
+            self.sleep(watch_input, self.wake(now, until))?;
         }
     }
 
@@ -330,6 +350,7 @@ impl Handlers for Crew<'_> {
             for helper in self.helpers.all_mut() {
                 helper.withdraw(&mut self.processes);
             }
+            self.helpers.file.iter_mut().for_each(LetterBox::withdraw);
         }
     }
 
