@@ -31,7 +31,7 @@ pub use input::Input;
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
 use phase::DYING;
-pub use program::{replace, run};
+pub use program::{Variable, replace, run};
 use signals::Signals;
 pub use signals::outlive_file_limits;
 

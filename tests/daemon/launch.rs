@@ -32,6 +32,12 @@ fn what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once(case: Case) 
     // The daemon of 1.x has no logback, and logs each line of a child again.
     let times = if case.kcl == Kcl::V1 { 2 } else { 1 };
     assert_eq!(lines.count(), 2 * times, "{logged}");
+    // The daemon's own words for each batch are left out, where it takes a logback file.
+    assert_eq!(
+        logged.contains("MessageWriter"),
+        case.kcl == Kcl::V1,
+        "{logged}"
+    );
     application.wait_until_nothing_runs();
 }
 
@@ -118,6 +124,7 @@ fn maven_fetches_what_launch_then_takes() {
     let output = fetch.arg(&jars).output().expect("started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+    assert!(!said.contains('\x1b'), "colours in a file: {said:?}");
     assert!(
         jars.join("amazon-kinesis-client-1.15.3.jar").exists(),
         "{said}"

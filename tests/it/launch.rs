@@ -82,6 +82,9 @@ impl World {
         command.env("HOME", self.path("home"));
         command.env("XDG_RUNTIME_DIR", self.path("home"));
         command.env_remove("XDG_DATA_HOME").env_remove("JAVA_HOME");
+        for options in ["JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"] {
+            command.env_remove(options);
+        }
         command
     }
 
@@ -128,7 +131,9 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn kclpipe_becomes_java_with_the_daemon_of_that_version() {
     let world = World::new();
-    let mut command = world.command(&["--jars", "jars", "-Xmx1g", "-Da=b c", "kcl.properties"]);
+    let options = ["-Xmx1g", "-XX:+UseG1GC", "-Da=b c"];
+    let mut command =
+        world.command(&[&["--jars", "jars"], &options[..], &["kcl.properties"]].concat());
     let child = command.stdout(std::process::Stdio::piped()).spawn();
     let child = child.expect("started");
     let id = child.id();
@@ -144,14 +149,36 @@ fn kclpipe_becomes_java_with_the_daemon_of_that_version() {
         "-Dfile.encoding=UTF-8".to_owned(),
         "-Da=b c".to_owned(),
         "-Xmx1g".to_owned(),
+        "-XX:+UseG1GC".to_owned(),
         "-cp".to_owned(),
         format!("{folder}/jars/*"),
         "software.amazon.kinesis.multilang.MultiLangDaemon".to_owned(),
         "--log-configuration".to_owned(),
     ];
-    assert_eq!(lines[..8], expected);
-    assert_eq!(lines[10], format!("{folder}/kcl.properties"));
+    assert_eq!(lines[..9], expected);
+    assert_eq!(lines[11], format!("{folder}/kcl.properties"));
     assert!(world.names("home").is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn a_small_machine_has_the_serial_collector_unless_another_is_chosen() {
+    const SERIAL: &str = "-XX:+UseSerialGC";
+    let world = World::new();
+    let small = std::thread::available_parallelism().is_ok_and(|number| number.get() <= 4);
+    let usual = text(&world.start(&["kcl.properties"]).stdout);
+    assert_eq!(usual.matches(SERIAL).count(), usize::from(small), "{usual}");
+
+    let typed = text(&world.start(&["-XX:+UseZGC", "kcl.properties"]).stdout);
+    assert!(!typed.contains(SERIAL), "{typed}");
+    for variable in ["JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"] {
+        let mut command = world.command(&["--jars", "jars", "kcl.properties"]);
+        command.env(variable, "-Xmx1g -XX:+UseParallelGC");
+        let stdout = text(&command.output().expect("started").stdout);
+        assert!(
+            stdout.contains("pid ") && !stdout.contains(SERIAL),
+            "{variable}: {stdout}"
+        );
+    }
 }
 
 #[test]
@@ -365,6 +392,18 @@ fn maven_fetches_what_is_not_there() {
         &["--fetch", "--version", "2.5.4", "--jars", "jars"],
         "of KCL 3.1.3, not of 2.5.4",
     );
+}
+
+#[test]
+fn maven_is_to_print_no_colours_and_keeps_the_options_that_it_has() {
+    let world = World::new();
+    let maven = format!("\necho \"told $* $MAVEN_OPTS.\"{MAVEN}");
+    world.program("bin/mvn", &maven);
+    let mut command = world.command(&["--fetch"]);
+    let output = command.env("MAVEN_OPTS", "-Xmx1g").output();
+    let stderr = text(&output.expect("started").stderr);
+    assert!(stderr.contains("-Dstyle.color=never"), "{stderr}");
+    assert!(stderr.contains(" -Xmx1g -Djansi.noreset=true."), "{stderr}");
 }
 
 #[test]
