@@ -407,13 +407,15 @@ fn place() -> tempfile::TempDir {
     }
     write_script(&bin.join("mvn"), MAVEN);
     for (name, sample) in [
-        ("kclpipe.properties", "properties/kclpipe.properties"),
         ("handler.args", "properties/handler.args"),
         ("handler.sh", "docs/examples/handler.sh"),
         ("records.txt", "docs/examples/records.txt"),
     ] {
         fs::copy(root().join(sample), place.path().join(name)).expect("copied");
     }
+    // The reader has put names of theirs into it.
+    let properties = read("properties/kclpipe.properties").replace(" my-", " our-");
+    fs::write(place.path().join("kclpipe.properties"), properties).expect("written");
     let release = place.path().join("target/release");
     fs::create_dir_all(&release).expect("made");
     for folder in [bin, release] {
