@@ -397,8 +397,17 @@ const ONLY_NAMED: [&str; 5] = [
 /// the commands that are only named do nothing.
 fn place() -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("a folder");
-    for name in ["docs", "properties", "tests"] {
+    for name in ["docs", "tests"] {
         symlink(root().join(name), place.path().join(name)).expect("linked");
+    }
+    fs::create_dir(place.path().join("properties")).expect("made");
+    for name in ["kclpipe.properties", "local.properties", "handler.args"] {
+        // As the pages say, with a stream and an application of one's own.
+        let sample = read(&format!("properties/{name}"));
+        let own = sample
+            .replace("my-stream", "orders")
+            .replace("my-application", "orders-reader");
+        fs::write(place.path().join("properties").join(name), own).expect("written");
     }
     let bin = place.path().join("bin");
     fs::create_dir(&bin).expect("made");
@@ -407,15 +416,19 @@ fn place() -> tempfile::TempDir {
     }
     write_script(&bin.join("mvn"), MAVEN);
     for (name, sample) in [
+        ("kclpipe.properties", "properties/kclpipe.properties"),
         ("handler.args", "properties/handler.args"),
         ("handler.sh", "docs/examples/handler.sh"),
         ("records.txt", "docs/examples/records.txt"),
     ] {
-        fs::copy(root().join(sample), place.path().join(name)).expect("copied");
+        fs::copy(place.path().join(sample), place.path().join(name)).expect("copied");
     }
-    // The reader has put names of theirs into it.
-    let properties = read("properties/kclpipe.properties").replace(" my-", " our-");
-    fs::write(place.path().join("kclpipe.properties"), properties).expect("written");
+    // What README asks for: your stream and your application.
+    let properties = place.path().join("kclpipe.properties");
+    let yours = read("properties/kclpipe.properties")
+        .replace("= my-stream", "= orders")
+        .replace("= my-application", "= orders-reader");
+    fs::write(properties, yours).expect("written");
     let release = place.path().join("target/release");
     fs::create_dir_all(&release).expect("made");
     for folder in [bin, release] {
