@@ -4,9 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Stuck};
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
 use crate::exit::Exit;
-use crate::handler::{Event, Finish, Handlers, Occasion};
+use crate::handler::{Event, Finish, First, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
 use crate::watch::{Snapshot, Watch};
@@ -34,14 +34,8 @@ pub struct Bridge<'a> {
 /// What the daemon said, with a batch taken out of its line.
 enum Heard {
     Batch(Batch),
-    Initialize {
-        shard_id: String,
-        stored: Option<Position>,
-    },
-    Other {
-        action: &'static str,
-        what: Other,
-    },
+    Initialize { shard_id: String, start: Start },
+    Other { action: &'static str, what: Other },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,7 +111,7 @@ impl<'a> Bridge<'a> {
             }
         }
         log::info!("the daemon closed our input");
-        Ok(Exit::Done)
+        Ok(if self.halted { Exit::Halt } else { Exit::Done })
     }
 
     /// The next message; `None` at the end of input.
@@ -147,8 +141,13 @@ impl<'a> Bridge<'a> {
         let heard = hear(line)?;
         self.checkpoints.heard((self.clock)());
         match heard {
-            Heard::Initialize { shard_id, stored } => self.initialize(&shard_id, stored),
+            Heard::Initialize { shard_id, start } => self.initialize(&shard_id, start),
             _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
+            Heard::Batch(_)
+            | Heard::Other {
+                what: Other::ShardEnded | Other::LeaseLost | Other::ShutdownRequested,
+                ..
+            } if self.halted => self.leave_halted(&heard),
             Heard::Batch(batch) => self.process_records(batch),
             Heard::Other {
                 action,
@@ -171,26 +170,46 @@ impl<'a> Bridge<'a> {
         }
     }
 
-    fn initialize(&mut self, shard_id: &str, stored: Option<Position>) -> Result<Step> {
+    /// A handler asked to halt while no action was under way: whatever comes next, what is done is stored
+    /// if the lease still is ours, and the worker is stopped.
+    fn leave_halted(&mut self, heard: &Heard) -> Result<Step> {
+        match heard {
+            Heard::Other {
+                what: Other::LeaseLost,
+                ..
+            } => self.checkpoints.lose_lease(),
+            Heard::Other {
+                what: Other::ShardEnded,
+                ..
+            } => self.checkpoints.shard_ended(),
+            Heard::Batch(_) | Heard::Initialize { .. } | Heard::Other { .. } => {}
+        }
+        let mut goal = Goal::new(0, false, Moment::Shutdown);
+        goal.halted = true;
+        self.work(goal)
+    }
+
+    fn initialize(&mut self, shard_id: &str, start: Start) -> Result<Step> {
         if self.initialized {
             bail!("the daemon sent 'initialize' a second time");
         }
         self.initialized = true;
         crate::logging::set_shard(shard_id);
-        let from = stored
-            .as_ref()
-            .map_or_else(|| "its start".to_owned(), |p| format!("behind {p}"));
-        log::info!("the lease begins, {from}");
+        match &start {
+            Start::After(position) => log::info!("the lease begins, after {position}"),
+            Start::Sentinel(name) => log::info!("the lease begins, at {name}"),
+        }
         self.watch.begin(shard_id, (self.clock)());
         if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
             return Ok(leave);
         }
         // Before the lease is known to the checkpoints: the daemon takes none in answer to `initialize`.
-        let goal = Goal::new(0, false, Moment::Working).then(Occasion::Initialize(stored.clone()));
+        let goal = Goal::new(0, false, Moment::Working)
+            .then(Occasion::Initialize(start.stored().cloned()));
         if let leave @ Step::Leave(_) = self.work(goal)? {
             return Ok(leave);
         }
-        self.checkpoints.begin(stored, (self.clock)());
+        self.checkpoints.begin(&start, (self.clock)());
         Ok(self.status("initialize"))
     }
 
@@ -225,20 +244,20 @@ impl<'a> Bridge<'a> {
         if self.checkpoints.lease_gone() {
             return Ok(self.status("processRecords"));
         }
-        if self.halted {
-            return self.work(Goal {
-                halted: true,
-                ..Goal::new(0, false, Moment::Shutdown)
-            });
-        }
         self.watch.read_behind(batch.millis_behind_latest);
         let left = batch.len() as u64;
         let behind = batch
             .millis_behind_latest
             .map_or("?".to_owned(), |millis| millis.to_string());
         log::debug!("{left} records, {behind} ms behind the tip");
-        if left > 0 {
-            self.handlers.offer(batch);
+        if let Some(last) = batch.last() {
+            self.checkpoints.delivered(last);
+            let first = if self.checkpoints.is_unprotected() {
+                First::Alone
+            } else {
+                First::WithOthers
+            };
+            self.handlers.offer(batch, first);
         }
         self.reach(Goal::new(left, false, Moment::BatchEnd), "processRecords")
     }
@@ -274,6 +293,7 @@ impl<'a> Bridge<'a> {
     fn shard_ended(&mut self, action: &'static str) -> Result<Step> {
         if !self.checkpoints.lease_gone() {
             log::info!("the shard has ended");
+            self.checkpoints.shard_ended();
             self.handlers.finish(Finish::Orderly);
             self.checkpoints.last_chance();
             let goal = Goal::new(0, true, Moment::ShardEnd).then(Occasion::ShardEnd);
@@ -381,7 +401,7 @@ impl<'a> Bridge<'a> {
                 let time = now.saturating_duration_since(stuck.since);
                 (stuck.next, time)
             }),
-            behind: self.watch.behind(),
+            behind: self.watch.behind(self.handlers.oldest(), SystemTime::now()),
         };
         self.watch.tell(&snapshot, now);
     }
@@ -400,7 +420,7 @@ impl<'a> Bridge<'a> {
                 });
             }
             None if self.checkpoints.must_be_heard(now) => {
-                self.wire.write(&Reply::Ignored);
+                self.wire.write(&Reply::KeepAlive);
                 self.checkpoints.heard(now);
             }
             None => {}
@@ -515,6 +535,13 @@ fn parse(line: &str) -> Result<Message<'_>> {
     Ok(message)
 }
 
+/// Where the lease begins; KCL before 1.7.2 does not say.
+fn start(sequence_number: Option<&str>, sub_sequence_number: Option<u64>) -> Start {
+    let name = sequence_number.unwrap_or("a position that this KCL does not tell");
+    let stored = Position::new(name, sub_sequence_number.unwrap_or(0));
+    stored.map_or_else(|| Start::Sentinel(name.to_owned()), Start::After)
+}
+
 fn hear(line: String) -> Result<Heard> {
     let message = parse(&line)?;
     let action = message.action();
@@ -532,14 +559,10 @@ fn hear(line: String) -> Result<Heard> {
             shard_id,
             sequence_number,
             sub_sequence_number,
-        } => {
-            let stored = sequence_number
-                .and_then(|number| Position::new(&number, sub_sequence_number.unwrap_or(0)));
-            Ok(Heard::Initialize {
-                shard_id: shard_id.to_string(),
-                stored,
-            })
-        }
+        } => Ok(Heard::Initialize {
+            shard_id: shard_id.to_string(),
+            start: start(sequence_number.as_deref(), sub_sequence_number),
+        }),
         Message::Checkpoint { .. } => other(Other::Ack),
         Message::LeaseLost
         | Message::Shutdown {

@@ -1,15 +1,19 @@
 //! Dead letters: records that were given up, one JSON line each, kept before a checkpoint passes them.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::record::Record;
+
+/// How often a letter is written anew because its file was moved away meanwhile. A rotation does that once.
+const MOVES: usize = 8;
 
 /// One dead letter; the names are those of the `jsonl` format.
 #[derive(Debug, Serialize)]
@@ -22,6 +26,7 @@ pub struct DeadLetter<'a> {
     approximate_arrival_timestamp: Option<i64>,
     millis_behind_latest: Option<i64>,
     attempts: u32,
+    failures: u32,
     outcome: &'a str,
     stderr: &'a str,
     data_base64: &'a str,
@@ -32,6 +37,8 @@ pub struct DeadLetter<'a> {
 pub struct Cause<'a> {
     /// How often the record was handed over.
     pub attempts: u32,
+    /// How many of those count against `--max-attempts`.
+    pub failures: u32,
     /// How the last attempt ended, in words.
     pub outcome: &'a str,
     /// The last that the handler wrote on stderr.
@@ -54,6 +61,7 @@ impl<'a> DeadLetter<'a> {
             approximate_arrival_timestamp: record.approximate_arrival_timestamp,
             millis_behind_latest,
             attempts: cause.attempts,
+            failures: cause.failures,
             outcome: cause.outcome,
             stderr: cause.stderr,
             data_base64: record.data_base64,
@@ -68,38 +76,147 @@ impl<'a> DeadLetter<'a> {
     }
 }
 
-/// Appends `letter` to `file` and has it on disk when this returns.
+/// The file that dead letters are appended to.
 ///
-/// Many kclpipes may share a file: the lock keeps a line whole, and a line that cannot be written whole,
-/// as on a full disk, is cut off again.
-///
-/// # Errors
-/// The file cannot be opened, locked, written or synced. Nothing of the letter is in it then.
-pub fn append(file: &Path, letter: &DeadLetter<'_>) -> Result<()> {
-    write_whole(file, &letter.to_line())
-        .with_context(|| format!("cannot write the dead-letter file '{}'", file.display()))
+/// Many kclpipes may share it: the lock keeps letters whole, and what cannot be written whole, as on a full
+/// disk, is cut off again. It may be moved away at any time: who has looked at it after that has the letters
+/// that were in it, and no other counts as kept.
+#[derive(Debug)]
+pub struct LetterFile {
+    path: PathBuf,
+    /// The file whose name is known to outlive a crash.
+    lasting: Option<Place>,
 }
 
-fn write_whole(path: &Path, line: &[u8]) -> Result<()> {
-    let is_new = !path.exists();
-    let mut file = OpenOptions::new()
+/// What became of letters that were to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// They are in the file, and on the disk.
+    Kept,
+    /// Somebody else has the file's lock; the number of the process, if the system tells.
+    Locked(Option<u32>),
+}
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(metadata: &Metadata) -> Place {
+        Place {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+impl LetterFile {
+    /// The file of this name, which is made when the first letter comes.
+    pub fn new(path: PathBuf) -> LetterFile {
+        LetterFile {
+            path,
+            lasting: None,
+        }
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `letters`, whole lines, and has them on disk when they are [`Appended::Kept`]. Never waits for
+    /// others.
+    ///
+    /// # Errors
+    /// The file cannot be opened, locked, written or synced. Nothing of the letters counts then, and they may
+    /// be in it all the same.
+    pub fn append(&mut self, letters: &[u8]) -> Result<Appended> {
+        self.write(letters).with_context(|| {
+            format!(
+                "cannot write the dead-letter file '{}'",
+                self.path.display()
+            )
+        })
+    }
+
+    fn write(&mut self, letters: &[u8]) -> Result<Appended> {
+        for _ in 0..MOVES {
+            let file = open(&self.path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => return Ok(Appended::Locked(holder(&file))),
+                locked => locked?,
+            }
+            if !self.is_in_place(&file)? {
+                continue;
+            }
+            self.make_lasting(&file)?;
+            append_whole(&file, letters)?;
+            // Moved away before we wrote, its new owner may have read it to its end by now.
+            if self.is_in_place(&file)? {
+                return Ok(Appended::Kept);
+            }
+        }
+        bail!("it is moved away again and again")
+    }
+
+    /// Whether `file` still has the name.
+    fn is_in_place(&self, file: &File) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(named) => Ok(Place::of(&named) == Place::of(&file.metadata()?)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes the name of a file last that we have not seen before: without this a crash may lose the file
+    /// with all its letters. Whoever made it may not have come to that yet.
+    fn make_lasting(&mut self, file: &File) -> io::Result<()> {
+        let place = Place::of(&file.metadata()?);
+        if self.lasting != Some(place) {
+            sync_name(&self.path, file)?;
+            self.lasting = Some(place);
+        }
+        Ok(())
+    }
+}
+
+/// Whether letters can be kept in a file of this name: nothing is there, or it is a regular file.
+pub fn can_be(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| there.is_file()) || !path.exists()
+}
+
+/// Opens the file, to be read by nobody else if it is made now. Never waits, as for the other end of a pipe.
+fn open(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
         .read(true)
         .append(true)
         .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    let length = file.metadata()?.len();
-    let before: &[u8] = if is_torn(&file, length) { b"\n" } else { b"" };
-    let written = file
-        .write_all(&[before, line].concat())
-        .and_then(|()| file.sync_data());
-    if written.is_err() {
-        // Under the lock nobody else has written behind us.
-        file.set_len(length)?;
+    if !file.metadata()?.is_file() {
+        bail!("it is not a regular file");
     }
-    written?;
-    if is_new {
-        sync_directory(path)?;
+    Ok(file)
+}
+
+/// Appends all of the letters, or nothing. The file is locked: nobody else has written behind us.
+fn append_whole(mut file: &File, letters: &[u8]) -> Result<()> {
+    let length = file.metadata()?.len();
+    let before: &[u8] = if is_torn(file, length) { b"\n" } else { b"" };
+    let written = file
+        .write_all(&[before, letters].concat())
+        .and_then(|()| file.sync_data());
+    if let Err(e) = written {
+        let cut = file.set_len(length).err();
+        let cut = cut.map(|e| format!("; what is in it of the letter cannot be cut off: {e}"));
+        return Err(e).context(format!(
+            "it did not take the letter{}",
+            cut.unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -110,18 +227,55 @@ fn is_torn(file: &File, length: u64) -> bool {
     length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != *b"\n"
 }
 
-/// Makes the name of a new file last: without this a crash may lose the file with all its letters.
-fn sync_directory(path: &Path) -> Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    File::open(directory)?.sync_all()?;
+/// Makes the name of `file` last. Its directory need not be readable for us; then all of the disk is synced.
+fn sync_name(path: &Path, file: &File) -> io::Result<()> {
+    // The name is that of the file, not of a link to it.
+    let path = fs::canonicalize(path)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match File::open(directory) {
+        Ok(directory) => directory.sync_all(),
+        Err(_) => sync_disk(file),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn sync_disk(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_disk(_file: &File) -> io::Result<()> {
+    rustix::fs::sync();
     Ok(())
+}
+
+/// The process that has the lock of `file`, as far as the system tells.
+fn holder(file: &File) -> Option<u32> {
+    let place = Place::of(&file.metadata().ok()?);
+    holder_in(&fs::read_to_string("/proc/locks").ok()?, place)
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 4711 fd:00:12345 0 EOF`, where the file is two hexadecimal numbers and a decimal
+/// one.
+fn holder_in(locks: &str, place: Place) -> Option<u32> {
+    let (major, minor) = (
+        rustix::fs::major(place.device),
+        rustix::fs::minor(place.device),
+    );
+    let file = format!("{major:02x}:{minor:02x}:{}", place.inode);
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, "FLOCK", _, _, process, of, ..] if of == file => process.parse().ok(),
+            _ => None,
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const RECORD: Record<'_> = Record {
@@ -139,10 +293,16 @@ mod tests {
             Some(7),
             Cause {
                 attempts: 3,
+                failures: 2,
                 outcome: "exit code 1",
                 stderr,
             },
         )
+    }
+
+    /// Appends a letter to the file of this name.
+    fn append(path: &Path, letter: &DeadLetter<'_>) -> Result<Appended> {
+        LetterFile::new(path.to_path_buf()).append(&letter.to_line())
     }
 
     #[test]
@@ -151,19 +311,21 @@ mod tests {
         let file = folder.path().join("letters");
         append(&file, &letter("one\ntwo")).expect("written");
         append(&file, &letter("")).expect("written");
-        let text = std::fs::read_to_string(&file).expect("the file");
-        let first = r#"{"shardId":"shardId-0","sequenceNumber":"4959","subSequenceNumber":1,"partitionKey":"k","approximateArrivalTimestamp":5,"millisBehindLatest":7,"attempts":3,"outcome":"exit code 1","stderr":"one\ntwo","dataBase64":"aGk="}"#;
+        let text = fs::read_to_string(&file).expect("the file");
+        let first = r#"{"shardId":"shardId-0","sequenceNumber":"4959","subSequenceNumber":1,"partitionKey":"k","approximateArrivalTimestamp":5,"millisBehindLatest":7,"attempts":3,"failures":2,"outcome":"exit code 1","stderr":"one\ntwo","dataBase64":"aGk="}"#;
         assert_eq!(text.lines().next(), Some(first));
         assert_eq!(text.lines().count(), 2);
+        let mode = file.metadata().expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "payloads are for the owner alone");
     }
 
     #[test]
     fn a_letter_does_not_stick_to_one_that_was_torn_by_a_crash() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("letters");
-        std::fs::write(&file, "{\"torn\":").expect("written");
+        fs::write(&file, "{\"torn\":").expect("written");
         append(&file, &letter("")).expect("written");
-        let text = std::fs::read_to_string(&file).expect("the file");
+        let text = fs::read_to_string(&file).expect("the file");
         assert!(text.starts_with("{\"torn\":\n{\"shardId\""), "{text}");
     }
 
@@ -176,10 +338,97 @@ mod tests {
         assert!(error.contains("'/no/such/folder/letters'"), "{error}");
     }
 
-    /// `/dev/full` takes no byte, as a full disk.
-    #[cfg(target_os = "linux")]
     #[test]
-    fn a_full_disk_is_an_error() {
-        assert!(append(Path::new("/dev/full"), &letter("")).is_err());
+    fn a_lock_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("letters");
+        let other = File::create(&path).expect("made");
+        flock(&other, FlockOperation::LockExclusive).expect("locked");
+        let Ok(Appended::Locked(holder)) = append(&path, &letter("")) else {
+            panic!("it is locked");
+        };
+        assert!(holder.is_none_or(|holder| holder == std::process::id()));
+        drop(other);
+        assert_eq!(append(&path, &letter("")).expect("written"), Appended::Kept);
+    }
+
+    #[test]
+    fn who_has_a_lock_is_told_by_the_system() {
+        let locks = "1: POSIX  ADVISORY  WRITE 1 fe:01:77 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 fe:01:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 4712 fe:01:77 0 EOF\n3: FLOCK ADVISORY WRITE 5 fe:01:78 0 EOF\n";
+        let place = |inode| Place {
+            device: rustix::fs::makedev(0xfe, 1),
+            inode,
+        };
+        assert_eq!(holder_in(locks, place(77)), Some(4711));
+        assert_eq!(holder_in(locks, place(79)), None);
+    }
+
+    /// What a rotation does between the opening and the lock, and between the lock and the sync.
+    #[test]
+    fn a_file_that_was_moved_away_is_not_the_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("letters");
+        let letters = LetterFile::new(path.clone());
+        let file = open(&path).expect("made");
+        assert!(letters.is_in_place(&file).expect("it can be seen"));
+        fs::rename(&path, folder.path().join("letters.1")).expect("moved");
+        assert!(!letters.is_in_place(&file).expect("it can be seen"), "gone");
+        let other = open(&path).expect("made");
+        assert!(
+            !letters.is_in_place(&file).expect("it can be seen"),
+            "another"
+        );
+        assert!(letters.is_in_place(&other).expect("it can be seen"));
+    }
+
+    /// Whoever moves the file away, reads it to its end and removes it has every letter that counts as kept.
+    #[test]
+    fn no_letter_is_lost_when_its_file_is_moved_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, moved) = (folder.path().join("letters"), folder.path().join("moved"));
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut file = LetterFile::new(path);
+                for number in 0..300 {
+                    let line = format!("{number}\n");
+                    while !matches!(file.append(line.as_bytes()), Ok(Appended::Kept)) {}
+                }
+            }
+        });
+        let mut text = String::new();
+        while !writer.is_finished() {
+            if fs::rename(&path, &moved).is_ok() {
+                text += &fs::read_to_string(&moved).expect("it was moved");
+                fs::remove_file(&moved).expect("it was moved");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        writer.join().expect("no panic");
+        text += &fs::read_to_string(&path).unwrap_or_default();
+        let lost = (0..300).filter(|number| !text.lines().any(|line| line == number.to_string()));
+        assert_eq!(lost.count(), 0, "of {} lines", text.lines().count());
+    }
+
+    /// As a full disk: no byte is taken, and none is left.
+    #[test]
+    fn what_is_no_regular_file_takes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .expect("made");
+        for path in [&pipe, Path::new("/dev/null")] {
+            assert!(!can_be(path));
+            let error = format!("{:#}", append(path, &letter("")).expect_err("no file"));
+            assert!(error.contains("not a regular file"), "{error}");
+        }
+        assert!(can_be(&folder.path().join("new")));
     }
 }

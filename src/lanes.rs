@@ -90,6 +90,19 @@ impl Lanes {
         Some(first.0 as usize)
     }
 
+    /// The first record that `lane` may take now and that passes `test`.
+    pub fn peek_where(
+        &mut self,
+        lane: usize,
+        now: Instant,
+        test: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        self.wake_keys(now);
+        let listed = self.owned.get(lane)?.iter().chain(&self.free);
+        let indexes = listed.map(|(index, _)| *index as usize);
+        indexes.filter(|index| test(*index)).min()
+    }
+
     /// `lane` takes the record that [`Lanes::peek`] returned.
     pub fn take(&mut self, lane: usize, index: usize) {
         let key = self.key_of[index] as usize;

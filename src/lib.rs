@@ -7,6 +7,8 @@
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
+//! [`clean`] makes the words of others fit for the log and for names of files.
+//!
 //! [`tally`] counts what happens on the way, and [`watch`] shows it.
 //!
 //! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
@@ -15,6 +17,7 @@
 pub mod bridge;
 pub mod check;
 pub mod checkpoint;
+pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod dead_letter;
@@ -42,7 +45,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use bridge::Bridge;
 use checkpoint::Checkpoints;
@@ -53,6 +56,7 @@ use process::Processes;
 use properties::Properties;
 use protocol::{Tap, Wire};
 use recording::Recorder;
+use replay::screen::Screen;
 use watch::Watch;
 
 /// What a user gets who types the program's name and no more.
@@ -76,6 +80,7 @@ pub fn run() -> Exit {
         let _ = write!(io::stderr(), "{FIRST_STEPS}");
         return Exit::Usage;
     }
+    let _ = process::outlive_file_limits();
     match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Task::Show(text)) => print(&text),
         Ok(Task::Bridge(config)) => guarded(|| bridge(*config)),
@@ -100,6 +105,15 @@ fn guarded(task: impl FnOnce() -> Result<Exit>) -> Exit {
 
 /// The daemon's child: its streams are the protocol.
 fn bridge(config: Config) -> Result<Exit> {
+    if let Some(file) = config.settings.letter_file()
+        && !dead_letter::can_be(file)
+    {
+        let e = anyhow!(
+            "'{}' is not a regular file, so no letter can be kept in it (--dead-letter)",
+            file.display()
+        );
+        return Ok(complain(&e, Exit::Usage));
+    }
     if let Err(e) = config.logging.start() {
         return Ok(complain(&e, Exit::Config));
     }
@@ -145,7 +159,11 @@ fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
 
 /// The daemon's part, played.
 fn replay(settings: &replay::Settings) -> Exit {
-    let stage = match replay::start(settings) {
+    let screen = match Screen::new(Instant::now()) {
+        Ok(screen) => screen,
+        Err(e) => return complain(&e.into(), Exit::Internal),
+    };
+    let stage = match replay::start(settings, &screen) {
         Ok(stage) => stage,
         Err(e) => return complain(&e, Exit::Usage),
     };
@@ -172,12 +190,21 @@ fn check(settings: &check::Settings) -> Exit {
         Ok(properties) => properties,
         Err(e) => return complain(&e, Exit::Wrong),
     };
+    if !check::is_of_a_daemon(&properties, settings.kcl) {
+        let name = settings.file.display();
+        let error = anyhow!(
+            "'{name}' is no properties file: no key of the daemon is in it (an @FILE of kclpipe is checked with the \
+             file that names it)"
+        );
+        return complain(&error, Exit::Wrong);
+    }
     let context = check::Context {
         file: &settings.file,
         kcl: settings.kcl,
         directory: settings.directory.as_deref(),
         last_in_path: None,
-        child: &config::child,
+        region_is_known: config::region_is_known(std::env::vars_os()),
+        child: &|arguments| config::child(arguments, settings.directory.as_deref()),
     };
     let report = check::examine(&properties, &context);
     let text = match settings.json {
@@ -204,7 +231,7 @@ fn launch(settings: &launch::Settings) -> Exit {
 /// Becomes the daemon, and so comes back only where that is not to be or not possible.
 fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -> Result<Exit> {
     let properties = settings.override_in(check::read(file)?);
-    if settings.check && is_wrong(&properties, file, jars) {
+    if settings.check && is_wrong(&properties, file, jars, settings) {
         bail!(
             "the daemon is not started with '{}' (--no-check would)",
             file.display()
@@ -218,14 +245,22 @@ fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -
 }
 
 /// Whether a check finds errors; what it finds is told on stderr.
-fn is_wrong(properties: &Properties, file: &Path, jars: &launch::Jars) -> bool {
+fn is_wrong(
+    properties: &Properties,
+    file: &Path,
+    jars: &launch::Jars,
+    settings: &launch::Settings,
+) -> bool {
     let own = launch::own_directory().ok();
+    let mut options = settings.java_options.iter();
+    let of_java = options.any(|option| option.as_encoded_bytes().starts_with(b"-Daws.region="));
     let context = check::Context {
         file,
         kcl: jars.version,
         directory: None,
         last_in_path: own.as_deref(),
-        child: &config::child,
+        region_is_known: of_java || config::region_is_known(std::env::vars_os()),
+        child: &|arguments| config::child(arguments, None),
     };
     let report = check::examine(properties, &context);
     if report.errors + report.warnings > 0 {

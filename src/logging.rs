@@ -1,23 +1,25 @@
 //! The log: one line each, on stderr or in a file, with the shard in every line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use env_logger::fmt::Formatter;
 use env_logger::{Builder, Target};
-use log::Record;
+use log::{Level, Record};
+use rustix::fs::OFlags;
 use serde::Serialize;
+
+use crate::clean;
 
 static SHARD: OnceLock<String> = OnceLock::new();
 
 /// From now on every line names this shard.
 pub fn set_shard(shard_id: &str) {
-    let _ = SHARD.set(shard_id.to_owned());
+    let _ = SHARD.set(clean::line(shard_id).into_owned());
 }
 
 /// How a log line looks.
@@ -49,12 +51,15 @@ impl Logging {
     pub fn start(&self) -> Result<()> {
         let mut builder = Builder::new();
         builder.parse_filters(&self.level);
-        builder.format(match self.format {
-            LogFormat::Text => text_line,
-            LogFormat::Json => json_line,
+        let format = self.format;
+        builder.format(move |line, record| {
+            let message = record.args().to_string();
+            let text = format.line(record.level(), source(record), &message);
+            line.write_all(text.as_bytes())
         });
         if let Some(path) = &self.file {
-            builder.target(Target::Pipe(Box::new(LogFile::open(path)?)));
+            let file = LogFile::open(path, format)?;
+            builder.target(Target::Pipe(Box::new(file)));
         }
         builder.try_init().context("the log was started before")
     }
@@ -85,35 +90,37 @@ fn now() -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_millis(SystemTime::now())
 }
 
-fn text_line(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let shard = SHARD.get().map_or("-", String::as_str);
-    writeln!(
-        line,
-        "{} {:5} {shard} {}: {}",
-        now(),
-        record.level(),
-        source(record),
-        record.args()
-    )
+impl LogFormat {
+    /// A line with its line feed. What others have said in it cannot make two of it.
+    fn line(self, level: Level, target: &str, message: &str) -> String {
+        let (shard, message) = (SHARD.get().map(String::as_str), clean::line(message));
+        match self {
+            LogFormat::Text => {
+                let shard = shard.unwrap_or("-");
+                format!("{} {level:5} {shard} {target}: {message}\n", now())
+            }
+            LogFormat::Json => json_line(level, shard, target, &message),
+        }
+    }
 }
 
-fn json_line(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+fn json_line(level: Level, shard: Option<&str>, target: &str, message: &str) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         time: String,
         level: &'a str,
         shard: Option<&'a str>,
         target: &'a str,
-        message: String,
+        message: &'a str,
     }
     let object = Line {
         time: now().to_string(),
-        level: record.level().as_str(),
-        shard: SHARD.get().map(String::as_str),
-        target: source(record),
-        message: record.args().to_string(),
+        level: level.as_str(),
+        shard,
+        target,
+        message,
     };
-    writeln!(line, "{}", serde_json::to_string(&object)?)
+    serde_json::to_string(&object).expect("a line is plain data") + "\n"
 }
 
 /// `handler` for what handlers print, `kclpipe` for the rest.
@@ -125,15 +132,26 @@ fn source<'a>(record: &Record<'a>) -> &'a str {
 struct LogFile {
     path: PathBuf,
     file: File,
+    format: LogFormat,
+    /// Lines that were not written since the last one that was.
+    lost: u64,
+    /// Why.
+    trouble: Option<io::Error>,
+    /// The file ends within a line of ours.
+    torn: bool,
 }
 
 impl LogFile {
-    fn open(path: &Path) -> Result<LogFile> {
+    fn open(path: &Path, format: LogFormat) -> Result<LogFile> {
         let file = append_to(path)
             .with_context(|| format!("cannot open the log file '{}'", path.display()))?;
         Ok(LogFile {
             path: path.to_path_buf(),
             file,
+            format,
+            lost: 0,
+            trouble: None,
+            torn: false,
         })
     }
 
@@ -144,17 +162,65 @@ impl LogFile {
             _ => true,
         }
     }
+
+    fn reopen(&mut self) {
+        if let Ok(file) = append_to(&self.path) {
+            self.file = file;
+            self.torn = false;
+        }
+    }
+
+    /// Writes all of it or, as far as that can be done, nothing.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(more @ 1..) => written += more,
+                Ok(0) => return self.cut(written, io::ErrorKind::WriteZero.into()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return self.cut(written, e),
+            }
+        }
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Takes a part of a line away again, if nobody has written behind it.
+    fn cut(&mut self, written: usize, why: io::Error) -> io::Result<()> {
+        if written > 0 {
+            let cut = cut_off(&self.file, written as u64);
+            self.torn |= !cut.unwrap_or(false);
+        }
+        Err(why)
+    }
+
+    /// What goes before a line: the end of one that was torn, and a line about those that were lost.
+    fn before(&self) -> String {
+        let end = if self.torn { "\n" } else { "" };
+        let Some(why) = self.trouble.as_ref().filter(|_| self.lost > 0) else {
+            return end.to_owned();
+        };
+        let lines = if self.lost == 1 { "line" } else { "lines" };
+        let message = format!("{} log {lines} could not be written here: {why}", self.lost);
+        end.to_owned() + &self.format.line(Level::Error, "kclpipe", &message)
+    }
 }
 
 impl Write for LogFile {
-    /// A log that cannot be written must not stop the work, so a failure here is swallowed.
+    /// A log that cannot be written must not stop the work: a line that is lost is told of in the next one
+    /// that is not.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.was_moved()
-            && let Ok(file) = append_to(&self.path)
-        {
-            self.file = file;
+        if self.was_moved() {
+            self.reopen();
         }
-        let _ = self.file.write_all(bytes);
+        let text = [self.before().as_bytes(), bytes].concat();
+        match self.append(&text) {
+            Ok(()) => (self.lost, self.trouble) = (0, None),
+            Err(e) => {
+                self.lost += 1;
+                self.trouble = Some(e);
+            }
+        }
         Ok(bytes.len())
     }
 
@@ -163,8 +229,23 @@ impl Write for LogFile {
     }
 }
 
+/// Cuts off the bytes that were written last, if they are the last of a file; whether that was so.
+fn cut_off(mut file: &File, written: u64) -> io::Result<bool> {
+    let (metadata, place) = (file.metadata()?, file.stream_position()?);
+    let is_last = metadata.is_file() && metadata.len() == place && place >= written;
+    if is_last {
+        file.set_len(place - written)?;
+    }
+    Ok(is_last)
+}
+
+/// Opens a log file. Never waits: a pipe that nobody reads is an error, and one that is full loses lines.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -175,7 +256,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_opened_anew() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
-        let mut file = LogFile::open(&path).expect("opened");
+        let mut file = LogFile::open(&path, LogFormat::Text).expect("opened");
         file.write_all(b"one\n").expect("written");
         std::fs::rename(&path, &moved).expect("moved");
         file.write_all(b"two\n").expect("written");
@@ -184,6 +265,81 @@ mod tests {
             (read(&moved), read(&path)),
             ("one\n".into(), "two\n".into())
         );
+    }
+
+    /// A file that takes `room` bytes and no more, until it is moved away: a pipe is one.
+    fn full_after(room: usize) -> (tempfile::TempDir, LogFile, File) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut log = LogFile::open(&folder.path().join("log"), LogFormat::Text).expect("opened");
+        let (reader, writer) = io::pipe().expect("a pipe");
+        rustix::io::ioctl_fionbio(&writer, true).expect("set");
+        let mut file = File::from(std::os::fd::OwnedFd::from(writer));
+        // A pipe takes less than a page whole or not at all, and more than that in parts.
+        while file.write(&[b'x'; 4096]).is_ok() {}
+        let reader = File::from(std::os::fd::OwnedFd::from(reader));
+        let mut taken = vec![0; room];
+        io::Read::read_exact(&mut &reader, &mut taken).expect("it is full");
+        log.file = file;
+        (folder, log, reader)
+    }
+
+    #[test]
+    fn lines_that_were_lost_are_told_of_and_do_not_tear_others() {
+        let (_folder, mut log, _reader) = full_after(4096);
+        assert!(log.append(&[b'y'; 8192]).is_err());
+        assert!(log.torn, "a pipe cannot be cut");
+        log.lost = 2;
+        log.trouble = Some(io::Error::other("no room"));
+        let before = log.before();
+        let (end, line) = before.split_at(1);
+        assert_eq!(end, "\n");
+        assert!(
+            line.ends_with("ERROR - kclpipe: 2 log lines could not be written here: no room\n"),
+            "{line}"
+        );
+        // The path has another file: there is nothing torn in it.
+        log.write_all(b"one\n").expect("never fails");
+        let text = std::fs::read_to_string(&log.path).expect("readable");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            text.contains("2 log lines") && text.ends_with("\none\n"),
+            "{text}"
+        );
+        log.write_all(b"two\n").expect("never fails");
+        let text = std::fs::read_to_string(&log.path).expect("readable");
+        assert!(text.ends_with("\none\ntwo\n"), "told once: {text}");
+    }
+
+    #[test]
+    fn the_part_of_a_line_is_cut_off_where_nobody_wrote_behind_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let mut file = append_to(&path).expect("opened");
+        file.write_all(b"whole\npart").expect("written");
+        assert!(cut_off(&file, 4).expect("a file"));
+        assert_eq!(std::fs::read(&path).expect("readable"), b"whole\n");
+        file.write_all(b"part").expect("written");
+        append_to(&path)
+            .expect("opened")
+            .write_all(b"other\n")
+            .expect("written");
+        assert!(!cut_off(&file, 4).expect("a file"));
+        assert_eq!(
+            std::fs::read(&path).expect("readable"),
+            b"whole\npartother\n"
+        );
+    }
+
+    #[test]
+    fn the_words_of_others_cannot_forge_a_line() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let line = format.line(Level::Warn, "kclpipe", "Bad\x1b[31m\nFORGED\u{202e}");
+            assert_eq!(line.lines().count(), 1);
+            assert!(
+                line.contains("Bad\u{fffd}[31m\u{fffd}FORGED\u{fffd}"),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -231,6 +231,14 @@ impl Line {
     }
 }
 
+/// Whether a line would be an answer, had it the token.
+pub fn is_untokened(line: &[u8]) -> bool {
+    matches!(
+        Line::parse(line, "", true, false),
+        Line::Answer(word, _) if word != Word::Progress
+    )
+}
+
 fn answer(text: &[u8]) -> Option<Line> {
     let text = std::str::from_utf8(text).ok()?;
     let (word, number) = match text.split_once(' ') {

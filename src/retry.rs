@@ -25,6 +25,14 @@ impl Delays {
         jitter(doubled.min(self.longest.max(self.first)))
     }
 
+    /// Whether the delays grow no more after so many failures in a row.
+    pub fn is_longest(&self, failures: u32) -> bool {
+        let doubled = self
+            .first
+            .saturating_mul(1 << (failures.max(1) - 1).min(30));
+        doubled >= self.longest
+    }
+
     /// The delay for a record that was given up but may not be passed over.
     pub fn longest(&self) -> Duration {
         jitter(self.longest.max(self.first))

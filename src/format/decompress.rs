@@ -19,8 +19,19 @@ pub enum Decompress {
     Auto,
 }
 
-/// The most that a payload may become: of one mebibyte, as Kinesis takes it, gzip can make a gibibyte.
-const LARGEST: usize = 64 * 1024 * 1024;
+/// What is decompressed, and how much it may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decompression {
+    /// Which payloads.
+    pub which: Decompress,
+    /// The most bytes that one may become: of one mebibyte, as Kinesis takes it, gzip can make a gibibyte.
+    pub largest: u64,
+}
+
+impl Decompression {
+    /// The most bytes that a payload may become if the user does not say.
+    pub const LARGEST: u64 = 64 * 1024 * 1024;
+}
 
 /// How gzip begins, with the one method of compression that there is (RFC 1952, section 2.3.1).
 const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
@@ -28,21 +39,29 @@ const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 /// A decompressor with its working memory.
 #[derive(Debug)]
 pub(super) struct Unpacker {
-    which: Decompress,
+    decompression: Decompression,
     packed: Vec<u8>,
     payload: Vec<u8>,
     /// Formats take a record as the daemon sends it.
     data_base64: String,
+    /// Bytes of the last payload, as far as it was decompressed.
+    size: u64,
 }
 
 impl Unpacker {
-    pub(super) fn new(which: Decompress) -> Unpacker {
+    pub(super) fn new(decompression: Decompression) -> Unpacker {
         Unpacker {
-            which,
+            decompression,
             packed: Vec::new(),
             payload: Vec::new(),
             data_base64: String::new(),
+            size: 0,
         }
+    }
+
+    /// How many bytes the last payload has, or has become until that was too much or turned out to be damaged.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The record with its payload decompressed, or what is the matter with that.
@@ -55,10 +74,14 @@ impl Unpacker {
     ) -> Result<Result<Record<'a>, &'static str>> {
         self.forget();
         record.decode_into(&mut self.packed)?;
-        if self.which == Decompress::Auto && !self.packed.starts_with(MAGIC) {
+        let Decompression { which, largest } = self.decompression;
+        if which == Decompress::Auto && !self.packed.starts_with(MAGIC) {
+            self.size = self.packed.len() as u64;
             return Ok(Ok(*record));
         }
-        if let Err(why) = gunzip(&self.packed, LARGEST, &mut self.payload) {
+        let unpacked = gunzip(&self.packed, largest, &mut self.payload);
+        self.size = self.payload.len() as u64;
+        if let Err(why) = unpacked {
             return Ok(Err(why));
         }
         STANDARD.encode_string(&self.payload, &mut self.data_base64);
@@ -71,7 +94,7 @@ impl Unpacker {
     /// Empties the working memory; what a large record needed is not kept.
     fn forget(&mut self) {
         if self.payload.capacity() > KEEP {
-            *self = Unpacker::new(self.which);
+            *self = Unpacker::new(self.decompression);
         }
         self.packed.clear();
         self.payload.clear();
@@ -80,10 +103,12 @@ impl Unpacker {
 }
 
 /// Decompresses all members of a gzip file.
-fn gunzip(packed: &[u8], largest: usize, payload: &mut Vec<u8>) -> Result<(), &'static str> {
-    let mut decoder = MultiGzDecoder::new(packed).take(largest as u64 + 1);
+fn gunzip(packed: &[u8], largest: u64, payload: &mut Vec<u8>) -> Result<(), &'static str> {
+    let mut decoder = MultiGzDecoder::new(packed).take(largest.saturating_add(1));
     match decoder.read_to_end(payload) {
-        Ok(read) if read > largest => Err("is larger than 64 MiB when decompressed (--decompress)"),
+        Ok(read) if read as u64 > largest => {
+            Err("is larger when decompressed than --max-decompressed allows")
+        }
         Ok(_) => Ok(()),
         Err(_) => Err("is not gzip, or damaged or cut off (--decompress)"),
     }
@@ -113,7 +138,10 @@ mod tests {
             sub_sequence_number: 0,
             approximate_arrival_timestamp: None,
         };
-        let mut unpacker = Unpacker::new(which);
+        let mut unpacker = Unpacker::new(Decompression {
+            which,
+            largest: Decompression::LARGEST,
+        });
         let record = unpacker.unpack(&record).expect("base64")?;
         let mut payload = Vec::new();
         record.decode_into(&mut payload).expect("base64");
@@ -163,6 +191,9 @@ mod tests {
         assert!(gunzip(&packed, 100, &mut payload).is_ok());
         payload.clear();
         let why = gunzip(&packed, 99, &mut payload).expect_err("too large");
-        assert!(why.contains("64 MiB") && payload.len() == 100, "{why}");
+        assert!(
+            why.contains("--max-decompressed") && payload.len() == 100,
+            "{why}"
+        );
     }
 }

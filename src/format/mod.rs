@@ -12,7 +12,7 @@ use crate::record::Record;
 
 use decompress::Unpacker;
 
-pub use decompress::Decompress;
+pub use decompress::{Decompress, Decompression};
 pub use jsonl::Data;
 
 /// How records stand on a handler's stdin.
@@ -71,7 +71,7 @@ pub struct Framer {
 
 impl Framer {
     /// A framer of this format, for payloads as they are or decompressed.
-    pub fn new(format: Format, decompress: Option<Decompress>) -> Framer {
+    pub fn new(format: Format, decompress: Option<Decompression>) -> Framer {
         Framer {
             format,
             unpacker: decompress.map(Unpacker::new),
@@ -123,8 +123,18 @@ impl Framer {
         Ok(Framed::Written)
     }
 
+    /// How many bytes the payload framed last has, where payloads are decompressed.
+    pub fn decompressed(&self) -> u64 {
+        self.unpacker.as_ref().map_or(0, Unpacker::size)
+    }
+
+    /// Whether a record says of itself that it is the last one.
+    pub fn tells_the_last(&self) -> bool {
+        matches!(self.format, Format::Jsonl(_))
+    }
+
     /// Whether it is worth knowing in advance that `record` can't stand in the format, and it can't: the
-    /// record before it is then the last one, and only this format tells that.
+    /// record before it is then the last one.
     ///
     /// # Errors
     /// As [`Framer::frame`].

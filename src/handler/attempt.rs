@@ -68,6 +68,8 @@ pub(super) enum Limit {
 pub(super) enum Heard {
     /// It is log output.
     Log,
+    /// It would be an answer, had it the token.
+    Untokened,
     /// It was noted.
     Noted,
     /// So many of the oldest records are done, and perhaps a checkpoint is wished for there.
@@ -96,6 +98,8 @@ pub(super) enum Verdict {
 /// How an attempt ended, and what it left.
 #[derive(Debug)]
 pub(super) struct End {
+    /// Its process number, for the log.
+    pub(super) pid: i32,
     pub(super) ended: Ended,
     /// Bytes of its input that it did not read.
     pub(super) unread: u64,

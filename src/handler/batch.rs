@@ -141,6 +141,7 @@ mod tests {
 
     fn ends(records: usize, lines: &[&str], ended: Ended, unread: u64) -> Verdict {
         let end = End {
+            pid: 1,
             stopped: false,
             ended,
             unread,

@@ -10,6 +10,27 @@ use super::Occasion;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
 use crate::record::{Position, Record};
 
+/// The variables that handlers, hooks and what takes dead letters may find.
+pub const VARIABLES: [&str; 17] = [
+    "KCLPIPE_SHARD_ID",
+    "KCLPIPE_TOKEN",
+    "KCLPIPE_REJECT",
+    "KCLPIPE_RETRY",
+    "KCLPIPE_CHECKPOINT",
+    "KCLPIPE_HALT",
+    "KCLPIPE_ATTEMPT",
+    "KCLPIPE_MILLIS_BEHIND_LATEST",
+    "KCLPIPE_SEQUENCE_NUMBER",
+    "KCLPIPE_SUB_SEQUENCE_NUMBER",
+    "KCLPIPE_PARTITION_KEY",
+    "KCLPIPE_PARTITION_KEY_BASE64",
+    "KCLPIPE_ARRIVAL_TIMESTAMP",
+    "KCLPIPE_BATCH_COUNT",
+    "KCLPIPE_LANE",
+    "KCLPIPE_INFLIGHT",
+    "KCLPIPE_EVENT",
+];
+
 /// Variables with their values.
 pub(super) type Environment = Vec<(&'static str, OsString)>;
 
@@ -120,5 +141,33 @@ fn partition_key(key: &str) -> (&'static str, OsString) {
         ("KCLPIPE_PARTITION_KEY_BASE64", STANDARD.encode(key).into())
     } else {
         ("KCLPIPE_PARTITION_KEY", key.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_variables_that_are_set_are_those_that_are_named() {
+        let on_exit = OnExit(vec![(99, Class::Checkpoint), (98, Class::Halt)]);
+        let mut set = of_handler("shard", "token", &on_exit);
+        for key in ["key", "with a \0"] {
+            let record = Record {
+                sequence_number: "1",
+                sub_sequence_number: 0,
+                partition_key: key,
+                data_base64: "",
+                approximate_arrival_timestamp: Some(1),
+            };
+            of_record(&mut set, &record, Some(7), 1);
+        }
+        of_batch(&mut set, 3, Some(7), 1);
+        of_shard(&mut set, 0, 1);
+        set.extend(of_hook("shard", &Occasion::ShardEnd));
+        let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, VARIABLES.into());
     }
 }

@@ -8,7 +8,7 @@ use humantime::format_duration;
 use super::attempt::End;
 use super::environment::Environment;
 use crate::outcome::Ended;
-use crate::process::{self, Command, Processes, Spawn, Stderr, Stop};
+use crate::process::{self, Command, Feed, Processes, Spawn, Stderr, Stop};
 use crate::retry::Delays;
 
 /// One such command, with a place of its own among the processes. One of it runs at a time, and only exit
@@ -39,8 +39,8 @@ pub(super) struct Job<'a> {
 pub(super) enum Patience {
     /// The time limit of handlers, if there is one.
     Limit(Option<Duration>),
-    /// The time that handlers have to end.
-    Short,
+    /// The time that handlers have to end by themselves.
+    Short(Stop),
 }
 
 #[derive(Debug)]
@@ -86,16 +86,16 @@ impl Helper {
             environment: job.environment,
             without: job.without,
             watch_input: true,
-            large_input: false,
+            feed: Feed::Whole,
             line_limit: process::LINE,
             stderr: Stderr::Log,
         };
         processes
-            .start(self.slot, &self.command, &spawn, job.input)
+            .start(self.slot, &self.command, &spawn, job.input.into())
             .map_err(|e| format!("it cannot be started: {}", self.command.explain(&e)))?;
         match job.patience {
             Patience::Limit(_) => processes.close_input(self.slot),
-            Patience::Short => processes.finish(self.slot, self.stop),
+            Patience::Short(stop) => processes.finish(self.slot, stop),
         }
         self.run = Some(Run {
             patience: job.patience,
@@ -125,9 +125,9 @@ impl Helper {
                 "it reached its time limit of {} (--timeout) and was stopped",
                 format_duration(limit)
             )),
-            (Patience::Short, _) if end.stopped => Err(format!(
+            (Patience::Short(stop), _) if end.stopped => Err(format!(
                 "it had not ended after {} (--stop-timeout) and was stopped",
-                format_duration(self.stop.timeout)
+                format_duration(stop.timeout)
             )),
             (_, Ended::Code(0)) if end.unread > 0 => Err(format!(
                 "exit code 0, with {} bytes of its input left unread",
@@ -175,7 +175,7 @@ impl Helper {
             .filter(|run| !run.timed_out && !run.withdrawn)?;
         match run.patience {
             Patience::Limit(limit) => Some(run.started + limit?),
-            Patience::Short => None,
+            Patience::Short(_) => None,
         }
     }
 }

@@ -16,6 +16,25 @@ pub(super) enum Reply {
 /// Tells a record's place among those without an answer by its sequence number.
 pub(super) type Find<'a> = dyn Fn(&str) -> Option<usize> + 'a;
 
+/// The key that a reply has on Lambda.
+const KEY: &str = "batchItemFailures";
+
+/// What a reply has in place of the key of a reply, in words; `None` where nothing is wrong. On Lambda such
+/// a reply is a success all the same, which whoever wrote the function will hardly have meant.
+pub(super) fn misunderstood(line: &[u8]) -> Option<String> {
+    let reply: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+    if reply.is_empty() || reply.contains_key(KEY) {
+        return None;
+    }
+    let flat = |key: &str| key.replace(['_', '-'], "").to_lowercase();
+    let alike = reply.keys().find(|key| flat(key) == KEY.to_lowercase());
+    Some(match alike {
+        Some(key) => format!("'{key}' in its place"),
+        None if reply.contains_key("body") => "a 'body', as for an HTTP gateway".to_owned(),
+        None => "other keys".to_owned(),
+    })
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
@@ -102,6 +121,36 @@ mod tests {
             ("Traceback", Reply::Failure),
         ] {
             assert_eq!(reply(line.as_bytes(), &find), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_was_probably_meant_otherwise_is_noticed() {
+        for (line, expected) in [
+            ("", None),
+            ("null", None),
+            ("\"ok\"", None),
+            ("{}", None),
+            (r#"{"batchItemFailures":[]}"#, None),
+            (
+                r#"{"batchItemfailures":[{"itemIdentifier":"11"}]}"#,
+                Some("'batchItemfailures' in its place"),
+            ),
+            (
+                r#"{"batch_item_failures":[]}"#,
+                Some("'batch_item_failures' in its place"),
+            ),
+            (
+                r#"{"statusCode":200,"body":"{\"batchItemFailures\":[]}"}"#,
+                Some("a 'body', as for an HTTP gateway"),
+            ),
+            (r#"{"statusCode":200}"#, Some("other keys")),
+        ] {
+            assert_eq!(
+                misunderstood(line.as_bytes()).as_deref(),
+                expected,
+                "{line}"
+            );
         }
     }
 }

@@ -6,20 +6,22 @@ mod crew;
 mod environment;
 mod helper;
 mod lambda;
+mod letter_file;
 mod pace;
 mod record;
 mod records;
 mod shard;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 pub use crew::Crew;
+pub use environment::VARIABLES;
 
 use crate::checkpoint::Stuck;
-use crate::format::{Decompress, Format};
+use crate::format::{Decompression, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
@@ -36,7 +38,7 @@ pub trait Handlers {
     fn begin(&mut self, shard_id: &str) -> Result<()>;
 
     /// Takes the records of a batch; every record of the last one must be done.
-    fn offer(&mut self, batch: Batch);
+    fn offer(&mut self, batch: Batch, first: First);
 
     /// Works and sleeps until there is something to tell, or until `until`. The daemon's input is looked
     /// at only if `watch_input`.
@@ -53,6 +55,10 @@ pub trait Handlers {
 
     /// The record that has been tried without success for longest, if the run waits for it.
     fn stuck(&self) -> Option<Stuck>;
+
+    /// When the oldest record that is not done arrived in the stream, in milliseconds since the epoch, if
+    /// there is one and that is known.
+    fn oldest(&self) -> Option<i64>;
 
     /// What came of everything so far, in numbers.
     fn tally(&self) -> Tally;
@@ -82,6 +88,16 @@ pub enum Event {
     Hooked,
     /// Nothing, until now.
     Deadline,
+}
+
+/// How the first record of a batch is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// As all others are.
+    WithOthers,
+    /// To a handler of its own, so that it is done as soon as it can be: nothing is stored yet, and a
+    /// restart would skip all that was delivered.
+    Alone,
 }
 
 /// How work ends.
@@ -172,7 +188,7 @@ pub struct Settings {
     /// How records stand on its stdin.
     pub format: Format,
     /// Which payloads are decompressed before that; `None` for none.
-    pub decompress: Option<Decompress>,
+    pub decompress: Option<Decompression>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// What exit codes mean.
@@ -191,7 +207,28 @@ pub struct Settings {
     pub hook: Option<Command>,
 }
 
+/// How long a process may take that should end by itself, where `--stop-timeout` is 0, which means that
+/// one that was told to stop is killed at once.
+const ENDING: Duration = Duration::from_secs(10);
+
 impl Settings {
+    /// How a process is stopped that should end by itself, if it does not.
+    pub(super) fn ending(&self) -> Stop {
+        let timeout = self.stop.timeout;
+        Stop {
+            timeout: if timeout.is_zero() { ENDING } else { timeout },
+            ..self.stop
+        }
+    }
+
+    /// The file for dead letters, if they go into one.
+    pub fn letter_file(&self) -> Option<&Path> {
+        match &self.on_failure {
+            OnFailure::DeadLetter(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// All commands that must be there when the lease begins, each with what it is to the user.
     pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
         let letters = match &self.on_failure {

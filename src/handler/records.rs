@@ -3,18 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
 use humantime::format_duration;
 
 use super::attempt::Attempt;
 use super::pace::{Pace, advice};
-use super::{Event, OnFailure, Settings};
+use super::{Event, First, OnFailure, Settings};
 use crate::checkpoint::Stuck;
-use crate::dead_letter::{self, Cause, DeadLetter};
+use crate::dead_letter::{Cause, DeadLetter};
 use crate::lanes::Lanes;
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
@@ -33,20 +31,51 @@ pub(super) struct Records {
     pub(super) events: VecDeque<Event>,
     /// So much of the run was told.
     told: usize,
-    /// No attempt starts before: the handler is broken, or we were asked to stop.
-    pub(super) hold_until: Option<Instant>,
+    /// No attempt starts before: we were asked to stop.
+    pub(super) paused_until: Option<Instant>,
+    /// No other record than those that found the handler broken is tried before, unless one is done.
+    broken_until: Option<Instant>,
+    /// A record is done since the handler was last found broken.
+    works: bool,
+    /// The first record goes alone.
+    first: First,
     pub(super) halted: bool,
     pub(super) tally: Tally,
-    /// Records that are done once a command has taken their dead letters.
+    /// Records that are done once their dead letters are where they are to be.
     letters: VecDeque<Letter>,
 }
 
-/// A dead letter that waits for a command to take it, and what led to it.
+/// A dead letter that waits to be taken, and what led to it.
 struct Letter {
     index: usize,
     reason: String,
     outcome: String,
     stderr: Vec<u8>,
+}
+
+/// What became of a record after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disposition {
+    /// The handler accepted it.
+    Done,
+    /// It will not be done: the user's policy took it.
+    Disposed,
+    /// It is disposed of as soon as a command has taken its dead letter.
+    AwaitsCommand,
+    /// It is tried again from this time on.
+    RetryAt(Instant),
+    /// The worker stops.
+    Halted,
+}
+
+impl Disposition {
+    /// Whether the record is handed over no more, so that those after it may go on.
+    pub(super) fn is_over(self) -> bool {
+        match self {
+            Disposition::Done | Disposition::Disposed | Disposition::AwaitsCommand => true,
+            Disposition::RetryAt(_) | Disposition::Halted => false,
+        }
+    }
 }
 
 /// What a record does that may neither be done nor passed over.
@@ -73,14 +102,17 @@ impl Records {
             pace: Pace::default(),
             events: VecDeque::new(),
             told: 0,
-            hold_until: None,
+            paused_until: None,
+            broken_until: None,
+            works: false,
+            first: First::WithOthers,
             halted: false,
             tally: Tally::default(),
             letters: VecDeque::new(),
         }
     }
 
-    pub(super) fn offer(&mut self, batch: Batch, now: Instant) {
+    pub(super) fn offer(&mut self, batch: Batch, first: First, now: Instant) {
         debug_assert!(self.lanes.all_done());
         if self.pace.begin(now, batch.millis_behind_latest) {
             log::warn!(
@@ -92,7 +124,30 @@ impl Records {
         let keys = (0..batch.len()).map(|index| batch.record(index).partition_key);
         self.lanes = Lanes::new(keys, self.settings.jobs);
         self.batch = batch;
+        self.first = first;
         self.told = 0;
+    }
+
+    /// The record that `lane` may take now.
+    pub(super) fn peek(&mut self, lane: usize, now: Instant) -> Option<usize> {
+        if self.broken_until.is_none_or(|until| now >= until) {
+            return self.lanes.peek(lane, now);
+        }
+        let trials = &self.trials;
+        self.lanes
+            .peek_where(lane, now, |index| trials.contains_key(&index))
+    }
+
+    /// When a record may be tried that must wait now.
+    pub(super) fn wake(&self) -> impl Iterator<Item = Instant> {
+        let holds = [self.paused_until, self.broken_until, self.lanes.wake()];
+        holds.into_iter().flatten()
+    }
+
+    /// When the oldest record that is not done arrived.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        let index = Some(self.lanes.run()).filter(|_| !self.lanes.all_done())?;
+        self.batch.record(index).approximate_arrival_timestamp
     }
 
     /// No record is ours any more.
@@ -111,6 +166,11 @@ impl Records {
 
     /// Whether the record is to be given alone.
     pub(super) fn goes_alone(&self, index: usize) -> bool {
+        (index == 0 && self.first == First::Alone) || self.is_suspect(index)
+    }
+
+    /// Whether an attempt failed that may have been this record's fault.
+    pub(super) fn is_suspect(&self, index: usize) -> bool {
         !self.trials.is_empty() && self.trials.get(&index).is_some_and(|trial| trial.alone)
     }
 
@@ -119,14 +179,14 @@ impl Records {
         self.trial(index).alone = true;
     }
 
-    /// Does with a record what the class of its attempt asks for; whether it is done now.
+    /// Does with a record what the class of its attempt asks for.
     pub(super) fn settle(
         &mut self,
         index: usize,
         class: Class,
         report: Report<'_>,
         now: Instant,
-    ) -> bool {
+    ) -> Disposition {
         if !matches!(class, Class::Done | Class::Checkpoint) {
             self.tally.fail(class);
         }
@@ -136,19 +196,22 @@ impl Records {
                     self.wish(index);
                 }
                 self.done(index);
+                Disposition::Done
             }
             Class::Reject => {
                 self.tally.rejected += 1;
                 let trial = self.trial(index);
                 trial.handed += 1;
                 trial.since.get_or_insert(now);
-                return self.dispose(index, "is rejected", report, now);
+                self.dispose(index, "is rejected", report, now)
             }
-            Class::Retry | Class::Fail => return self.try_again(index, class, report, now),
-            Class::Broken => self.broken(&[index], report, now),
-            Class::Halt => self.halt(index, report),
+            Class::Retry | Class::Fail => self.try_again(index, class, report, now),
+            Class::Broken => Disposition::RetryAt(self.broken(&[index], report, now)),
+            Class::Halt => {
+                self.halt(index, report);
+                Disposition::Halted
+            }
         }
-        matches!(class, Class::Done | Class::Checkpoint)
     }
 
     /// So many of the attempt's oldest records were handled well.
@@ -168,6 +231,7 @@ impl Records {
     fn done(&mut self, index: usize) {
         self.tally.done += 1;
         self.breaker.done();
+        (self.works, self.broken_until) = (true, None);
         self.dispose_of(index);
     }
 
@@ -223,10 +287,31 @@ impl Records {
         now + delay
     }
 
-    /// The handler is at fault: all of these again, and nothing else starts in between.
-    pub(super) fn broken(&mut self, indexes: &[usize], report: Report<'_>, now: Instant) {
+    /// The handler is at fault: all of these again, and nothing else starts in between. But if a record was
+    /// done since the last such end, the handler works, and the fault is with these.
+    pub(super) fn broken(
+        &mut self,
+        indexes: &[usize],
+        report: Report<'_>,
+        now: Instant,
+    ) -> Instant {
+        if std::mem::take(&mut self.works) {
+            let reason = "found the handler broken, though others are done, which go on";
+            return self.all_again(indexes, reason, report, now);
+        }
         let until = self.all_again(indexes, "found the handler broken", report, now);
-        self.hold_until = self.hold_until.max(Some(until));
+        self.broken_until = self.broken_until.max(Some(until));
+        until
+    }
+
+    /// A handler that lives on ended before it read any of these: nothing is known of them, but the first
+    /// waits for a handler that reads, and blocks all after it.
+    pub(super) fn unread(&mut self, indexes: &[usize], class: Class, now: Instant) {
+        self.tally.fail(class);
+        if let Some(first) = indexes.first() {
+            self.trial(*first).note(now, false);
+        }
+        self.come_back(indexes.iter().copied(), None);
     }
 
     /// One of these failed, but not known which: again, uncharged, in smaller runs.
@@ -292,7 +377,13 @@ impl Records {
         self.batch.record(index).position()
     }
 
-    fn try_again(&mut self, index: usize, class: Class, report: Report<'_>, now: Instant) -> bool {
+    fn try_again(
+        &mut self,
+        index: usize,
+        class: Class,
+        report: Report<'_>,
+        now: Instant,
+    ) -> Disposition {
         let age = self.age(index);
         let trial = self.trial(index);
         trial.handed += 1;
@@ -307,29 +398,23 @@ impl Records {
                 } else {
                     "is to be retried"
                 };
-                self.wait(
-                    index,
-                    reason,
-                    report,
-                    self.settings.delays.after(failures),
-                    now,
-                );
-                false
+                let delay = self.settings.delays.after(failures);
+                self.wait(index, reason, report, delay, now)
             }
         }
     }
 
-    fn give_up(&mut self, index: usize, why: GivenUp, report: Report<'_>, now: Instant) -> bool {
+    fn give_up(
+        &mut self,
+        index: usize,
+        why: GivenUp,
+        report: Report<'_>,
+        now: Instant,
+    ) -> Disposition {
         if !self.breaker.allows(&self.settings.limits) {
             let delay = self.settings.delays.longest();
-            self.wait(
-                index,
-                "is not given up, for the handler seems broken",
-                report,
-                delay,
-                now,
-            );
-            return false;
+            let reason = "is not given up, for the handler seems broken";
+            return self.wait(index, reason, report, delay, now);
         }
         let (count, reason) = match why {
             GivenUp::Attempts => (
@@ -339,72 +424,54 @@ impl Records {
             GivenUp::Age => (&mut self.tally.too_old, "is too old (--max-record-age)"),
         };
         *count += 1;
-        let disposed = self.dispose(index, reason, report, now);
-        if disposed && self.breaker.give_up(&self.settings.limits) {
+        let disposition = self.dispose(index, reason, report, now);
+        if disposition.is_over() && self.breaker.give_up(&self.settings.limits) {
             log::error!(
                 "{} records were given up in a row with none done between: the handler is taken for broken, and no \
                  more are given up until one is done (--max-consecutive-failures)",
                 self.settings.limits.max_consecutive_failures
             );
         }
-        disposed
+        disposition
     }
 
-    /// Does with a record that will not be done what the user's flags say; whether it is handed over no
-    /// more.
-    fn dispose(&mut self, index: usize, reason: &str, report: Report<'_>, now: Instant) -> bool {
+    /// Does with a record that will not be done what the user's flags say.
+    fn dispose(
+        &mut self,
+        index: usize,
+        reason: &str,
+        report: Report<'_>,
+        now: Instant,
+    ) -> Disposition {
         let blocked = match self.settings.on_failure.clone() {
             OnFailure::Skip => {
                 self.tally.skipped += 1;
                 self.say_disposed(index, reason, report, "it is skipped (--on-failure skip)");
                 None
             }
-            OnFailure::DeadLetter(file) => match self.write_letter(index, &file, report) {
-                Ok(file) => {
-                    self.tally.dead_lettered += 1;
-                    self.say_disposed(
-                        index,
-                        reason,
-                        report,
-                        &format!("it is in '{}'", file.display()),
-                    );
-                    None
-                }
-                Err(e) => {
-                    self.tally.unwritten += 1;
-                    Some(format!("{reason}, but {e:#}, so it {BLOCKS}"))
-                }
-            },
-            OnFailure::DeadLetterCommand(_) => {
+            OnFailure::DeadLetter(_) | OnFailure::DeadLetterCommand(_) => {
                 self.letters.push_back(Letter {
                     index,
                     reason: reason.to_owned(),
                     outcome: report.outcome.to_owned(),
                     stderr: report.stderr.to_vec(),
                 });
-                return true;
+                return Disposition::AwaitsCommand;
             }
             OnFailure::Halt => {
                 let outcome = report.outcome;
                 self.halt_because(index, &format!("{reason}: {outcome} (--on-failure halt)"));
-                return false;
+                return Disposition::Halted;
             }
             OnFailure::Block => Some(format!("{reason} and {BLOCKS}")),
         };
         match &blocked {
-            None => self.dispose_of(index),
+            None => {
+                self.dispose_of(index);
+                Disposition::Disposed
+            }
             Some(why) => self.wait(index, why, report, self.settings.delays.longest(), now),
         }
-        blocked.is_none()
-    }
-
-    fn write_letter(&mut self, index: usize, file: &Path, report: Report<'_>) -> Result<PathBuf> {
-        let file = file
-            .to_str()
-            .context("the dead-letter file's name is not UTF-8")?;
-        let file = PathBuf::from(file.replace("{shard}", &self.shard_id));
-        self.letter(index, report, |letter| dead_letter::append(&file, letter))?;
-        Ok(file)
     }
 
     fn letter<T>(
@@ -414,8 +481,10 @@ impl Records {
         send: impl FnOnce(&DeadLetter<'_>) -> T,
     ) -> T {
         let stderr = String::from_utf8_lossy(report.stderr);
+        let trial = self.trials.get(&index);
         let cause = Cause {
-            attempts: self.trials.get(&index).map_or(0, |trial| trial.handed),
+            attempts: trial.map_or(0, |trial| trial.handed),
+            failures: trial.map_or(0, |trial| trial.charged),
             outcome: report.outcome,
             stderr: &stderr,
         };
@@ -424,7 +493,7 @@ impl Records {
         send(&DeadLetter::new(&self.shard_id, &record, behind, cause))
     }
 
-    /// The oldest letter that waits for a command to take it.
+    /// The oldest letter that waits.
     pub(super) fn next_letter(&self) -> Option<(Position, Vec<u8>)> {
         let Letter {
             index,
@@ -437,8 +506,33 @@ impl Records {
         Some((self.position(*index), line))
     }
 
-    /// `taker` has the oldest letter: its record needs nothing more.
-    pub(super) fn letter_is_out(&mut self, taker: &dyn Display) {
+    /// The oldest letters as lines, up to so many bytes, and how many they are.
+    pub(super) fn next_letters(&self, most: usize) -> (usize, Vec<u8>) {
+        let (mut count, mut lines) = (0, Vec::new());
+        for Letter {
+            index,
+            outcome,
+            stderr,
+            ..
+        } in &self.letters
+        {
+            let report = Report { outcome, stderr };
+            lines.extend(self.letter(*index, report, |letter| letter.to_line()));
+            count += 1;
+            if lines.len() >= most {
+                break;
+            }
+        }
+        (count, lines)
+    }
+
+    /// Whether a letter waits.
+    pub(super) fn has_letters(&self) -> bool {
+        !self.letters.is_empty()
+    }
+
+    /// The oldest letter is in `place`: its record needs nothing more.
+    pub(super) fn letter_is_out(&mut self, place: &str) {
         let Some(letter) = self.letters.pop_front() else {
             return;
         };
@@ -446,8 +540,7 @@ impl Records {
             outcome: &letter.outcome,
             stderr: &letter.stderr,
         };
-        let place = format!("'{taker}' has it (--dead-letter-command)");
-        self.say_disposed(letter.index, &letter.reason, report, &place);
+        self.say_disposed(letter.index, &letter.reason, report, place);
         self.tally.dead_lettered += 1;
         self.dispose_of(letter.index);
     }
@@ -457,7 +550,7 @@ impl Records {
         self.tally.unwritten += 1;
         if let Some(letter) = self.letters.front() {
             log::error!(
-                "record {} {}: {}; its dead letter was not taken by {why}; it {BLOCKS}, and is offered again in {}",
+                "record {} {}: {}; {why}; it {BLOCKS}, and its letter is offered again in {}",
                 self.position(letter.index),
                 letter.reason,
                 letter.outcome,
@@ -481,10 +574,11 @@ impl Records {
         report: Report<'_>,
         delay: Duration,
         now: Instant,
-    ) {
+    ) -> Disposition {
         self.tally.retries += 1;
         self.say_again(index, reason, report, delay);
         self.lanes.put_back(index, Some(now + delay));
+        Disposition::RetryAt(now + delay)
     }
 
     fn say_again(&self, index: usize, reason: &str, report: Report<'_>, delay: Duration) {
@@ -493,18 +587,29 @@ impl Records {
             number => format!("attempt {number} follows"),
         };
         let (position, outcome) = (self.position(index), report.outcome);
+        let trial = self.trials.get(&index).cloned().unwrap_or_default();
         // A record that waits by itself is usual; one that holds up its shard for good is for somebody to see.
         let blocks = reason.ends_with(BLOCKS);
-        let level = if blocks {
+        let level = if blocks || self.settings.delays.is_longest(trial.unsuccessful) {
             log::Level::Error
         } else {
             log::Level::Warn
         };
         log::log!(
             level,
-            "record {position} {reason}: {outcome}; {next} in {}",
-            shown(delay)
+            "record {position} {reason}: {outcome}; {next} in {}{}",
+            shown(delay),
+            self.charged(&trial)
         );
+    }
+
+    /// The attempts that count against the record, and how many may.
+    fn charged(&self, trial: &Trial) -> String {
+        match (trial.charged, self.settings.limits.max_attempts) {
+            (0, _) => String::new(),
+            (failures, Some(limit)) => format!(" (failure {failures} of {limit})"),
+            (failures, None) => format!(" (failure {failures}, without a limit)"),
+        }
     }
 
     fn say_disposed(&self, index: usize, reason: &str, report: Report<'_>, place: &str) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::attempt::{Attempt, Heard, Verdict};
 use super::batch;
-use crate::outcome::{Class, Ended, Line, OnExit, Word};
+use crate::outcome::{Class, Ended, Line, OnExit, Word, is_untokened};
 
 /// How answers stand on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub(super) struct Answers {
 /// Takes a line of the handler's stdout.
 pub(super) fn hear(attempt: &mut Attempt, line: &[u8], answers: Answers, now: Instant) -> Heard {
     let (word, number) = match Line::parse(line, &attempt.token, answers.plain, false) {
+        Line::Other if !attempt.unanswered.is_empty() && is_untokened(line) => {
+            return Heard::Untokened;
+        }
         Line::Other => return Heard::Log,
         Line::Malformed => return Heard::Misled("an answer that cannot be understood"),
         Line::Answer(Word::Halt, None) => return Heard::Halt,
@@ -129,8 +132,11 @@ mod tests {
             (1, "@ halt", LOCK_STEP, Heard::Halt),
             (1, "@ progress", LOCK_STEP, Heard::Noted),
             (1, "ok", PLAIN, one),
-            (1, "ok", LOCK_STEP, Heard::Log),
-            (1, "checkpoint", LOCK_STEP, Heard::Log),
+            (1, "ok", LOCK_STEP, Heard::Untokened),
+            (3, "upto 2", WINDOW, Heard::Untokened),
+            (0, "ok", LOCK_STEP, Heard::Log),
+            (1, "progress", LOCK_STEP, Heard::Log),
+            (1, "ok, all is well", LOCK_STEP, Heard::Log),
             (1, "all is well", PLAIN, Heard::Log),
         ] {
             assert_eq!(heard(records, line, answers), expected, "{line}");

@@ -1,20 +1,21 @@
 //! One child process: its pipes, and the way to its end.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, ChildStderr, ChildStdout, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::io::{ioctl_fionbio, ioctl_fionread};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 use super::lines::{Lines, Tail};
-use super::{Command, Spawn, Stderr};
-
-/// How long the output pipes are read after the process has ended, if something keeps them open.
-const DRAIN: Duration = Duration::from_millis(100);
+use super::phase::{Due, Looks, Phase};
+use super::stdin::Stdin;
+use super::{Command, Input, Spawn, Stderr, Stop};
 
 /// How much of stderr is kept for reports.
 const TAIL: usize = 4 * 1024;
@@ -25,41 +26,18 @@ const TURN: usize = 256 * 1024;
 pub(super) struct Child {
     leader: process::Child,
     pub(super) group: Pid,
-    stdin: Option<PipeWriter>,
-    /// Our own copy of the handler's end, to ask afterwards what was left in the pipe.
-    stdin_reader: Option<PipeReader>,
-    pub(super) outbox: Vec<u8>,
-    sent: usize,
-    close_when_sent: bool,
+    pub(super) stdin: Stdin,
     stdout: Option<ChildStdout>,
     stdout_lines: Lines,
     stderr: Option<ChildStderr>,
     stderr_lines: Lines,
     tail: Tail,
     phase: Phase,
+    looks: Looks,
     /// It was sent the stop signal.
     stopped: bool,
-}
-
-/// Where a child is on the way to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Running,
-    /// Its input is closed; at this time it is stopped.
-    Finishing {
-        stop_at: Instant,
-        signal: Signal,
-        grace: Duration,
-    },
-    /// It was sent the stop signal; at this time it is killed.
-    Stopping {
-        kill_at: Instant,
-    },
-    Killed,
-    /// It has ended but is not reaped, so its group's number still is its own.
-    Ended {
-        read_until: Instant,
-    },
+    /// Why it could not be sent a signal.
+    refused: Option<Errno>,
 }
 
 /// A child that is gone, and what it left.
@@ -71,35 +49,11 @@ pub(super) struct Remains {
 }
 
 impl Child {
-    /// Starts a child that finds `input` in its pipe, as much of it as the pipe holds: were it written
-    /// afterwards and we were killed in between, the child would take a part for the whole.
-    pub(super) fn start(command: &Command, spawn: &Spawn<'_>, input: Vec<u8>) -> io::Result<Child> {
-        let mut start = process::Command::new(&command.program);
-        start
-            .args(&command.arguments)
-            .process_group(0)
-            .stdout(Stdio::piped());
-        start.stderr(match spawn.stderr {
-            Stderr::Log => Stdio::piped(),
-            Stderr::Inherit => Stdio::inherit(),
-        });
-        if let Some(directory) = &command.directory {
-            start.current_dir(directory);
-        }
-        for name in spawn.without {
-            start.env_remove(name);
-        }
-        for (name, value) in spawn.environment {
-            start.env(name, value);
-        }
-        let (reader, mut writer) = io::pipe()?;
-        if spawn.large_input {
-            super::enlarge(&writer);
-        }
-        ioctl_fionbio(&writer, true)?;
-        let sent = writer.write(&input).unwrap_or(0);
-        let stdin_reader = spawn.watch_input.then(|| reader.try_clone()).transpose()?;
-        start.stdin(reader);
+    /// Starts a child with `input` on its stdin.
+    pub(super) fn start(command: &Command, spawn: &Spawn<'_>, input: Input) -> io::Result<Child> {
+        let mut start = prepare(command, spawn)?;
+        let (end, stdin) = Stdin::new(spawn.feed, input, spawn.watch_input)?;
+        start.stdin(end);
         let mut leader = start.spawn()?;
         let (stdout, stderr) = (leader.stdout.take(), leader.stderr.take());
         let pipes = [
@@ -112,78 +66,29 @@ impl Child {
         Ok(Child {
             group: Pid::from_child(&leader),
             leader,
-            stdin: Some(writer),
-            stdin_reader,
-            outbox: input,
-            sent,
-            close_when_sent: false,
+            stdin,
             stdout,
             stdout_lines: Lines::new(spawn.line_limit),
             stderr,
             stderr_lines: Lines::new(super::LINE),
             tail: Tail::new(TAIL),
             phase: Phase::Running,
+            looks: Looks::new(Instant::now()),
             stopped: false,
+            refused: None,
         })
     }
 
     /// What to poll, with the events that matter.
     pub(super) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let stdin = self
-            .stdin
-            .as_ref()
-            .filter(|_| !self.is_fed())
-            .map(|pipe| (pipe.as_fd(), PollFlags::OUT));
-        let stdout = self
-            .stdout
-            .as_ref()
-            .map(|pipe| (pipe.as_fd(), PollFlags::IN));
-        let stderr = self
-            .stderr
-            .as_ref()
-            .map(|pipe| (pipe.as_fd(), PollFlags::IN));
-        [stdin, stdout, stderr].into_iter().flatten()
-    }
-
-    /// Bytes given to the child that are not in its pipe yet.
-    pub(super) fn pending(&self) -> usize {
-        self.outbox.len() - self.sent
-    }
-
-    /// Whether nothing waits for room in the child's pipe.
-    pub(super) fn is_fed(&self) -> bool {
-        self.stdin.is_none() || self.pending() == 0
-    }
-
-    /// Writes as much of the outbox as the pipe takes. A child that has closed its input gets no more; it
-    /// is for its end to tell what that means.
-    pub(super) fn write(&mut self) {
-        while let Some(stdin) = self
-            .stdin
-            .as_mut()
-            .filter(|_| self.sent < self.outbox.len())
-        {
-            match stdin.write(&self.outbox[self.sent..]) {
-                Ok(n) => self.sent += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.stdin = None,
-            }
-        }
-        if self.stdin.is_some() && self.pending() == 0 {
-            self.outbox.clear();
-            super::give_back(&mut self.outbox);
-            self.sent = 0;
-            if self.close_when_sent {
-                self.stdin = None;
-            }
-        }
-    }
-
-    /// Closes the child's input once everything is written.
-    pub(super) fn close_input(&mut self) {
-        self.close_when_sent = true;
-        self.write();
+        let stdin = self.stdin.waits_for_room();
+        let stdout = self.stdout.as_ref().map(AsFd::as_fd);
+        let stderr = self.stderr.as_ref().map(AsFd::as_fd);
+        let outputs = [stdout, stderr].into_iter().flatten();
+        stdin
+            .map(|pipe| (pipe, PollFlags::OUT))
+            .into_iter()
+            .chain(outputs.map(|pipe| (pipe, PollFlags::IN)))
     }
 
     /// Reads what the child has written, up to a turn's worth, and hands on each complete line.
@@ -218,66 +123,63 @@ impl Child {
 
     /// Notices that the child has ended, without reaping it.
     pub(super) fn look(&mut self, now: Instant) {
-        if self.has_ended() {
+        if self.has_ended() || self.phase == Phase::Lost {
             return;
         }
+        self.looks.looked(now, self.is_silent());
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if !matches!(waitid(WaitId::Pid(self.group), options), Ok(None)) {
-            self.phase = Phase::Ended {
-                read_until: now + DRAIN,
-            };
+            self.phase = Phase::ended(now);
         }
     }
 
-    /// Closes the input; stops the child if it has not ended after `grace`, and kills it after as long
-    /// again.
-    pub(super) fn finish(&mut self, signal: Signal, grace: Duration, now: Instant) {
-        self.close_input();
+    /// Closes the input; stops the child if it has not ended in time, and kills it after as long again.
+    pub(super) fn finish(&mut self, stop: Stop, now: Instant) {
+        self.stdin.close();
         if self.phase == Phase::Running {
-            self.phase = Phase::Finishing {
-                stop_at: now + grace,
-                signal,
-                grace,
-            };
+            self.phase = Phase::finishing(stop, now);
         }
     }
 
-    /// Closes the input and signals the group; kills it if it has not ended after `grace`.
-    pub(super) fn stop(&mut self, signal: Signal, grace: Duration, now: Instant) {
-        self.stdin = None;
+    /// Signals the group, and kills it if it has not ended in time. The input ends only where it is whole.
+    pub(super) fn stop(&mut self, stop: Stop, now: Instant) {
         if matches!(self.phase, Phase::Running | Phase::Finishing { .. }) {
-            let _ = kill_process_group(self.group, signal);
+            self.signal(stop.signal);
             self.stopped = true;
-            self.phase = Phase::Stopping {
-                kill_at: now + grace,
-            };
+            self.phase = Phase::stopping(stop, now);
+            self.stdin.freeze();
+        }
+    }
+
+    /// Kills the group, and waits no more if even that does not end the child.
+    pub(super) fn kill(&mut self, now: Instant) {
+        if !self.has_ended() && self.phase != Phase::Lost {
+            self.signal(Signal::KILL);
+            self.phase = Phase::killed(now);
+            self.stdin.freeze();
         }
     }
 
     /// Does what is due by time.
     pub(super) fn advance(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Finishing {
-                stop_at,
-                signal,
-                grace,
-            } if now >= stop_at => self.stop(signal, grace, now),
-            Phase::Stopping { kill_at } if now >= kill_at => {
-                let _ = kill_process_group(self.group, Signal::KILL);
-                self.phase = Phase::Killed;
-            }
-            _ => {}
+        if self.next_look().is_some_and(|at| now >= at) {
+            self.look(now);
+        }
+        match self.phase.due(now) {
+            Due::Nothing => {}
+            Due::Stop(stop) => self.stop(stop, now),
+            Due::Kill => self.kill(now),
+            Due::GiveUp => self.give_up(),
         }
     }
 
     /// When [`Child::advance`] has something to do, or the output has been waited for long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Running | Phase::Killed => None,
-            Phase::Finishing { stop_at, .. } => Some(stop_at),
-            Phase::Stopping { kill_at } => Some(kill_at),
-            Phase::Ended { read_until } => Some(read_until),
-        }
+        self.phase
+            .deadline()
+            .into_iter()
+            .chain(self.next_look())
+            .min()
     }
 
     /// Whether the child has ended.
@@ -285,12 +187,12 @@ impl Child {
         matches!(self.phase, Phase::Ended { .. })
     }
 
-    /// Whether the child has ended and its output is read, or has been waited for long enough.
+    /// Whether nothing more comes of the child: it has ended and its output is read, or has been waited for
+    /// long enough; or it cannot be killed.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         match self.phase {
-            Phase::Ended { read_until } => {
-                (self.stdout.is_none() && self.stderr.is_none()) || now >= read_until
-            }
+            Phase::Ended { read_until } => self.is_silent() || now >= read_until,
+            Phase::Lost => true,
             _ => false,
         }
     }
@@ -298,21 +200,73 @@ impl Child {
     /// Kills what is left of the group, and only then reaps the leader: until then no other process can
     /// have its number.
     pub(super) fn bury(mut self) -> io::Result<Remains> {
-        let _ = kill_process_group(self.group, Signal::KILL);
-        let in_pipe = self
-            .stdin_reader
-            .as_ref()
-            .map_or(Ok(0), ioctl_fionread)
-            .unwrap_or(0);
-        let unread = in_pipe + self.pending() as u64;
-        let status = self.leader.wait()?;
+        self.signal(Signal::KILL);
+        let status = match self.phase {
+            Phase::Lost => ExitStatus::from_raw(Signal::KILL.as_raw()),
+            _ => self.leader.wait()?,
+        };
         Ok(Remains {
             status,
-            unread,
+            unread: self.stdin.unread(),
             stderr: self.tail.into_bytes(),
             stopped: self.stopped,
         })
     }
+
+    /// Whether both outputs have ended.
+    fn is_silent(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        self.looks.next(self.phase, self.is_silent())
+    }
+
+    /// Signals the group, or the leader alone where it has left its group.
+    fn signal(&mut self, signal: Signal) {
+        let sent = kill_process_group(self.group, signal);
+        let sent = sent.or_else(|_| kill_process(self.group, signal));
+        self.refused = sent.err();
+    }
+
+    /// Goes on without a child that has outlived KILL.
+    fn give_up(&mut self) {
+        let why = match self.refused {
+            Some(e) => format!("it may not be signalled: {e}"),
+            None => "the system does not let it die".to_owned(),
+        };
+        log::error!(
+            "process {} has not ended {} s after it was killed ({why}); it is waited for no longer, and may still be \
+             at work: see to it by hand",
+            self.group,
+            super::phase::DYING.as_secs()
+        );
+        self.phase = Phase::Lost;
+    }
+}
+
+/// The command as `spawn` says, but for its stdin.
+fn prepare(command: &Command, spawn: &Spawn<'_>) -> io::Result<process::Command> {
+    let mut start = process::Command::new(&command.program);
+    start
+        .args(&command.arguments)
+        .process_group(0)
+        .stdout(Stdio::piped());
+    start.stderr(match spawn.stderr {
+        Stderr::Log => Stdio::piped(),
+        Stderr::Inherit => Stdio::inherit(),
+        Stderr::To(fd) => fd.try_clone_to_owned()?.into(),
+    });
+    if let Some(directory) = &command.directory {
+        start.current_dir(directory);
+    }
+    for name in spawn.without {
+        start.env_remove(name);
+    }
+    for (name, value) in spawn.environment {
+        start.env(name, value);
+    }
+    Ok(start)
 }
 
 /// Reads from `pipe` until it is empty or its turn is over; false if it has ended, and then closes it.

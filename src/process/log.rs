@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+use crate::clean;
+
 /// One for all handlers and both of their outputs, as there is one log.
 static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle {
     second: None,
@@ -95,18 +97,10 @@ pub fn excerpt(line: &[u8]) -> String {
     printable(&line[..line.len().min(EXCERPT)])
 }
 
-/// Text in which control characters cannot disturb a terminal or forge a log line.
+/// Text that cannot disturb a terminal or forge a log line.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    clean::line(&text).into_owned()
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@
 
 mod child;
 mod command;
+mod input;
 mod lines;
 mod log;
+mod phase;
 mod program;
 mod signals;
+mod stdin;
 
 use std::ffi::OsString;
 use std::io;
@@ -24,10 +27,13 @@ use rustix::process::{
 
 use child::Child;
 pub use command::{Command, find};
+pub use input::Input;
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
+use phase::DYING;
 pub use program::{Variable, replace, run};
 use signals::Signals;
+pub use signals::outlive_file_limits;
 
 /// The longest line that is logged or understood; the rest of it is dropped.
 pub const LINE: usize = 64 * 1024;
@@ -41,6 +47,9 @@ const CHUNK: usize = 16 * 1024;
 /// What a pipe for many records is to hold: four times the usual. The system lends an ordinary user 64 MiB
 /// for all pipes; if that is used up the pipe stays as it is.
 const LARGE_PIPE: usize = 256 * 1024;
+
+/// The time between two looks at children that were killed at the end.
+const LAST_LOOKS: Duration = Duration::from_millis(50);
 
 /// Makes the pipe `end` belongs to larger, if the system lets us.
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
@@ -72,21 +81,37 @@ pub struct Spawn<'a> {
     pub without: &'a [OsString],
     /// Whether to tell afterwards how much of the input was left unread.
     pub watch_input: bool,
-    /// Whether it is given so much at a time that a larger pipe saves waking it and us.
-    pub large_input: bool,
+    /// How it is given its input.
+    pub feed: Feed,
     /// Where a line of its stdout is cut.
     pub line_limit: usize,
     /// What becomes of its stderr.
-    pub stderr: Stderr,
+    pub stderr: Stderr<'a>,
+}
+
+/// How a child is given its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// All of it before it starts: no death of anybody can make it look at a part.
+    Whole,
+    /// Bit by bit, through a pipe.
+    Stream {
+        /// Whether it is given so much at a time that a larger pipe saves waking it and us.
+        large: bool,
+        /// Whether its input may end anywhere when it is stopped; else it stays open until the child has ended.
+        torn: bool,
+    },
 }
 
 /// What becomes of a child's stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stderr {
+#[derive(Clone, Copy, Debug)]
+pub enum Stderr<'a> {
     /// Each line is logged, and the last ones are kept.
     Log,
     /// It goes where our own goes.
     Inherit,
+    /// It goes there.
+    To(BorrowedFd<'a>),
 }
 
 /// How a child is told to stop, and how long it has.
@@ -121,6 +146,8 @@ pub enum Happening {
     Ended {
         /// Which child.
         slot: usize,
+        /// Its process number.
+        pid: i32,
         /// How.
         status: ExitStatus,
         /// Bytes of its input that it did not read, where [`Spawn::watch_input`] asked for that, and
@@ -175,7 +202,7 @@ impl<'fd> Processes<'fd> {
         })
     }
 
-    /// Starts `command` in `slot`, which must be free, with `input` as the first of its input.
+    /// Starts `command` in `slot`, which must be free, with `input` as its input or the first of it.
     ///
     /// # Errors
     /// It cannot be started: missing, not executable, or no resources.
@@ -184,10 +211,9 @@ impl<'fd> Processes<'fd> {
         slot: usize,
         command: &Command,
         spawn: &Spawn<'_>,
-        input: Vec<u8>,
+        input: Input,
     ) -> io::Result<()> {
-        let mut child = Child::start(command, spawn, input)?;
-        child.write();
+        let child = Child::start(command, spawn, input)?;
         if self.children.len() <= slot {
             self.children.resize_with(slot + 1, || None);
         }
@@ -195,9 +221,10 @@ impl<'fd> Processes<'fd> {
         Ok(())
     }
 
-    /// Whether a child is in `slot`.
-    pub fn is_running(&self, slot: usize) -> bool {
-        self.children.get(slot).is_some_and(Option::is_some)
+    /// The process number of the child in `slot`.
+    pub fn pid(&self, slot: usize) -> Option<i32> {
+        let child = self.children.get(slot).and_then(Option::as_ref)?;
+        Some(child.group.as_raw_nonzero().get())
     }
 
     /// Whether the child in `slot` has ended, and only its output is still read.
@@ -210,7 +237,7 @@ impl<'fd> Processes<'fd> {
     /// follows.
     pub fn is_fed(&self, slot: usize) -> bool {
         let child = self.children.get(slot).and_then(Option::as_ref);
-        child.is_none_or(Child::is_fed)
+        child.is_none_or(|child| child.stdin.is_fed())
     }
 
     /// Whether any child is there.
@@ -221,17 +248,8 @@ impl<'fd> Processes<'fd> {
     /// Appends `bytes` to the input of the child in `slot`, and writes what its pipe takes. `bytes` is
     /// empty then, and keeps memory to be filled again.
     pub fn feed(&mut self, slot: usize, bytes: &mut Vec<u8>) {
-        let Some(child) = self.child(slot) else {
-            return;
-        };
-        if child.outbox.is_empty() {
-            std::mem::swap(&mut child.outbox, bytes);
-        } else {
-            child.outbox.append(bytes);
-        }
-        child.write();
-        if child.outbox.is_empty() {
-            std::mem::swap(&mut child.outbox, bytes);
+        if let Some(child) = self.child(slot) {
+            child.stdin.append(bytes);
         }
     }
 
@@ -251,21 +269,21 @@ impl<'fd> Processes<'fd> {
     /// Ends the input of the child in `slot`, once it is all written.
     pub fn close_input(&mut self, slot: usize) {
         if let Some(child) = self.child(slot) {
-            child.close_input();
+            child.stdin.close();
         }
     }
 
     /// Ends the input of the child in `slot`; it is stopped if it does not end in time.
     pub fn finish(&mut self, slot: usize, stop: Stop) {
         if let Some(child) = self.child(slot) {
-            child.finish(stop.signal, stop.timeout, Instant::now());
+            child.finish(stop, Instant::now());
         }
     }
 
     /// Stops the child in `slot`: [`Happening::Ended`] follows.
     pub fn stop(&mut self, slot: usize, stop: Stop) {
         if let Some(child) = self.child(slot) {
-            child.stop(stop.signal, stop.timeout, Instant::now());
+            child.stop(stop, Instant::now());
         }
     }
 
@@ -338,9 +356,9 @@ impl<'fd> Processes<'fd> {
             let Some(child) = &mut self.children[slot] else {
                 continue;
             };
-            if !child.is_fed() {
-                child.write();
-                happened.extend(child.is_fed().then_some(Happening::Fed { slot }));
+            if !child.stdin.is_fed() {
+                child.stdin.write();
+                happened.extend(child.stdin.is_fed().then_some(Happening::Fed { slot }));
             }
             child.read(
                 &mut self.chunk,
@@ -359,9 +377,11 @@ impl<'fd> Processes<'fd> {
             if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
                 child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
+                let pid = child.group.as_raw_nonzero().get();
                 let remains = child.bury()?;
                 happened.push(Happening::Ended {
                     slot,
+                    pid,
                     status: remains.status,
                     unread: remains.unread,
                     stderr: remains.stderr,
@@ -387,15 +407,37 @@ impl<'fd> Processes<'fd> {
         }
     }
 
+    /// Looks at the children once more; whether none of them runs.
+    fn have_all_ended(&mut self) -> bool {
+        let mut children = self.children.iter_mut().flatten();
+        children.all(|child| {
+            child.look(Instant::now());
+            child.has_ended()
+        })
+    }
+
     fn child(&mut self, slot: usize) -> Option<&mut Child> {
         self.children.get_mut(slot).and_then(Option::as_mut)
     }
 }
 
 impl Drop for Processes<'_> {
-    /// Whatever still runs is killed: no way out of kclpipe leaves a handler behind.
+    /// Whatever still runs is killed: no way out of kclpipe leaves a handler behind, but one that cannot be
+    /// killed.
     fn drop(&mut self) {
-        for child in self.children.iter_mut().filter_map(Option::take) {
+        let now = Instant::now();
+        let children = self.children.iter_mut().flatten();
+        children.for_each(|child| child.kill(now));
+        while Instant::now() < now + DYING && !self.have_all_ended() {
+            let mut signals = [PollFd::new(&self.signals, PollFlags::IN)];
+            let _ = poll(
+                &mut signals,
+                timeout(Some(Instant::now() + LAST_LOOKS)).as_ref(),
+            );
+            self.signals.take();
+        }
+        for mut child in self.children.iter_mut().filter_map(Option::take) {
+            child.advance(now + DYING);
             let _ = child.bury();
         }
         log::tell_held_back();

@@ -7,7 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::ioctl_fionbio;
 use signal_hook::SigId;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+
+/// From now on a file that may not grow (`ulimit -f`) is an error of the write, and not our end. The signal is
+/// caught, not ignored: what is ignored the handlers would inherit.
+///
+/// # Errors
+/// The system has no such signal.
+pub fn outlive_file_limits() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(|_| ())
+}
 
 /// A pipe that becomes readable at SIGCHLD and at requests to stop, and which requests came.
 #[derive(Debug)]

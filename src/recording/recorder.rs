@@ -11,9 +11,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::OFlags;
+use rustix::io::ioctl_fionbio;
 use serde_json::value::RawValue;
 
 use super::{Batch, Line, Recorded};
+use crate::clean;
 use crate::protocol::{Message, Tap};
 
 /// The most that may wait for the disk.
@@ -206,16 +209,16 @@ impl Writing {
 
     /// Opens the file for a shard, to be read by nobody else, and behind a line that was torn starts anew.
     fn open(&self, shard_id: &str) -> io::Result<File> {
-        let path = match self.to.file.to_str() {
-            Some(text) => PathBuf::from(text.replace("{shard}", shard_id)),
-            None => self.to.file.clone(),
-        };
+        let path = clean::with_shard(&self.to.file, shard_id);
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(path)?;
+        // A pipe that nobody reads is an error above; one that is read slowly is written slowly.
+        ioctl_fionbio(&file, false)?;
         let (length, mut last) = (file.metadata()?.len(), [b'\n']);
         if length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != *b"\n" {
             file.write_all(b"\n")?;

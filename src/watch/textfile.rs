@@ -1,11 +1,12 @@
 //! The file that Prometheus' node_exporter picks up: one per shard and process, replaced whole.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Snapshot, render};
+use crate::clean::{self, file_name};
 use crate::process;
 
 /// The time between two writes: less than Prometheus takes between two scrapes.
@@ -47,11 +48,11 @@ impl Textfile {
     }
 
     pub(super) fn begin(&mut self, shard_id: &str, now: Instant) {
-        shard_id.clone_into(&mut self.shard_id);
+        self.shard_id = clean::line(shard_id).into_owned();
         let file = format!(
             "{}{}-{}{ENDING}",
             self.prefix(),
-            fit(shard_id),
+            file_name(shard_id),
             std::process::id()
         );
         self.path = Some(self.directory.join(file));
@@ -87,7 +88,7 @@ impl Textfile {
 
     /// What the files of all kclpipes of this name begin with.
     fn prefix(&self) -> String {
-        format!("kclpipe-{}-", fit(&self.name))
+        format!("kclpipe-{}-", file_name(&self.name))
     }
 
     /// Removes the files of this name that nobody writes any more: of two with the same labels node_exporter
@@ -129,21 +130,19 @@ fn is_forgotten(entry: &fs::DirEntry) -> bool {
     age.is_some_and(|age| age > FORGOTTEN)
 }
 
-/// Puts a file there that is whole for whoever looks.
+/// Puts a file there that is whole for whoever looks. Others may write into the directory: what they put in
+/// the place of ours, a link or a pipe, is removed and neither followed nor waited for.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let part = path.with_extension(PART.trim_start_matches('.'));
-    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
+    let _ = fs::remove_file(&part);
+    let made = OpenOptions::new().write(true).create_new(true).open(&part);
+    let written = made
+        .and_then(|mut file| file.write_all(text))
+        .and_then(|()| fs::rename(&part, path));
     if written.is_err() {
         let _ = fs::remove_file(&part);
     }
     written
-}
-
-/// A text as a part of a file's name.
-fn fit(text: &str) -> String {
-    let is_fit = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    let fit = text.chars().map(|c| if is_fit(c) { c } else { '_' });
-    fit.collect()
 }
 
 #[cfg(test)]
@@ -244,16 +243,37 @@ mod tests {
         assert_eq!(names(&directory).len(), 1);
     }
 
-    /// `/dev/full` takes no byte, as a full disk.
-    #[cfg(target_os = "linux")]
     #[test]
-    fn a_full_disk_leaves_the_old_file_whole() {
+    fn what_cannot_be_written_leaves_the_old_file_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.prom");
         replace(&path, b"one\n").expect("written");
-        std::os::unix::fs::symlink("/dev/full", folder.path().join("a.prom.part")).expect("linked");
+        fs::create_dir(folder.path().join("a.prom.part")).expect("made");
         assert!(replace(&path, b"two\n").is_err());
         assert_eq!(fs::read(&path).expect("the file"), b"one\n");
-        assert_eq!(names(folder.path()), ["a.prom"]);
+    }
+
+    /// As somebody may do who can write into the directory, too.
+    #[test]
+    fn no_link_is_followed_and_no_pipe_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, part) = (
+            folder.path().join("a.prom"),
+            folder.path().join("a.prom.part"),
+        );
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").expect("written");
+        std::os::unix::fs::symlink(&victim, &part).expect("linked");
+        replace(&path, b"one\n").expect("written");
+        assert_eq!(fs::read(&victim).expect("the file"), b"precious");
+        assert!(path.symlink_metadata().expect("the file").is_file());
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{CWD, FileType, mknodat};
+            mknodat(CWD, &part, FileType::Fifo, 0o600.into(), 0).expect("made");
+            replace(&path, b"two\n").expect("written");
+            assert_eq!(fs::read(&path).expect("the file"), b"two\n");
+        }
+        assert_eq!(names(folder.path()), ["a.prom", "victim"]);
     }
 }

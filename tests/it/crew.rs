@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kclpipe::format::Format;
-use kclpipe::handler::{Crew, Event, Finish, Handlers, OnFailure, Per, Settings};
+use kclpipe::handler::{Crew, Event, Finish, First, Handlers, OnFailure, Per, Settings};
 use kclpipe::outcome::OnExit;
 use kclpipe::process::{Command, Processes, Stop};
 use kclpipe::protocol::Message;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::harness::write_script;
 
 /// Longer than any of this takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One way of handing records over, with a handler.
 pub(crate) struct Play {
@@ -109,12 +109,13 @@ impl Play {
         let mut crew = Crew::new(self.settings.clone(), processes);
         crew.begin("shardId-7").expect("the handler");
         let mut events = Vec::new();
+        let give_up_at = Instant::now() + PATIENCE;
         'batches: for records in batches {
             let batch = self.batch(records);
             let mut left = batch.len() as u64;
-            crew.offer(batch);
+            crew.offer(batch, First::WithOthers);
             while left > 0 {
-                match next(&mut crew) {
+                match next(&mut crew, give_up_at) {
                     Event::Done { end, records } => {
                         left -= records;
                         events.push(format!("done {}", end.sequence_number));
@@ -129,7 +130,7 @@ impl Play {
             }
         }
         crew.finish(Finish::Orderly);
-        while next(&mut crew) != Event::Finished {}
+        while next(&mut crew, give_up_at) != Event::Finished {}
         drop(crew);
         Outcome {
             events,
@@ -208,11 +209,12 @@ impl Play {
     }
 }
 
-fn next(crew: &mut Crew<'_>) -> Event {
+/// The next event. Attempts that never end well are no event, so they end a play, too.
+fn next(crew: &mut Crew<'_>, give_up_at: Instant) -> Event {
     let event = crew
-        .wait(false, Some(Instant::now() + PATIENCE))
+        .wait(false, Some(give_up_at))
         .expect("the system works");
-    assert_ne!(event, Event::Deadline, "nothing happens any more");
+    assert_ne!(event, Event::Deadline, "nothing comes of it");
     event
 }
 

@@ -23,7 +23,7 @@ for argument; do
 done
 for jar in multilang-3.1.3 3.1.3; do echo jar > "$to/amazon-kinesis-client-$jar.jar"; done"#;
 
-const PROPERTIES: &str = "executableName = kclpipe -- cat\nstreamName = orders\napplicationName = a\n\
+const PROPERTIES: &str = "executableName = kclpipe -- cat\nstreamName = orders\napplicationName = reader\n\
     AWSCredentialsProvider = DefaultCredentialsProvider\nregionName = us-east-1\nshutdownGraceMillis = 60000\n\
     callProcessRecordsEvenForEmptyRecordList = true\n";
 
@@ -72,7 +72,7 @@ impl World {
         command.arg("launch").args(arguments);
         command.current_dir(self.folder.path());
         // Not the system's own folders, for Java and Maven may be there.
-        for program in ["sh", "sed", "cat", "env", "sleep", "kill"] {
+        for program in ["sh", "sed", "cat", "env", "sleep"] {
             let own = self.path("bin").join(program);
             if !own.exists() {
                 std::os::unix::fs::symlink(system(program), own).expect("linked");
@@ -218,7 +218,7 @@ fn what_is_set_wins_over_the_environment_and_that_over_the_file() {
     let world = World::new();
     let mut command = world.command(&["--set", "streamName=set", "kcl.properties"]);
     command.env("KCLPIPE_PROPERTY_streamName", "environment");
-    command.env("KCLPIPE_PROPERTY_applicationName", "from = there");
+    command.env("KCLPIPE_PROPERTY_workerId", "from = there");
     command.env("KCLPIPE_JARS", world.path("jars"));
     let output = command.output().expect("started");
     let stdout = text(&output.stdout);
@@ -228,7 +228,7 @@ fn what_is_set_wins_over_the_environment_and_that_over_the_file() {
         values.next_back().map(str::to_owned)
     };
     assert_eq!(last("streamName").as_deref(), Some("set"), "{stdout}");
-    assert_eq!(last("applicationName").as_deref(), Some("from \\= there"));
+    assert_eq!(last("workerId").as_deref(), Some("from \\= there"));
     assert!(
         stdout.contains("jars unset"),
         "what is ours does not reach the children"

@@ -1,7 +1,8 @@
 //! Integration tests, one program.
 
-/// The command line, its other two sources, and the log.
+/// `kclpipe check`, a properties file for each mistake.
 mod check;
+/// The command line, its other two sources, and the log.
 mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
@@ -17,6 +18,7 @@ mod harness;
 mod helpers;
 /// Several handlers at a time.
 mod jobs;
+/// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
 /// What is there for people at a terminal: the manual page, completions, first steps.
 mod people;
@@ -28,9 +30,11 @@ mod per_record;
 mod per_shard;
 /// `kclpipe replay`, and children that break the daemon's rules.
 mod replay;
+/// Whole conversations with the daemon, without a process.
+/// What holds up its shard, and how that is seen.
+mod standstill;
 /// The repository checks itself.
 mod tidy;
-/// Whole conversations with the daemon, without a process.
 mod transcript;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod watch;

@@ -6,11 +6,14 @@ use humantime::format_duration;
 
 use super::{Crew, Slot};
 use crate::handler::attempt::{Attempt, End, Heard, Stopped, Verdict};
-use crate::handler::records::{Records, Report};
+use crate::handler::records::{Disposition, Records, Report, shown};
 use crate::handler::shard::Answers;
-use crate::handler::{Per, batch, record, shard};
+use crate::handler::{Per, batch, lambda, record, shard};
 use crate::outcome::{Class, Ended};
 use crate::process;
+
+/// The time between two pieces of advice on a reply.
+const ADVICE_EVERY: Duration = Duration::from_secs(60);
 
 impl Crew<'_> {
     pub(super) fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {
@@ -48,6 +51,10 @@ impl Crew<'_> {
         match heard {
             Heard::Noted => {}
             Heard::Log => process::log_stdout(line),
+            Heard::Untokened => {
+                process::log_stdout(line);
+                self.advise_token(slot, line);
+            }
             Heard::Done { records, wish } => self.answered(slot, records, wish),
             Heard::Bad(class) => self.answered_badly(slot, class, now),
             Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
@@ -78,11 +85,47 @@ impl Crew<'_> {
         self.finish_spent(slot);
     }
 
-    /// Lets a handler go that has answered all that one process may have.
+    /// Lets a handler go that has answered all that it may have. It has no record any more, so no time limit
+    /// runs; but the place is needed for the next one.
     fn finish_spent(&mut self, slot: usize) {
-        let attempt = self.slots[slot].attempt.as_ref();
-        if attempt.is_some_and(|attempt| self.is_spent(attempt) && attempt.unanswered.is_empty()) {
-            self.processes.finish(slot, self.settings.stop);
+        let Some(attempt) = &self.slots[slot].attempt else {
+            return;
+        };
+        let has_all = match self.settings.per {
+            Per::Record | Per::Batch { .. } => true,
+            Per::Shard { .. } => self.is_spent(attempt),
+        };
+        if has_all && attempt.unanswered.is_empty() {
+            self.processes.finish(slot, self.settings.ending());
+        }
+    }
+
+    /// Says once that an answer stands without its token, for the record then stays unanswered.
+    fn advise_token(&mut self, slot: usize, line: &[u8]) {
+        if std::mem::replace(&mut self.advice.token, true) {
+            return;
+        }
+        let word = process::excerpt(line);
+        log::warn!(
+            "{} printed '{word}', an answer without its token, so {} stays unanswered: let it echo \
+             $KCLPIPE_TOKEN {word}, or run kclpipe with --plain-answers",
+            self.handler(slot),
+            self.at(slot)
+        );
+    }
+
+    /// Says once a minute that a reply counts as success though it was probably meant otherwise.
+    fn advise_reply(&mut self, attempt: &Attempt, now: Instant) {
+        let said = self.advice.reply;
+        if !self.replies() || said.is_some_and(|said| now < said + ADVICE_EVERY) {
+            return;
+        }
+        if let Some(found) = lambda::misunderstood(&attempt.reply) {
+            self.advice.reply = Some(now);
+            log::warn!(
+                "the function's reply has no 'batchItemFailures' but {found}: its batch counts as done, as on Lambda; \
+                 expected was {{\"batchItemFailures\": [{{\"itemIdentifier\": SEQUENCE_NUMBER}}]}}, or null"
+            );
         }
     }
 
@@ -106,7 +149,8 @@ impl Crew<'_> {
             },
             now,
         );
-        if !done && more {
+        if !done.is_over() && more {
+            self.rest_as(slot, done);
             self.stop(slot, Stopped::OutOfOrder);
         } else {
             self.finish_spent(slot);
@@ -123,24 +167,33 @@ impl Crew<'_> {
         self.log_attempt(&attempt, &end, now);
         match attempt.stopped {
             Some(Stopped::OutOfOrder) => {
-                self.records.come_back(attempt.unanswered.into_iter(), None);
-                return self.rest(slot, now);
+                return self.records.come_back(attempt.unanswered.into_iter(), None);
             }
             Some(Stopped::TimedOut) => end.ended = Ended::TimedOut,
             Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
             Some(Stopped::Withdrawn) | None => {}
         }
-        let class = self.settings.on_exit.class(end.ended);
+        let class = self.class(&attempt, &end);
         self.records.tally.exit(end.ended, class);
         let is_shard = matches!(self.settings.per, Per::Shard { .. });
         if !is_shard {
             self.records.tally.took(now - attempt.started);
         }
-        if attempt.unanswered.is_empty() || (is_shard && attempt.has_read_none(end.unread)) {
+        if class == Class::Halt && (attempt.unanswered.is_empty() || self.is_unread(&attempt, &end))
+        {
+            return self.halt_at(attempt.unanswered.front().copied(), &end.ended.to_string());
+        }
+        if self.is_unread(&attempt, &end) && !is_good(class) {
+            return self.ended_unread(slot, attempt, &end, now);
+        }
+        if attempt.unanswered.is_empty() || self.is_unread(&attempt, &end) {
             self.records.come_back(attempt.unanswered.drain(..), None);
             return self.ended_idle(slot, &attempt, &end, now);
         }
         let verdict = self.verdict(&attempt, &end);
+        if matches!(verdict, Verdict::Done { .. }) {
+            self.advise_reply(&attempt, now);
+        }
         let outcome = self.outcome(&attempt, &end, &verdict);
         self.judge(
             slot,
@@ -152,6 +205,27 @@ impl Crew<'_> {
             },
             now,
         );
+    }
+
+    /// Whether a handler that lives on has not even begun to read the records that it has.
+    fn is_unread(&self, attempt: &Attempt, end: &End) -> bool {
+        let lives_on = matches!(self.settings.per, Per::Shard { .. });
+        lives_on && !attempt.unanswered.is_empty() && attempt.has_read_none(end.unread)
+    }
+
+    /// The class of a handler's end. One that should live on and has read nothing in all its life has
+    /// failed, whatever its exit code says; after an answer it may end between two records.
+    fn class(&self, attempt: &Attempt, end: &End) -> Class {
+        let class = self.settings.on_exit.class(end.ended);
+        if !self.is_unread(attempt, end) || (is_good(class) && attempt.answered > 0) {
+            return class;
+        }
+        match class {
+            Class::Broken | Class::Halt => class,
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Retry | Class::Fail => {
+                Class::Fail
+            }
+        }
     }
 
     fn verdict(&self, attempt: &Attempt, end: &End) -> Verdict {
@@ -172,7 +246,7 @@ impl Crew<'_> {
                 let suspect = attempt
                     .unanswered
                     .front()
-                    .is_some_and(|index| self.records.goes_alone(*index));
+                    .is_some_and(|index| self.records.is_suspect(*index));
                 shard::verdict(attempt, end.ended, on_exit, suspect)
             }
         }
@@ -181,10 +255,7 @@ impl Crew<'_> {
     /// How the attempt ended, in words: its exit, or where that was a good one what else made it fail.
     fn outcome(&self, attempt: &Attempt, end: &End, verdict: &Verdict) -> String {
         let End { ended, unread, .. } = end;
-        let good = matches!(
-            self.settings.on_exit.class(*ended),
-            Class::Done | Class::Checkpoint
-        );
+        let good = is_good(self.settings.on_exit.class(*ended));
         match (attempt.stopped, self.settings.per) {
             (Some(Stopped::Misled(why)), _) => format!("the handler sent {why}"),
             _ if !good || matches!(verdict, Verdict::Done { .. }) => ended.to_string(),
@@ -231,8 +302,8 @@ impl Crew<'_> {
             suspects.saturating_sub(done)
         };
         if let Some((class, index)) = next.zip(attempt.answer()) {
-            self.records.settle(index, class, report, now);
-            self.rest(slot, now);
+            let disposition = self.records.settle(index, class, report, now);
+            self.rest_as(slot, disposition);
         }
         self.records.come_back(attempt.unanswered.into_iter(), None);
     }
@@ -248,59 +319,84 @@ impl Crew<'_> {
     ) {
         self.records.tally.fail(class);
         let records: Vec<usize> = attempt.unanswered.into();
-        match class {
-            Class::Retry => {
-                self.records
-                    .all_again(&records, "is to be retried", report, now);
-            }
+        let until = match class {
+            Class::Retry => self
+                .records
+                .all_again(&records, "is to be retried", report, now),
             Class::Broken => self.records.broken(&records, report, now),
-            Class::Halt => self.records.halt(records[0], report),
+            Class::Halt => return self.records.halt(records[0], report),
             _ if matches!(self.settings.per, Per::Batch { .. }) && records.len() > 1 => {
                 self.slots[slot].suspects = records.len();
-                self.records.narrow(&records, report, now);
+                return self.records.narrow(&records, report, now);
             }
             _ => {
                 self.records.suspect(records[0]);
                 self.records
-                    .all_again(&records, "was not answered", report, now);
+                    .all_again(&records, "was not answered", report, now)
             }
-        }
-        self.rest(slot, now);
+        };
+        self.rest_as(slot, Disposition::RetryAt(until));
+    }
+
+    /// A handler that lives on has ended before it read any of its records.
+    fn ended_unread(&mut self, slot: usize, attempt: Attempt, end: &End, now: Instant) {
+        let class = self.class(&attempt, end);
+        let records: Vec<usize> = attempt.unanswered.into();
+        self.records.unread(&records, class, now);
+        let delay = self.rest(slot, now);
+        log::error!(
+            "the handler ended with {} before it read record {}; with --per shard it must read until its input ends; it \
+             is started again in {}, without a limit, and this shard waits",
+            end.ended,
+            self.records.position(records[0]),
+            shown(delay)
+        );
     }
 
     /// A handler has ended that had no record: one that lives on, between two records or after its input
     /// ended.
     fn ended_idle(&mut self, slot: usize, attempt: &Attempt, end: &End, now: Instant) {
-        let good = matches!(
-            self.settings.on_exit.class(end.ended),
-            Class::Done | Class::Checkpoint
-        );
+        let good = is_good(self.settings.on_exit.class(end.ended));
         if end.stopped && attempt.stopped.is_none() {
             log::warn!(
-                "the handler had not ended {} after the end of its input (--stop-timeout), and was stopped: {}",
-                format_duration(self.settings.stop.timeout),
+                "the handler (process {}) had answered every record and seen the end of its input, but had not ended {} \
+                 later (--stop-timeout), and was stopped: {}",
+                end.pid,
+                format_duration(self.settings.ending().timeout),
                 end.ended
             );
         } else if !good && attempt.stopped.is_none() {
-            let when = if attempt.has_read_none(end.unread) {
-                "before it read any of its records"
-            } else {
-                "though every record was answered"
-            };
-            log::error!("the handler ended with {} {when}", end.ended);
+            log::error!(
+                "the handler ended with {} though every record was answered",
+                end.ended
+            );
         }
-        if !good || attempt.answered == 0 {
+        let lives_on = matches!(self.settings.per, Per::Shard { .. });
+        if lives_on && (!good || attempt.answered == 0) {
             self.rest(slot, now);
         }
     }
 
-    /// No handler that lives on starts in `slot` for a while: no path leads from a failure to an attempt
-    /// without a delay. For the others, it is their records that wait.
-    fn rest(&mut self, slot: usize, now: Instant) {
+    /// No handler that lives on starts in `slot` for a while, longer each time until one answers: no path
+    /// leads from a failure to an attempt without a delay. Returns the delay.
+    fn rest(&mut self, slot: usize, now: Instant) -> Duration {
+        let slot = &mut self.slots[slot];
+        slot.deaths = slot.deaths.saturating_add(1);
+        let delay = self.settings.delays.after(slot.deaths);
+        (slot.ended_badly, slot.rest_until) = (true, Some(now + delay));
+        delay
+    }
+
+    /// A handler that lives on failed at a record: the next starts when that is tried again, as announced,
+    /// and at once if it is over.
+    fn rest_as(&mut self, slot: usize, disposition: Disposition) {
         if matches!(self.settings.per, Per::Shard { .. }) {
             let slot = &mut self.slots[slot];
-            slot.deaths = slot.deaths.saturating_add(1);
-            slot.rest_until = Some(now + self.settings.delays.after(slot.deaths));
+            (slot.deaths, slot.ended_badly) = (0, true);
+            slot.rest_until = match disposition {
+                Disposition::RetryAt(until) => Some(until),
+                _ => None,
+            };
         }
     }
 
@@ -325,6 +421,10 @@ impl Crew<'_> {
     }
 }
 
+fn is_good(class: Class) -> bool {
+    matches!(class, Class::Done | Class::Checkpoint)
+}
+
 /// One line for an attempt that an answer ends, where the handler lives on.
 fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration) {
     if !log::log_enabled!(log::Level::Debug) {
@@ -333,7 +433,7 @@ fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration
     let (count, class) = match heard {
         Heard::Done { records, .. } => (records, Class::Done),
         Heard::Bad(class) => (1, class),
-        Heard::Log | Heard::Noted | Heard::Halt | Heard::Misled(_) => return,
+        Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Misled(_) => return,
     };
     let Some(index) = count
         .checked_sub(1)

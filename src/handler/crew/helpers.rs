@@ -1,16 +1,23 @@
-//! What runs beside the handlers: the command that takes dead letters, and the hook.
+//! What goes on beside the handlers: dead letters on their way to a file or a command, and the hook.
 
 use std::time::Instant;
 
 use super::Crew;
+use crate::clean;
 use crate::handler::attempt::End;
 use crate::handler::helper::{Helper, Job, Patience};
+use crate::handler::letter_file::{LetterBox, Posted};
 use crate::handler::records::shown;
 use crate::handler::{Event, OnFailure, Settings, environment};
 use crate::process::Command;
 
-/// The commands beside the handlers, each in a slot behind theirs.
+/// The most that is written in one go, but for a letter that is larger by itself.
+const LETTERS: usize = 1024 * 1024;
+
+/// The commands beside the handlers, each in a slot behind theirs, and the file.
 pub(super) struct Helpers {
+    /// The file for letters, once the shard is known.
+    pub(super) file: Option<LetterBox>,
     pub(super) letters: Option<Helper>,
     pub(super) hook: Option<Helper>,
 }
@@ -30,6 +37,7 @@ impl Helpers {
             _ => None,
         };
         Helpers {
+            file: None,
             letters: letters.map(|command| helper(0, command)),
             hook: settings.hook.as_ref().map(|command| helper(1, command)),
         }
@@ -42,14 +50,54 @@ impl Helpers {
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Helper> {
         self.letters.iter_mut().chain(&mut self.hook)
     }
-
-    /// Whether a dead letter cannot be got rid of.
-    pub(super) fn are_letters_stuck(&self) -> bool {
-        self.letters.as_ref().is_some_and(Helper::is_failing)
-    }
 }
 
 impl Crew<'_> {
+    /// The shard is known, and with it the file for its letters.
+    pub(super) fn name_letter_file(&mut self) {
+        if let Some(file) = self.settings.letter_file() {
+            let path = clean::with_shard(file, &self.records.shard_id);
+            self.helpers.file = Some(LetterBox::new(path, self.settings.delays));
+        }
+    }
+
+    /// Writes the letters that wait for a file, as many as one turn allows: they share one sync.
+    pub(super) fn write_letters(&mut self, now: Instant) {
+        let Some(file) = self.helpers.file.as_mut().filter(|file| file.is_free(now)) else {
+            return;
+        };
+        if self.finishing || !self.records.has_letters() {
+            return;
+        }
+        let (count, lines) = self.records.next_letters(LETTERS);
+        match file.post(&lines, now) {
+            Posted::Kept => {
+                let place = format!("it is in {}", file.place());
+                (0..count).for_each(|_| self.records.letter_is_out(&place));
+            }
+            Posted::Later => {}
+            Posted::Failed(why, delay) => self.records.letter_is_not_out(&why, delay),
+        }
+    }
+
+    /// When letters are written next, if any wait.
+    pub(super) fn letters_due(&self, now: Instant) -> Option<Instant> {
+        let file = self.helpers.file.as_ref()?;
+        let wait = self.records.has_letters() && !self.finishing;
+        wait.then(|| file.free_at(now))
+    }
+
+    /// Whether nothing more may start, for it would only come twice: a letter is not where it is to be.
+    pub(super) fn are_letters_stuck(&self) -> bool {
+        let by_file = self.helpers.file.is_some() && self.records.has_letters();
+        by_file
+            || self
+                .helpers
+                .letters
+                .as_ref()
+                .is_some_and(Helper::is_failing)
+    }
+
     /// Starts what is due.
     pub(super) fn start_helpers(&mut self, now: Instant) {
         if self.finishing {
@@ -88,9 +136,10 @@ impl Crew<'_> {
             environment: &environment::of_hook(&self.records.shard_id, occasion),
             without: &self.without,
             input: Vec::new(),
-            patience: match occasion.must_succeed() {
-                true => Patience::Limit(self.settings.timeout),
-                false => Patience::Short,
+            patience: if occasion.must_succeed() {
+                Patience::Limit(self.settings.timeout)
+            } else {
+                Patience::Short(self.settings.ending())
             },
         };
         log::info!("the hook for {} is started", occasion.name());
@@ -121,11 +170,14 @@ impl Crew<'_> {
         let program = helper.command.program.display();
         match result {
             Ok(()) => {
-                self.records.letter_is_out(&program);
+                let place = format!("'{program}' has it (--dead-letter-command)");
+                self.records.letter_is_out(&place);
                 helper.succeeded();
             }
             Err(why) => {
-                let what = format!("'{program}' (--dead-letter-command): {why}");
+                let what = format!(
+                    "its dead letter was not taken by '{program}' (--dead-letter-command): {why}"
+                );
                 let delay = helper.failed(now);
                 self.records.letter_is_not_out(&what, delay);
             }

@@ -15,14 +15,16 @@ use anyhow::Result;
 use humantime::format_duration;
 
 use super::attempt::{Attempt, End, Limit, Stopped};
+use super::letter_file::LetterBox;
 use super::records::{Records, Report};
-use super::{Event, Finish, Handlers, Occasion, Per, Settings, environment};
+use super::{Event, Finish, First, Handlers, Occasion, Per, Settings, environment};
 use crate::checkpoint::Stuck;
 use crate::format::{Format, Framer};
-use crate::process::{self, Happening, Processes};
+use crate::process::{self, Happening, Input, Processes};
 use crate::record::Batch;
 use crate::tally::Tally;
 use helpers::Helpers;
+use supply::Turn;
 
 /// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -36,11 +38,22 @@ pub struct Crew<'fd> {
     records: Records,
     slots: Vec<Slot>,
     /// Framed records on their way to a handler; kept to be used again.
-    input: Vec<u8>,
+    input: Input,
+    turn: Turn,
     finishing: bool,
     helpers: Helpers,
     /// What the hook is run for.
     occasion: Option<Occasion>,
+    advice: Advice,
+}
+
+/// What was said to the user of a mistake that handlers make again and again.
+#[derive(Debug, Default)]
+struct Advice {
+    /// An answer stood without its token.
+    token: bool,
+    /// When a reply was last said to have none of the keys of a reply.
+    reply: Option<Instant>,
 }
 
 /// A place for one handler process.
@@ -49,8 +62,10 @@ struct Slot {
     attempt: Option<Attempt>,
     /// A run of so many records failed without naming one, and is being narrowed down.
     suspects: usize,
-    /// Handlers that died in a row without an answer.
+    /// Handlers that died in a row without an answer, and not at a record.
     deaths: u32,
+    /// The last handler here ended badly, or had to be stopped.
+    ended_badly: bool,
     /// No handler starts here before.
     rest_until: Option<Instant>,
 }
@@ -65,10 +80,12 @@ impl<'fd> Crew<'fd> {
             records: Records::new(Rc::clone(&settings)),
             helpers: Helpers::new(&settings),
             occasion: None,
+            advice: Advice::default(),
             settings,
             processes,
             without: environment::ours(),
-            input: Vec::new(),
+            input: Input::default(),
+            turn: Turn::default(),
             finishing: false,
         }
     }
@@ -87,7 +104,7 @@ impl<'fd> Crew<'fd> {
         match happening {
             Happening::Input => self.records.events.push_back(Event::Input),
             Happening::Signal(signal) => {
-                self.records.hold_until = Some(now + self.settings.stop.timeout);
+                self.records.paused_until = Some(now + self.settings.stop.timeout);
                 self.records.events.push_back(Event::Signal(signal));
             }
             Happening::Line { slot, line } if slot < self.slots.len() => {
@@ -97,12 +114,14 @@ impl<'fd> Crew<'fd> {
             Happening::Fed { .. } => {}
             Happening::Ended {
                 slot,
+                pid,
                 status,
                 stderr,
                 unread,
                 stopped,
             } => {
                 let end = End {
+                    pid,
                     ended: status.into(),
                     unread,
                     stderr,
@@ -117,14 +136,26 @@ impl<'fd> Crew<'fd> {
         }
     }
 
+    /// Waits for the processes and the daemon's input, and takes in what happened.
+    fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
+        for happening in self.processes.wait(watch_input, until)? {
+            self.take_in(happening, Instant::now());
+        }
+        self.judge_time(Instant::now());
+        Ok(())
+    }
+
     fn halt(&mut self, slot: usize, outcome: &str) {
-        if let Some(index) = self.slots[slot]
-            .attempt
-            .as_ref()
-            .and_then(|attempt| attempt.unanswered.front())
-        {
+        let attempt = self.slots[slot].attempt.as_ref();
+        let at = attempt.and_then(|attempt| attempt.unanswered.front().copied());
+        self.halt_at(at, outcome);
+    }
+
+    /// A handler asks to halt, at this record if it has one.
+    fn halt_at(&mut self, at: Option<usize>, outcome: &str) {
+        if let Some(index) = at {
             self.records.halt(
-                *index,
+                index,
                 Report {
                     outcome,
                     stderr: &[],
@@ -163,17 +194,40 @@ impl<'fd> Crew<'fd> {
             match attempt.check_limit(limit, now) {
                 Limit::Nothing => {}
                 Limit::Half => log::warn!(
-                    "the handler has been silent for {}, half of its time limit (--timeout)",
-                    format_duration(limit / 2)
+                    "{} has been silent about {} for {}, half of its time limit (--timeout); at {} it is stopped, \
+                     and the attempt has failed",
+                    self.handler(slot),
+                    self.at(slot),
+                    format_duration(limit / 2),
+                    format_duration(limit)
                 ),
                 Limit::Over => {
                     log::error!(
-                        "the handler reached its time limit of {} and is stopped",
-                        format_duration(limit)
+                        "{} reached its time limit of {} (--timeout) at {} and is stopped",
+                        self.handler(slot),
+                        format_duration(limit),
+                        self.at(slot)
                     );
                     self.stop(slot, Stopped::TimedOut);
                 }
             }
+        }
+    }
+
+    /// The handler in `slot`, for a log line.
+    fn handler(&self, slot: usize) -> String {
+        match self.processes.pid(slot) {
+            Some(pid) => format!("the handler (process {pid})"),
+            None => "the handler".to_owned(),
+        }
+    }
+
+    /// The record that the handler in `slot` is at, for a log line.
+    fn at(&self, slot: usize) -> String {
+        let attempt = self.slots[slot].attempt.as_ref();
+        match attempt.and_then(|attempt| attempt.unanswered.front()) {
+            Some(index) => format!("record {}", self.records.position(*index)),
+            None => "no record".to_owned(),
         }
     }
 
@@ -207,9 +261,7 @@ impl<'fd> Crew<'fd> {
             .iter()
             .filter(|slot| slot.attempt.is_none())
             .filter_map(|slot| slot.rest_until);
-        let starts = rests
-            .chain(self.records.hold_until)
-            .chain(self.records.lanes.wake());
+        let starts = rests.chain(self.records.wake());
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
         let helpers = self.helpers.all();
         let helpers = helpers.filter_map(|helper| helper.wake(&self.processes, now));
@@ -217,6 +269,8 @@ impl<'fd> Crew<'fd> {
             .chain(hints)
             .chain(starts)
             .chain(helpers)
+            .chain(self.letters_due(now))
+            .chain(self.turn.is_over().then_some(now))
             .chain(until)
             .min()
     }
@@ -237,13 +291,14 @@ fn hint_after(settings: &Settings) -> Duration {
 impl Handlers for Crew<'_> {
     fn begin(&mut self, shard_id: &str) -> Result<()> {
         shard_id.clone_into(&mut self.records.shard_id);
+        self.name_letter_file();
         self.settings
             .commands()
             .try_for_each(|(what, command)| command.find(what).map(|_| ()))
     }
 
-    fn offer(&mut self, batch: Batch) {
-        self.records.offer(batch, Instant::now());
+    fn offer(&mut self, batch: Batch, first: First) {
+        self.records.offer(batch, first, Instant::now());
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
@@ -251,6 +306,7 @@ impl Handlers for Crew<'_> {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = Instant::now();
+            self.write_letters(now);
             self.hand_over(now)?;
             self.start_helpers(now);
             self.records.tell_run();
@@ -261,16 +317,19 @@ impl Handlers for Crew<'_> {
                 self.finishing = false;
                 self.records.events.push_back(Event::Finished);
             }
+            if self.turn.found_unfit() {
+                // They may follow each other for long, each with an event, and nobody sleeps meanwhile. Input
+                // that was told of is still there, and must be told of once: reading it twice would wait.
+                let told = self.records.events.contains(&Event::Input);
+                self.sleep(watch_input && !told, Some(now))?;
+            }
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }
-            for happening in self.processes.wait(watch_input, self.wake(now, until))? {
-                self.take_in(happening, Instant::now());
-            }
-            self.judge_time(Instant::now());
+            self.sleep(watch_input, self.wake(now, until))?;
         }
     }
 
@@ -291,6 +350,7 @@ impl Handlers for Crew<'_> {
             for helper in self.helpers.all_mut() {
                 helper.withdraw(&mut self.processes);
             }
+            self.helpers.file.iter_mut().for_each(LetterBox::withdraw);
         }
     }
 
@@ -302,6 +362,10 @@ impl Handlers for Crew<'_> {
 
     fn stuck(&self) -> Option<Stuck> {
         self.records.stuck()
+    }
+
+    fn oldest(&self) -> Option<i64> {
+        self.records.oldest()
     }
 
     fn tally(&self) -> Tally {

@@ -10,7 +10,7 @@ use crate::handler::attempt::Attempt;
 use crate::handler::records::Report;
 use crate::handler::{Per, environment};
 use crate::outcome::{Class, Ended};
-use crate::process::{self, Spawn, Stderr};
+use crate::process::{self, Feed, Spawn, Stderr};
 
 /// The longest reply of a Lambda handler that is read.
 const REPLY: usize = 16 * 1024 * 1024;
@@ -19,20 +19,71 @@ const REPLY: usize = 16 * 1024 * 1024;
 /// handler to be busy while the next is made, little enough to stay in the processor's cache.
 const AHEAD: usize = 256 * 1024;
 
+/// What one turn of handing over has come across. Records that cannot be handed over are no reason to keep the
+/// daemon, its clock and all handlers waiting: after so many of them it is the others' turn.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Records that cannot stand in the format.
+    unfit: usize,
+    /// Bytes that were decompressed.
+    decompressed: u64,
+}
+
+impl Turn {
+    const UNFIT: usize = 128;
+    const DECOMPRESSED: u64 = 16 * 1024 * 1024;
+
+    /// Whether there was any such record.
+    pub(super) fn found_unfit(&self) -> bool {
+        self.unfit > 0
+    }
+
+    /// Whether there is more to look at, but not now.
+    pub(super) fn is_over(&self) -> bool {
+        self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.decompressed >= Turn::DECOMPRESSED)
+    }
+}
+
+/// Records on their way into an input.
+#[derive(Debug)]
+struct Run {
+    slot: usize,
+    /// At most so many records; 0 for any number.
+    narrow: usize,
+    now: Instant,
+    /// Bytes of their payloads.
+    bytes: u64,
+    /// The last one: the record, its number, and where it begins in the input's buffer.
+    last: Option<(usize, u64, usize)>,
+}
+
+impl Run {
+    fn new(slot: usize, narrow: usize, now: Instant) -> Run {
+        Run {
+            slot,
+            narrow,
+            now,
+            bytes: 0,
+            last: None,
+        }
+    }
+}
+
 impl Crew<'_> {
     /// Gives every handler what it may have now.
     pub(super) fn hand_over(&mut self, now: Instant) -> Result<()> {
+        self.turn = Turn::default();
         if self.records.lanes.all_done() {
             return Ok(());
         }
         for slot in 0..self.slots.len() {
-            let held = self.records.hold_until.is_some_and(|until| now < until);
-            if self.finishing || self.records.halted || held {
+            let paused = self.records.paused_until.is_some_and(|until| now < until);
+            if self.finishing || self.records.halted || paused || self.turn.is_over() {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
                 // While a letter cannot be got rid of, more records done behind it would only come twice.
-                None if self.helpers.are_letters_stuck() => {}
+                _ if self.are_letters_stuck() => {}
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
                     self.start(slot, now)?
                 }
@@ -67,11 +118,18 @@ impl Crew<'_> {
         let has = attempt.unanswered.len();
         match self.settings.per {
             Per::Record => has >= 1,
-            Per::Batch { size, bytes: limit } => {
-                size.is_some_and(|size| has >= size)
-                    || limit.is_some_and(|limit| has > 0 && bytes > limit)
+            Per::Batch { size, .. } => {
+                size.is_some_and(|size| has >= size) || (has > 0 && bytes > self.most_bytes())
             }
             Per::Shard { inflight, .. } => has >= inflight || self.is_spent(attempt),
+        }
+    }
+
+    /// The most bytes of payload in a run.
+    fn most_bytes(&self) -> u64 {
+        match self.settings.per {
+            Per::Batch { bytes, .. } => bytes.unwrap_or(u64::MAX),
+            Per::Record | Per::Shard { .. } => u64::MAX,
         }
     }
 
@@ -83,13 +141,13 @@ impl Crew<'_> {
     /// Starts a handler for whatever may start in `slot`.
     fn start(&mut self, slot: usize, now: Instant) -> Result<()> {
         let mut attempt = Attempt::new(now);
-        self.framer.begin(&mut self.input);
+        self.framer.begin(self.input.buffer());
         self.fill(slot, &mut attempt, now)?;
         let Some(first) = attempt.unanswered.front().copied() else {
             self.input.clear();
             return Ok(());
         };
-        self.framer.end(&mut self.input);
+        self.framer.end(self.input.buffer());
         if let Err(e) = self.spawn(slot, &attempt, first) {
             let outcome = format!(
                 "'{}' cannot be started: {}",
@@ -109,7 +167,7 @@ impl Crew<'_> {
             );
             return Ok(());
         }
-        if self.slots[slot].deaths > 0 {
+        if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.tally.respawns += 1;
         }
         if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
@@ -138,8 +196,14 @@ impl Crew<'_> {
             environment: &environment,
             without: &self.without,
             watch_input: !matches!(settings.per, Per::Record),
-            // Not for many at a time: the system's memory for pipes is bounded.
-            large_input: !matches!(settings.per, Per::Record) && settings.jobs == 1,
+            feed: match settings.per {
+                Per::Record | Per::Batch { .. } => Feed::Whole,
+                // Not large for many at a time: the system's memory for pipes is bounded.
+                Per::Shard { .. } => Feed::Stream {
+                    large: settings.jobs == 1,
+                    torn: false,
+                },
+            },
             line_limit: if self.replies() { REPLY } else { process::LINE },
             stderr: Stderr::Log,
         };
@@ -174,71 +238,155 @@ impl Crew<'_> {
     }
 
     fn feed(&mut self, slot: usize) {
-        self.processes.feed(slot, &mut self.input);
-        process::give_back(&mut self.input);
+        self.processes.feed(slot, self.input.buffer());
+        process::give_back(self.input.buffer());
     }
 
     /// Appends to the input what the attempt may have now.
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
-        let narrow = self.slots[slot].suspects.div_ceil(2);
-        let mut bytes = 0;
-        let framed = self.input.len();
+        let mut run = Run::new(slot, self.slots[slot].suspects.div_ceil(2), now);
+        let before = self.input.len();
         if attempt.unanswered.is_empty() {
             attempt.fed = 0;
         }
         attempt.owed = false;
-        let mut next = self.records.lanes.peek(slot, now);
-        while let Some(index) = next {
-            let alone = self.records.goes_alone(index);
-            if (alone && !attempt.unanswered.is_empty())
-                || self.is_full(attempt, bytes + self.records.batch.payload(index))
-            {
-                break;
+        let mut next = self.records.peek(slot, now);
+        while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
+            next = self.append(index, attempt, &mut run)?;
+        }
+        attempt.fed += self.input.len() - before;
+        Ok(())
+    }
+
+    /// Appends a record; which one follows.
+    fn append(
+        &mut self,
+        index: usize,
+        attempt: &mut Attempt,
+        run: &mut Run,
+    ) -> Result<Option<usize>> {
+        self.records.lanes.take(run.slot, index);
+        let n = attempt.give(index, run.now);
+        run.bytes += self.known_size(index);
+        let next = self.next(index, attempt, run);
+        self.spill(run);
+        let start = self.input.buffer().len();
+        let framed = self.frame(index, n, next.is_none())?;
+        run.bytes += self.framer.decompressed();
+        self.turn.decompressed += self.framer.decompressed();
+        match framed {
+            Framed::Unfit(why) => self.take_back(index, Some(why), attempt, run),
+            Framed::Written if attempt.unanswered.len() > 1 && run.bytes > self.most_bytes() => {
+                self.input.buffer().truncate(start);
+                self.take_back(index, None, attempt, run)
             }
-            self.records.lanes.take(slot, index);
-            let n = attempt.give(index, now);
-            bytes += self.records.batch.payload(index);
-            next = self.records.lanes.peek(slot, now).filter(|next| {
-                !alone
-                    && !self.records.goes_alone(*next)
-                    && (narrow == 0 || attempt.unanswered.len() < narrow)
-                    && !self.is_full(attempt, bytes + self.records.batch.payload(*next))
-            });
-            if let Some(behind) = next
-                && self
-                    .framer
-                    .is_end_before(&self.records.batch.record(behind))?
-            {
-                next = None;
-            }
-            if let Framed::Unfit(why) = self.frame(index, n, next.is_none())? {
-                attempt.unanswered.pop_back();
-                attempt.given -= 1;
-                if !attempt.unanswered.is_empty() {
-                    // What is before it is handled first; then it comes up again.
-                    self.records.lanes.put_back(index, None);
-                    break;
-                }
-                self.records.unfit(index, why, now);
-                let halted = self.records.halted;
-                next = self.records.lanes.peek(slot, now).filter(|_| !halted);
-            } else {
+            Framed::Written => {
+                run.last = Some((index, n, start));
                 attempt.sealed = next.is_none();
-            }
-            if self.is_ahead() {
-                attempt.owed = !attempt.sealed;
-                break;
+                match next {
+                    Some(next) if self.is_ahead() => self.pause_before(next, attempt, run),
+                    next => Ok(next),
+                }
             }
         }
-        attempt.fed += (self.input.len() - framed) as u64;
+    }
+
+    /// The record that follows `last` in the same input, as far as can be known before it is framed.
+    fn next(&mut self, last: usize, attempt: &Attempt, run: &Run) -> Option<usize> {
+        let next = self.records.peek(run.slot, run.now)?;
+        let narrow = run.narrow > 0 && attempt.unanswered.len() >= run.narrow;
+        let ends = narrow || self.records.goes_alone(last);
+        (!ends && self.may_follow(next, attempt, run)).then_some(next)
+    }
+
+    /// Whether a record may stand in the input behind what is there.
+    fn may_follow(&self, index: usize, attempt: &Attempt, run: &Run) -> bool {
+        let alone = self.records.goes_alone(index) && !attempt.unanswered.is_empty();
+        !alone && !self.is_full(attempt, run.bytes + self.known_size(index))
+    }
+
+    /// The bytes of a record's payload, where that does not take decompressing it.
+    fn known_size(&self, index: usize) -> u64 {
+        match self.settings.decompress {
+            None => self.records.batch.payload(index),
+            Some(_) => 0,
+        }
+    }
+
+    /// Takes out of the attempt the record that cannot stand in the input, or has no room there; which one
+    /// follows.
+    fn take_back(
+        &mut self,
+        index: usize,
+        unfit: Option<&'static str>,
+        attempt: &mut Attempt,
+        run: &Run,
+    ) -> Result<Option<usize>> {
+        attempt.unanswered.pop_back();
+        attempt.given -= 1;
+        match unfit {
+            Some(why) if attempt.unanswered.is_empty() => {
+                self.turn.unfit += 1;
+                self.records.unfit(index, why, run.now);
+                let goes_on = !self.records.halted && !self.turn.is_over();
+                let next = self.records.peek(run.slot, run.now);
+                Ok(next.filter(|_| goes_on))
+            }
+            _ => {
+                // What is before it is handled first; then it comes up again.
+                self.records.lanes.put_back(index, None);
+                self.seal(attempt, run).map(|()| None)
+            }
+        }
+    }
+
+    /// Nothing follows the last record before an answer: it is framed anew where that stands in it.
+    fn seal(&mut self, attempt: &mut Attempt, run: &Run) -> Result<()> {
+        attempt.sealed = true;
+        if let Some((index, n, start)) = run.last.filter(|_| self.framer.tells_the_last()) {
+            self.input.buffer().truncate(start);
+            // It could stand there before.
+            let _ = self.frame(index, n, true)?;
+        }
         Ok(())
     }
 
     /// Whether enough is made ready. Not with several lanes: the handler was told that more comes, but
     /// another one may take it first.
-    fn is_ahead(&self) -> bool {
+    fn is_ahead(&mut self) -> bool {
         let lives_on = matches!(self.settings.per, Per::Shard { .. });
-        lives_on && self.settings.jobs == 1 && self.input.len() >= AHEAD
+        lives_on && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
+    }
+
+    /// Leaves the rest of the run for later, if a rest is sure to come.
+    fn pause_before(
+        &mut self,
+        next: usize,
+        attempt: &mut Attempt,
+        run: &Run,
+    ) -> Result<Option<usize>> {
+        let next = self.records.batch.record(next);
+        match self.framer.is_end_before(&next)? {
+            true => self.seal(attempt, run)?,
+            false => attempt.owed = true,
+        }
+        Ok(None)
+    }
+
+    /// Moves out of memory what is large and will not be changed any more. What is fed bit by bit stays there.
+    fn spill(&mut self, run: &mut Run) {
+        if matches!(self.settings.per, Per::Shard { .. }) {
+            return;
+        }
+        match &mut run.last {
+            Some((_, _, start)) if self.framer.tells_the_last() => {
+                *start -= self.input.spill(*start);
+            }
+            _ => {
+                let end = self.input.buffer().len();
+                self.input.spill(end);
+            }
+        }
     }
 
     fn frame(&mut self, index: usize, n: u64, last: bool) -> Result<Framed> {
@@ -252,7 +400,7 @@ impl Crew<'_> {
         self.framer.frame(
             &self.records.batch.record(index),
             &envelope,
-            &mut self.input,
+            self.input.buffer(),
         )
     }
 }

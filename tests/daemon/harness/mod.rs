@@ -1,6 +1,6 @@
 //! What the tests stand on: the services, the daemon, and one test's application on them.
 
-mod aggregate;
+pub(crate) mod aggregate;
 mod application;
 mod daemon;
 mod journal;

@@ -1,0 +1,200 @@
+//! A child's input while it is made.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// An input beyond this goes into a file while it grows: no more of it is in our memory.
+const IN_MEMORY: usize = 256 * 1024;
+
+/// What a child is to find on its stdin, in memory while it is small.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// What is not in the file.
+    buffer: Vec<u8>,
+    file: Option<File>,
+    /// How much is in the file.
+    filed: u64,
+    /// The file could not be made or written, which is for the child's start to say.
+    failed: Option<io::Error>,
+}
+
+impl Input {
+    /// Where more is appended. It can be taken away again as long as [`Input::spill`] was not called.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> u64 {
+        self.filed + self.buffer.len() as u64
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Moves what is before `end` in the buffer into a file if it is large; how much that was.
+    pub fn spill(&mut self, end: usize) -> usize {
+        if end < IN_MEMORY {
+            return 0;
+        }
+        if let Err(e) = self.file_away(end) {
+            self.failed = Some(e);
+        }
+        self.filed += end as u64;
+        self.buffer.drain(..end);
+        if self.buffer.is_empty() {
+            super::give_back(&mut self.buffer);
+        }
+        end
+    }
+
+    /// Nothing of it is needed.
+    pub fn clear(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        super::give_back(&mut buffer);
+        *self = Input::from(buffer);
+    }
+
+    /// What is in memory, if that is all.
+    pub(super) fn in_memory(&self) -> Option<&[u8]> {
+        (self.file.is_none() && self.failed.is_none()).then_some(&self.buffer)
+    }
+
+    /// What is in memory, for a child that is fed bit by bit.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// The whole of it as a file without a name, and its length.
+    pub(super) fn into_file(mut self) -> io::Result<(File, u64)> {
+        self.file_away(self.buffer.len())?;
+        let length = self.len();
+        match (self.failed, self.file) {
+            (Some(e), _) => Err(e),
+            (None, Some(file)) => Ok((file, length)),
+            (None, None) => Ok((nameless()?, 0)),
+        }
+    }
+
+    fn file_away(&mut self, end: usize) -> io::Result<()> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => nameless()?,
+        };
+        file.write_all(&self.buffer[..end])?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+impl From<Vec<u8>> for Input {
+    fn from(buffer: Vec<u8>) -> Input {
+        Input {
+            buffer,
+            ..Input::default()
+        }
+    }
+}
+
+/// A file in memory, which goes with whoever has it open last.
+#[cfg(target_os = "linux")]
+fn nameless() -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Older systems do not know the last flag, and newer ones may insist on it.
+    for flags in [flags | MemfdFlags::NOEXEC_SEAL, flags] {
+        if let Ok(file) = memfd_create("kclpipe-input", flags) {
+            return Ok(File::from(file));
+        }
+    }
+    unlinked()
+}
+
+#[cfg(not(target_os = "linux"))]
+use unlinked as nameless;
+
+/// A file on a disk that has lost its name.
+fn unlinked() -> io::Result<File> {
+    let name = format!(
+        "kclpipe-{:016x}.input",
+        RandomState::new().hash_one(std::process::id())
+    );
+    let path = std::env::temp_dir().join(name);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+
+    fn text(mut file: File) -> Vec<u8> {
+        let mut text = Vec::new();
+        file.rewind().expect("a file");
+        file.read_to_end(&mut text).expect("a file");
+        text
+    }
+
+    #[test]
+    fn what_is_large_goes_into_a_file_and_stays_whole() {
+        let mut input = Input::default();
+        let mut expected = Vec::new();
+        for byte in 0..20 {
+            let record = vec![byte; IN_MEMORY / 4];
+            let end = input.buffer().len();
+            input.spill(end);
+            input.buffer().extend_from_slice(&record);
+            expected.extend_from_slice(&record);
+            assert_eq!(input.len(), expected.len() as u64);
+            assert!(input.buffer().len() <= IN_MEMORY + record.len());
+        }
+        assert!(input.in_memory().is_none());
+        let (file, length) = input.into_file().expect("a file");
+        assert_eq!(length, expected.len() as u64);
+        assert_eq!(text(file), expected);
+    }
+
+    #[test]
+    fn a_file_on_a_disk_has_no_name() {
+        let mut file = unlinked().expect("a file");
+        file.write_all(b"text").expect("written");
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::unix::fs::MetadataExt;
+            assert_eq!(file.metadata().expect("a file").nlink(), 0);
+        }
+        assert_eq!(text(file), b"text");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_at_the_end() {
+        let mut input = Input {
+            failed: Some(io::Error::other("no room")),
+            ..Input::default()
+        };
+        input.buffer().resize(IN_MEMORY, 0);
+        assert_eq!(input.spill(IN_MEMORY), IN_MEMORY);
+        assert!(input.in_memory().is_none());
+        assert_eq!(
+            input.into_file().expect_err("no room").to_string(),
+            "no room"
+        );
+    }
+}
