@@ -125,7 +125,7 @@ pub fn read(
                 let arguments = &config.settings.command.arguments;
                 remarks.extend(cli::misplaced(arguments).map(|word| {
                     format!(
-                        "{word} stands behind '--' and so is the handler's: kclpipe's own options come before '--'"
+                        "{word} stands after '--' and so is the handler's: kclpipe's own options come before '--'"
                     )
                 }));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));

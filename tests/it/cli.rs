@@ -53,7 +53,7 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("--checkpoint 60 -- cat", "'--checkpoint-records'"),
         (
             "--checkpoint-records 1k -- cat",
-            "'--checkpoint-records <N>': write a whole number, as 1000 (",
+            "'--checkpoint-records <N>': write a whole number, for example 1000 (",
         ),
         (
             "--checkpoint-records=-1 -- cat",
@@ -143,8 +143,8 @@ fn a_path_that_is_not_utf_8_is_a_mistake() {
 }
 
 #[test]
-fn an_option_behind_the_handler_is_told_once() {
-    let told = "--checkpoint-records stands behind '--'";
+fn an_option_after_the_dashes_is_logged_once() {
+    let told = "--checkpoint-records stands after '--'";
     for (line, times) in [
         ("-- cat --checkpoint-records 10 --max-attempts=3", 1),
         ("-- cat --retry-delay 3 --timeout 5 --name x", 0),
