@@ -26,9 +26,10 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 21] = [
+const OF_OTHERS: [&str; 23] = [
     "--collector",
     "--config",
+    "--consumer-name",
     "--data-binary",
     "--endpoint-url",
     "--ignored",
@@ -41,6 +42,7 @@ const OF_OTHERS: [&str; 21] = [
     "--path",
     "--properties-file",
     "--release",
+    "--restart",
     "--shard-count",
     "--stream",
     "--stream-name",
