@@ -28,6 +28,8 @@ mod per_record;
 mod per_shard;
 /// `kclpipe replay`, and children that break the daemon's rules.
 mod replay;
+/// What no death, rotation, lock or full disk may break.
+mod safe;
 /// The repository checks itself.
 mod tidy;
 /// Whole conversations with the daemon, without a process.
