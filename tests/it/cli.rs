@@ -102,6 +102,7 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
             "--dead-letter f --on-failure skip -- cat",
             "--on-failure skip and --dead-letter exclude each other: take one out",
         ),
+        ("--dead-letter /dev/null -- cat", "--dead-letter"),
         ("--on-failure dead-letter -- cat", "--dead-letter"),
         (
             "--retry-delay 2m --retry-max-delay 1m -- cat",
