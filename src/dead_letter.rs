@@ -364,6 +364,19 @@ mod tests {
         assert_eq!(holder_in(locks, place(79)), None);
     }
 
+    /// Root can read it all the same, and sees nothing of the difference.
+    #[test]
+    fn a_letter_is_written_once_into_a_directory_that_cannot_be_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
+        let file = folder.path().join("letters");
+        mode(0o300).expect("set");
+        let appended = append(&file, &letter(""));
+        mode(0o700).expect("set");
+        assert_eq!(appended.expect("written"), Appended::Kept);
+        assert_eq!(fs::read_to_string(&file).expect("it").lines().count(), 1);
+    }
+
     /// What a rotation does between the opening and the lock, and between the lock and the sync.
     #[test]
     fn a_file_that_was_moved_away_is_not_the_one() {
