@@ -2,8 +2,8 @@
 //! MultiLangDaemon.
 //!
 //! The way of a record: [`protocol`] reads the daemon's line, [`record`] finds the records in it,
-//! [`handler`] hands each to the user's command by way of [`mod@format`], [`lanes`] and [`process`], and makes
-//! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
+//! [`handler`] hands each to the user's command by way of [`mod@format`] and [`process`], and makes
+//! of its end what [`outcome`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!

@@ -1,6 +1,6 @@
 //! What is replayed: records from lines, or from what Kinesis, Lambda and kclpipe itself write as JSON.
 //!
-//! [`structure`] tells the one from the other, [`json`] reads records from objects, and [`time`] what they
+//! `structure` tells the one from the other, `json` reads records from objects, and `time` what they
 //! say of when they arrived.
 
 mod json;
