@@ -15,7 +15,7 @@ pub struct Limits {
 
 /// What is known of a record whose attempts have not gone well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::handler) struct Trial {
+pub(in crate::handler) struct Attempts {
     /// How often the record was handed over.
     pub(in crate::handler) handed: u32,
     /// Attempts that count against `--max-attempts`.
@@ -37,7 +37,7 @@ pub(in crate::handler) enum GivenUp {
     Age,
 }
 
-impl Trial {
+impl Attempts {
     /// Notes an attempt that did not succeed; `charged` if it counts against the record.
     pub(in crate::handler) fn note(&mut self, now: Instant, charged: bool) {
         self.unsuccessful += 1;
@@ -98,27 +98,30 @@ mod tests {
 
     #[test]
     fn only_charged_attempts_count_against_a_record() {
-        let (mut trial, now) = (Trial::default(), Instant::now());
-        trial.note(now, false);
-        trial.note(now, true);
-        assert_eq!(trial.given_up(&LIMITS, None), None);
-        trial.note(now, true);
-        assert_eq!(trial.given_up(&LIMITS, None), Some(GivenUp::Attempts));
+        let (mut attempts, now) = (Attempts::default(), Instant::now());
+        attempts.note(now, false);
+        attempts.note(now, true);
+        assert_eq!(attempts.given_up(&LIMITS, None), None);
+        attempts.note(now, true);
+        assert_eq!(attempts.given_up(&LIMITS, None), Some(GivenUp::Attempts));
         assert_eq!(
-            (trial.charged, trial.unsuccessful, trial.since),
+            (attempts.charged, attempts.unsuccessful, attempts.since),
             (2, 3, Some(now))
         );
     }
 
     #[test]
     fn a_record_of_unknown_age_is_never_too_old() {
-        let trial = Trial::default();
+        let attempts = Attempts::default();
         assert_eq!(
-            trial.given_up(&LIMITS, Some(Duration::from_secs(61))),
+            attempts.given_up(&LIMITS, Some(Duration::from_secs(61))),
             Some(GivenUp::Age)
         );
-        assert_eq!(trial.given_up(&LIMITS, Some(Duration::from_secs(60))), None);
-        assert_eq!(trial.given_up(&LIMITS, None), None);
+        assert_eq!(
+            attempts.given_up(&LIMITS, Some(Duration::from_secs(60))),
+            None
+        );
+        assert_eq!(attempts.given_up(&LIMITS, None), None);
     }
 
     #[test]

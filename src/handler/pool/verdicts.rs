@@ -6,7 +6,7 @@ use humantime::format_duration;
 
 use super::attempt::{Attempt, ExitReport, Stopped};
 use super::{Pool, Role, Slot};
-use crate::handler::held::{Disposition, Records, Report, shown};
+use crate::handler::held::{Disposition, Records, Report, Why, shown};
 use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
 use crate::outcome::{Class, Ended};
 use crate::process;
@@ -275,9 +275,7 @@ impl Pool<'_> {
         self.records.tally.fail(class);
         let records: Vec<usize> = attempt.unanswered.into();
         let until = match class {
-            Class::Retry => self
-                .records
-                .all_again(&records, "is to be retried", report, now),
+            Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
             Class::Halt => return self.records.halt(records[0], report, now),
             _ if self.mode.narrows() && records.len() > 1 => {
@@ -287,7 +285,7 @@ impl Pool<'_> {
             _ => {
                 self.records.suspect(records[0]);
                 self.records
-                    .all_again(&records, "was not answered", report, now)
+                    .all_again(&records, Why::Unanswered, report, now)
             }
         };
         self.rest_as(slot, Disposition::RetryAt(until));
