@@ -1,12 +1,13 @@
 //! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Stuck};
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
+use crate::clock::Clock;
 use crate::exit::Exit;
-use crate::handler::{Event, Finish, Handlers, Occasion};
+use crate::handler::{Event, Finish, First, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
 use crate::watch::{Snapshot, Watch};
@@ -22,7 +23,7 @@ pub struct Bridge<'a> {
     wire: Wire<'a>,
     handlers: &'a mut dyn Handlers,
     checkpoints: Checkpoints,
-    clock: &'a dyn Fn() -> Instant,
+    clock: &'a dyn Clock,
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
     watch: Watch,
@@ -34,14 +35,8 @@ pub struct Bridge<'a> {
 /// What the daemon said, with a batch taken out of its line.
 enum Heard {
     Batch(Batch),
-    Initialize {
-        shard_id: String,
-        stored: Option<Position>,
-    },
-    Other {
-        action: &'static str,
-        what: Other,
-    },
+    Initialize { shard_id: String, start: Start },
+    Other { action: &'static str, what: Other },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +75,7 @@ impl<'a> Bridge<'a> {
         wire: Wire<'a>,
         handlers: &'a mut dyn Handlers,
         checkpoints: Checkpoints,
-        clock: &'a dyn Fn() -> Instant,
+        clock: &'a dyn Clock,
         drain: Duration,
     ) -> Bridge<'a> {
         Bridge {
@@ -117,7 +112,7 @@ impl<'a> Bridge<'a> {
             }
         }
         log::info!("the daemon closed our input");
-        Ok(Exit::Done)
+        Ok(if self.halted { Exit::Halt } else { Exit::Done })
     }
 
     /// The next message; `None` at the end of input.
@@ -145,10 +140,15 @@ impl<'a> Bridge<'a> {
 
     fn answer(&mut self, line: String) -> Result<Step> {
         let heard = hear(line)?;
-        self.checkpoints.heard((self.clock)());
+        self.checkpoints.heard(self.clock.now());
         match heard {
-            Heard::Initialize { shard_id, stored } => self.initialize(&shard_id, stored),
+            Heard::Initialize { shard_id, start } => self.initialize(&shard_id, start),
             _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
+            Heard::Batch(_)
+            | Heard::Other {
+                what: Other::ShardEnded | Other::LeaseLost | Other::ShutdownRequested,
+                ..
+            } if self.halted => self.leave_halted(&heard),
             Heard::Batch(batch) => self.process_records(batch),
             Heard::Other {
                 action,
@@ -171,35 +171,55 @@ impl<'a> Bridge<'a> {
         }
     }
 
-    fn initialize(&mut self, shard_id: &str, stored: Option<Position>) -> Result<Step> {
+    /// A handler asked to halt while no action was under way: whatever comes next, what is done is stored
+    /// if the lease still is ours, and the worker is stopped.
+    fn leave_halted(&mut self, heard: &Heard) -> Result<Step> {
+        match heard {
+            Heard::Other {
+                what: Other::LeaseLost,
+                ..
+            } => self.checkpoints.lose_lease(),
+            Heard::Other {
+                what: Other::ShardEnded,
+                ..
+            } => self.checkpoints.shard_ended(),
+            Heard::Batch(_) | Heard::Initialize { .. } | Heard::Other { .. } => {}
+        }
+        let mut goal = Goal::new(0, false, Moment::Shutdown);
+        goal.halted = true;
+        self.work(goal)
+    }
+
+    fn initialize(&mut self, shard_id: &str, start: Start) -> Result<Step> {
         if self.initialized {
             bail!("the daemon sent 'initialize' a second time");
         }
         self.initialized = true;
         crate::logging::set_shard(shard_id);
-        let from = stored
-            .as_ref()
-            .map_or_else(|| "its start".to_owned(), |p| format!("behind {p}"));
-        log::info!("the lease begins, {from}");
-        self.watch.begin(shard_id, (self.clock)());
+        match &start {
+            Start::After(position) => log::info!("the lease begins, after {position}"),
+            Start::Sentinel(name) => log::info!("the lease begins, at {name}"),
+        }
+        self.watch.begin(shard_id, self.clock.now());
         if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
             return Ok(leave);
         }
         // Before the lease is known to the checkpoints: the daemon takes none in answer to `initialize`.
-        let goal = Goal::new(0, false, Moment::Working).then(Occasion::Initialize(stored.clone()));
+        let goal = Goal::new(0, false, Moment::Working)
+            .then(Occasion::Initialize(start.stored().cloned()));
         if let leave @ Step::Leave(_) = self.work(goal)? {
             return Ok(leave);
         }
-        self.checkpoints.begin(stored, (self.clock)());
+        self.checkpoints.begin(&start, self.clock.now());
         Ok(self.status("initialize"))
     }
 
     /// Looks for the handler's command, and again for a while.
     fn find_handler(&mut self, shard_id: &str) -> Result<Step> {
-        let give_up_at = (self.clock)() + LOOK_AGAIN;
+        let give_up_at = self.clock.now() + LOOK_AGAIN;
         let mut said = false;
         while let Err(e) = self.handlers.begin(shard_id) {
-            let now = (self.clock)();
+            let now = self.clock.now();
             if now >= give_up_at {
                 log::error!("{e:#}; giving up");
                 return Ok(Step::Leave(Exit::Config));
@@ -209,7 +229,7 @@ impl<'a> Bridge<'a> {
             }
             said = true;
             let until = now + LOOK_EVERY;
-            while (self.clock)() < until && !self.wire.ended() {
+            while self.clock.now() < until && !self.wire.ended() {
                 if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
                     self.wire.fill();
                 }
@@ -225,20 +245,20 @@ impl<'a> Bridge<'a> {
         if self.checkpoints.lease_gone() {
             return Ok(self.status("processRecords"));
         }
-        if self.halted {
-            return self.work(Goal {
-                halted: true,
-                ..Goal::new(0, false, Moment::Shutdown)
-            });
-        }
         self.watch.read_behind(batch.millis_behind_latest);
         let left = batch.len() as u64;
         let behind = batch
             .millis_behind_latest
             .map_or("?".to_owned(), |millis| millis.to_string());
         log::debug!("{left} records, {behind} ms behind the tip");
-        if left > 0 {
-            self.handlers.offer(batch);
+        if let Some(last) = batch.last() {
+            self.checkpoints.delivered(last);
+            let first = if self.checkpoints.is_unprotected() {
+                First::Alone
+            } else {
+                First::WithOthers
+            };
+            self.handlers.offer(batch, first);
         }
         self.reach(Goal::new(left, false, Moment::BatchEnd), "processRecords")
     }
@@ -274,6 +294,7 @@ impl<'a> Bridge<'a> {
     fn shard_ended(&mut self, action: &'static str) -> Result<Step> {
         if !self.checkpoints.lease_gone() {
             log::info!("the shard has ended");
+            self.checkpoints.shard_ended();
             self.handlers.finish(Finish::Orderly);
             self.checkpoints.last_chance();
             let goal = Goal::new(0, true, Moment::ShardEnd).then(Occasion::ShardEnd);
@@ -300,7 +321,7 @@ impl<'a> Bridge<'a> {
     fn work(&mut self, mut goal: Goal) -> Result<Step> {
         loop {
             self.look();
-            let now = (self.clock)();
+            let now = self.clock.now();
             self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
             self.send(goal.moment(), stuck.as_ref(), now);
@@ -367,12 +388,12 @@ impl<'a> Bridge<'a> {
         let Some(due) = self.watch.wake() else {
             return;
         };
-        let now = (self.clock)();
+        let now = self.clock.now();
         if now < due {
             return;
         }
         let snapshot = Snapshot {
-            time: SystemTime::now(),
+            time: self.clock.time_of_day(),
             tally: self.handlers.tally(),
             checkpoints: self.checkpoints.results(),
             unsaved: self.checkpoints.ledger().unsaved(),
@@ -381,7 +402,9 @@ impl<'a> Bridge<'a> {
                 let time = now.saturating_duration_since(stuck.since);
                 (stuck.next, time)
             }),
-            behind: self.watch.behind(),
+            behind: self
+                .watch
+                .behind(self.handlers.oldest(), self.clock.time_of_day()),
         };
         self.watch.tell(&snapshot, now);
     }
@@ -400,7 +423,7 @@ impl<'a> Bridge<'a> {
                 });
             }
             None if self.checkpoints.must_be_heard(now) => {
-                self.wire.write(&Reply::Ignored);
+                self.wire.write(&Reply::KeepAlive);
                 self.checkpoints.heard(now);
             }
             None => {}
@@ -415,7 +438,10 @@ impl<'a> Bridge<'a> {
                 message.action()
             );
         };
-        match self.checkpoints.answered((self.clock)(), error.as_deref()) {
+        match self
+            .checkpoints
+            .answered(self.clock.now(), error.as_deref())
+        {
             Answered::GoOn => {}
             Answered::ShardEndRefused => {
                 log::error!(
@@ -437,7 +463,7 @@ impl<'a> Bridge<'a> {
         log::info!(
             "signal {signal}: finishing what is under way; the daemon decides what comes then"
         );
-        self.checkpoints.drain((self.clock)() + self.drain);
+        self.checkpoints.drain(self.clock.now() + self.drain);
     }
 
     fn status(&mut self, action: &'static str) -> Step {
@@ -515,6 +541,13 @@ fn parse(line: &str) -> Result<Message<'_>> {
     Ok(message)
 }
 
+/// Where the lease begins; KCL before 1.7.2 does not say.
+fn start(sequence_number: Option<&str>, sub_sequence_number: Option<u64>) -> Start {
+    let name = sequence_number.unwrap_or("a position that this KCL does not tell");
+    let stored = Position::new(name, sub_sequence_number.unwrap_or(0));
+    stored.map_or_else(|| Start::Sentinel(name.to_owned()), Start::After)
+}
+
 fn hear(line: String) -> Result<Heard> {
     let message = parse(&line)?;
     let action = message.action();
@@ -532,14 +565,10 @@ fn hear(line: String) -> Result<Heard> {
             shard_id,
             sequence_number,
             sub_sequence_number,
-        } => {
-            let stored = sequence_number
-                .and_then(|number| Position::new(&number, sub_sequence_number.unwrap_or(0)));
-            Ok(Heard::Initialize {
-                shard_id: shard_id.to_string(),
-                stored,
-            })
-        }
+        } => Ok(Heard::Initialize {
+            shard_id: shard_id.to_string(),
+            start: start(sequence_number.as_deref(), sub_sequence_number),
+        }),
         Message::Checkpoint { .. } => other(Other::Ack),
         Message::LeaseLost
         | Message::Shutdown {

@@ -3,6 +3,7 @@
 mod check;
 mod launch;
 mod man;
+mod mistake;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -36,7 +38,7 @@ Examples:
   The daemon knows no quotes; with spaces or a pipeline, put the rest of the line in a file:
     executableName = kclpipe @handler.args
     handler.args:  --max-attempts 5 --dead-letter /var/spool/dead.jsonl
-                   -- sh -c 'jq -c .event | my-upload --to \"the archive\"'
+                   -- bash -o pipefail -c 'jq -c .event | my-upload --to \"the archive\"'
 
 Every option may also come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s.
 A handler's exit code decides: 0 done, 65 reject, 75 retry later, 126 and 127 the handler is broken,
@@ -141,7 +143,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub max_records_per_handler: Option<u64>,
     /// The handler's directory [default: the daemon's]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_parser = path(), value_name = "DIR")]
     pub chdir: Option<PathBuf>,
 
     /// Checkpoint so long after the last one; 0 for never [default: 60s]
@@ -184,7 +186,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Failures")]
     pub on_failure: Option<OnFailureName>,
     /// Append such records to FILE, a JSON object a line; {shard} and {name} are replaced
-    #[arg(long, value_name = "FILE", help_heading = "Failures")]
+    #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Failures")]
     pub dead_letter: Option<PathBuf>,
     /// Hand such records to COMMAND, one at a time, as such an object on stdin; exit 0 means that it has
     /// the record
@@ -216,18 +218,18 @@ pub struct Options {
     #[arg(long, value_enum, help_heading = "Watching")]
     pub log_format: Option<LogFormatName>,
     /// Append the log to FILE instead of stderr; {name} is replaced
-    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Watching")]
     pub log_file: Option<PathBuf>,
     /// Log a line that sums up what happened, so often; 0 for never [default: 0]
     #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Watching")]
     pub stats_every: Option<Limit>,
     /// Keep a file for Prometheus in DIR, to be read by node_exporter's textfile collector; {name} is
     /// replaced
-    #[arg(long, value_name = "DIR", help_heading = "Watching")]
+    #[arg(long, value_parser = path(), value_name = "DIR", help_heading = "Watching")]
     pub metrics_dir: Option<PathBuf>,
     /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
     /// replaced
-    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Watching")]
     pub record: Option<PathBuf>,
     /// Record payloads and partition keys, too
     #[arg(long, help_heading = "Watching")]
@@ -421,9 +423,13 @@ pub fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
     let matches = match command_line(arguments, []) {
         Ok(matches) => matches,
         Err(e) if !e.use_stderr() => return Ok(Some(Err(e.render().to_string()))),
-        Err(e) => bail!(one_line(&e).replace("kclpipe --help", &format!("kclpipe {word} --help"))),
+        Err(e) => bail!(
+            mistake::one_line(&e, arguments)
+                .replace("kclpipe --help", &format!("kclpipe {word} --help"))
+        ),
     };
-    let cli = Cli::from_arg_matches(&matches).map_err(|e| anyhow!(one_line(&e)))?;
+    let cli = Cli::from_arg_matches(&matches);
+    let cli = cli.map_err(|e| anyhow!(mistake::one_line(&e, arguments)))?;
     Ok(cli.other.map(Ok))
 }
 
@@ -438,7 +444,7 @@ pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, B
         Err(e) if !e.use_stderr() => {
             return Ok((Parsed::Show(e.render().to_string()), BTreeSet::new()));
         }
-        Err(e) => bail!(one_line(&e)),
+        Err(e) => bail!(mistake::one_line(&e, arguments)),
     };
     let given = given(&matches);
     let from_environment = variables
@@ -460,9 +466,13 @@ pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, B
             .map(|name| variable(name))
             .collect::<Vec<_>>()
             .join(", ");
-        anyhow!("in the environment ({names}): {}", one_line(&e))
+        anyhow!(
+            "in the environment ({names}): {}",
+            mistake::one_line(&e, arguments)
+        )
     })?;
-    let cli = Cli::from_arg_matches(&matches).map_err(|e| anyhow!(one_line(&e)))?;
+    let cli =
+        Cli::from_arg_matches(&matches).map_err(|e| anyhow!(mistake::one_line(&e, arguments)))?;
     Ok((
         Parsed::Bridge(Box::new(Typed {
             options: cli.options,
@@ -500,25 +510,6 @@ fn given(matches: &ArgMatches) -> BTreeSet<String> {
         .collect()
 }
 
-/// clap's error as one line: what is wrong, and its tip.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let told = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:"));
-    let told: Vec<&str> = told
-        .filter(|line| !line.is_empty() && !line.starts_with("For more"))
-        // How to pass a mistyped option to the handler is not what the user wants to know.
-        .filter(|line| !line.starts_with("tip: to pass"))
-        .collect();
-    format!(
-        "{} (see kclpipe --help)",
-        told.join("; ").replace(":;", ":")
-    )
-}
-
 fn flag(name: &str, value: &str) -> Result<bool> {
     match value.to_lowercase().as_str() {
         "1" | "true" | "yes" => Ok(true),
@@ -530,15 +521,58 @@ fn flag(name: &str, value: &str) -> Result<bool> {
 }
 
 fn delay(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err("durations are not negative".to_owned());
+    }
     match limit(text)? {
         Limit(Some(delay)) => Ok(delay),
         Limit(None) => Err("a delay of 0 would try again without a pause".to_owned()),
     }
 }
 
+/// The first option of kclpipe's own among a handler's arguments. Names that other programs have, too, are
+/// left alone, as curl's --retry-delay.
+pub fn misplaced(arguments: &[OsString]) -> Option<String> {
+    const OWN: [&str; 10] = [
+        "checkpoint-",
+        "dead-letter",
+        "keepalive",
+        "max-attempts",
+        "max-consecutive-failures",
+        "max-record",
+        "on-exit",
+        "on-failure",
+        "retry-max-delay",
+        "stats-every",
+    ];
+    let options = Cli::command();
+    let name = |word: &OsString| {
+        let name = word.to_str()?.strip_prefix("--")?.split('=').next()?;
+        let own = OWN.iter().any(|own| name.starts_with(own));
+        let mut known = options
+            .get_arguments()
+            .filter_map(|argument| argument.get_long());
+        known
+            .any(|known| own && known == name)
+            .then(|| format!("--{name}"))
+    };
+    arguments.iter().find_map(name)
+}
+
+/// A path of an option's. What is not UTF-8 could not be shown, nor written as JSON.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|path| match path.to_str() {
+        Some(text) => Ok(PathBuf::from(text)),
+        None => Err("a path must be UTF-8"),
+    })
+}
+
 fn limit(text: &str) -> Result<Limit, String> {
     if text == "0" {
         return Ok(Limit(None));
+    }
+    if text.starts_with('-') {
+        return Err("durations are not negative; 0 is off".to_owned());
     }
     let duration =
         humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 60s, 5m or 1h"))?;

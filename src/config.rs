@@ -12,20 +12,21 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use rustix::process::Signal;
 
+use crate::backoff::Delays;
 use crate::checkpoint::Strategy;
 use crate::cli::{
     self, DataName, DecompressName, FormatName, Limit, LogFormatName, OnFailureName, Options,
     Parsed, PerName, Typed, Variables, Words,
 };
 use crate::format::{Data, Decompress, Decompression, Format};
+use crate::handler::Limits;
 use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::recording;
-use crate::retry::{Delays, Limits};
 use crate::watch;
-pub use check::child;
+pub use check::{child, region_is_known};
 
 /// The most bytes of decompressed payloads in a run per batch.
 const DECOMPRESSED: u64 = 256 * 1024 * 1024;
@@ -121,7 +122,15 @@ pub fn read(
             Parsed::Bridge(typed) => typed,
         };
         match Config::new(&typed)? {
-            Ok(config) => return Ok(Task::Bridge(Box::new(Config { remarks, ..config }))),
+            Ok(config) => {
+                let arguments = &config.settings.command.arguments;
+                remarks.extend(cli::misplaced(arguments).map(|word| {
+                    format!(
+                        "{word} stands after '--' and so is the handler's: kclpipe's own options come before '--'"
+                    )
+                }));
+                return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
+            }
             Err(conflict) => remarks.push(drop_variable(&conflict, &mut variables, &given)?),
         }
     }
@@ -208,16 +217,16 @@ fn conflict(options: &Options) -> Option<Conflict> {
         .chain([(
             options.record_data && options.record.is_none(),
             ["record-data", "record"],
-            "needs a file, named by",
+            "--record-data needs a file, named by --record",
         )]);
     let (_, options, why) = rules.into_iter().find(|(broken, ..)| *broken)?;
     Some(Conflict {
         options,
-        why: format!("--{} {why} --{}", options[0], options[1]),
+        why: why.to_owned(),
     })
 }
 
-/// Whether a rule is broken, the two options, and what the first does to the second.
+/// Whether a rule is broken, the two options, and what is wrong with them.
 type Rule = (bool, [&'static str; 2], &'static str);
 
 fn checkpoint_rules(options: &Options) -> [Rule; 3] {
@@ -228,22 +237,21 @@ fn checkpoint_rules(options: &Options) -> [Rule; 3] {
     let records = options
         .checkpoint_records
         .is_some_and(|records| records > 0);
-    let why = "leaves checkpoints to the handler and excludes";
     [
         (
             manual && every,
             ["checkpoint-manual", "checkpoint-every"],
-            why,
+            "--checkpoint-manual leaves checkpoints to the handler and excludes --checkpoint-every",
         ),
         (
             manual && records,
             ["checkpoint-manual", "checkpoint-records"],
-            why,
+            "--checkpoint-manual leaves checkpoints to the handler and excludes --checkpoint-records",
         ),
         (
             manual && options.checkpoint_batch,
             ["checkpoint-manual", "checkpoint-batch"],
-            why,
+            "--checkpoint-manual leaves checkpoints to the handler and excludes --checkpoint-batch",
         ),
     ]
 }
@@ -257,31 +265,41 @@ fn failure_rules(options: &Options) -> [Rule; 5] {
     let shorter = options
         .retry_max_delay
         .is_some_and(|longest| longest < first);
+    let [file_excluded, command_excluded] = match policy {
+        Some(OnFailureName::Skip) => [
+            "--on-failure skip and --dead-letter exclude each other: take one out",
+            "--on-failure skip and --dead-letter-command exclude each other: take one out",
+        ],
+        Some(OnFailureName::Halt) => [
+            "--on-failure halt and --dead-letter exclude each other: take one out",
+            "--on-failure halt and --dead-letter-command exclude each other: take one out",
+        ],
+        _ => [
+            "--on-failure block and --dead-letter exclude each other: take one out",
+            "--on-failure block and --dead-letter-command exclude each other: take one out",
+        ],
+    };
     [
         (
             file && command,
             ["dead-letter", "dead-letter-command"],
-            "names another place for failed records than",
+            "--dead-letter and --dead-letter-command exclude each other: take one out",
         ),
-        (
-            file && other,
-            ["on-failure", "dead-letter"],
-            "names another place for failed records than",
-        ),
+        (file && other, ["on-failure", "dead-letter"], file_excluded),
         (
             command && other,
             ["on-failure", "dead-letter-command"],
-            "names another place for failed records than",
+            command_excluded,
         ),
         (
             missing,
             ["on-failure", "dead-letter"],
-            "dead-letter needs --dead-letter-command, or a file, named by",
+            "--on-failure dead-letter needs --dead-letter-command, or a file, named by --dead-letter",
         ),
         (
             shorter,
             ["retry-delay", "retry-max-delay"],
-            "is longer than",
+            "--retry-delay is longer than --retry-max-delay",
         ),
     ]
 }
@@ -295,55 +313,51 @@ fn way_rules(options: &Options) -> [Rule; 9] {
         Some(format) => format == FormatName::Jsonl,
     };
     let raw = options.format == Some(FormatName::Raw);
-    let (no_batch, no_shard) = (
-        "is not batch, the only way with",
-        "is not shard, the only way with",
-    );
     [
         (
             raw && shard,
             ["per", "format"],
-            "shard cannot tell one record from the next with raw as",
+            "--per shard cannot tell one record from the next with --format raw",
         ),
         (
             lambda && !batch,
             ["per", "format"],
-            "is not batch, the only way with lambda as",
+            "--format lambda needs --per batch",
         ),
         (
             options.data.is_some() && !jsonl,
             ["format", "data"],
-            "is not jsonl, the only format with",
+            "--data needs --format jsonl",
         ),
         (
             options.stream_arn.is_some() && !lambda,
             ["format", "stream-arn"],
-            "is not lambda, the only format with",
+            "--stream-arn needs --format lambda",
         ),
         (
             options.batch_size.is_some() && !batch,
             ["per", "batch-size"],
-            no_batch,
+            "--batch-size needs --per batch",
         ),
         (
             options.batch_bytes.is_some() && !batch,
             ["per", "batch-bytes"],
-            no_batch,
+            "--batch-bytes needs --per batch",
         ),
         (
             options.inflight.is_some() && !shard,
             ["per", "inflight"],
-            no_shard,
+            "--inflight needs --per shard",
         ),
         (
             options.plain_answers && !shard,
             ["per", "plain-answers"],
-            no_shard,
+            "--plain-answers needs --per shard",
         ),
         (
             options.max_records_per_handler.is_some() && !shard,
             ["per", "max-records-per-handler"],
-            no_shard,
+            "--max-records-per-handler needs --per shard",
         ),
     ]
 }

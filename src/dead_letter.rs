@@ -26,6 +26,7 @@ pub struct DeadLetter<'a> {
     approximate_arrival_timestamp: Option<i64>,
     millis_behind_latest: Option<i64>,
     attempts: u32,
+    failures: u32,
     outcome: &'a str,
     stderr: &'a str,
     data_base64: &'a str,
@@ -36,6 +37,8 @@ pub struct DeadLetter<'a> {
 pub struct Cause<'a> {
     /// How often the record was handed over.
     pub attempts: u32,
+    /// How many of those count against `--max-attempts`.
+    pub failures: u32,
     /// How the last attempt ended, in words.
     pub outcome: &'a str,
     /// The last that the handler wrote on stderr.
@@ -58,6 +61,7 @@ impl<'a> DeadLetter<'a> {
             approximate_arrival_timestamp: record.approximate_arrival_timestamp,
             millis_behind_latest,
             attempts: cause.attempts,
+            failures: cause.failures,
             outcome: cause.outcome,
             stderr: cause.stderr,
             data_base64: record.data_base64,
@@ -297,6 +301,7 @@ mod tests {
             Some(7),
             Cause {
                 attempts: 3,
+                failures: 2,
                 outcome: "exit code 1",
                 stderr,
             },
@@ -315,7 +320,7 @@ mod tests {
         append(&file, &letter("one\ntwo")).expect("written");
         append(&file, &letter("")).expect("written");
         let text = fs::read_to_string(&file).expect("the file");
-        let first = r#"{"shardId":"shardId-0","sequenceNumber":"4959","subSequenceNumber":1,"partitionKey":"k","approximateArrivalTimestamp":5,"millisBehindLatest":7,"attempts":3,"outcome":"exit code 1","stderr":"one\ntwo","dataBase64":"aGk="}"#;
+        let first = r#"{"shardId":"shardId-0","sequenceNumber":"4959","subSequenceNumber":1,"partitionKey":"k","approximateArrivalTimestamp":5,"millisBehindLatest":7,"attempts":3,"failures":2,"outcome":"exit code 1","stderr":"one\ntwo","dataBase64":"aGk="}"#;
         assert_eq!(text.lines().next(), Some(first));
         assert_eq!(text.lines().count(), 2);
         let mode = file.metadata().expect("the file").permissions().mode();

@@ -20,8 +20,46 @@ pub enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    /// All of them.
+    pub const ALL: [Exit; 6] = [
+        Exit::Done,
+        Exit::Halt,
+        Exit::Wrong,
+        Exit::Usage,
+        Exit::Internal,
+        Exit::Config,
+    ];
+
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn all_are_all() {
+        for (index, exit) in Exit::ALL.into_iter().enumerate() {
+            // A new one does not compile without a place here, which must be its place there.
+            let place = match exit {
+                Exit::Done => 0,
+                Exit::Halt => 1,
+                Exit::Wrong => 2,
+                Exit::Usage => 3,
+                Exit::Internal => 4,
+                Exit::Config => 5,
+            };
+            assert_eq!(index, place);
+        }
     }
 }

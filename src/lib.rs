@@ -2,8 +2,8 @@
 //! MultiLangDaemon.
 //!
 //! The way of a record: [`protocol`] reads the daemon's line, [`record`] finds the records in it,
-//! [`handler`] hands each to the user's command by way of [`mod@format`], [`lanes`] and [`process`], and makes
-//! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
+//! [`handler`] hands each to the user's command by way of [`mod@format`] and [`process`], and makes
+//! of its end what [`outcome`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
@@ -14,17 +14,18 @@
 //! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
 //! [`mod@launch`] starts the real daemon. [`recording`] is what replay can play again.
 
+pub mod backoff;
 pub mod bridge;
 pub mod check;
 pub mod checkpoint;
 pub mod clean;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dead_letter;
 pub mod exit;
 pub mod format;
 pub mod handler;
-pub mod lanes;
 pub mod launch;
 pub mod logging;
 pub mod outcome;
@@ -34,7 +35,6 @@ pub mod protocol;
 pub mod record;
 pub mod recording;
 pub mod replay;
-pub mod retry;
 pub mod tally;
 pub mod watch;
 
@@ -49,13 +49,15 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use bridge::Bridge;
 use checkpoint::Checkpoints;
+use clock::SystemClock;
 use config::{Config, Task};
 use exit::Exit;
-use handler::Crew;
+use handler::{HandlerProcesses, Pool};
 use process::Processes;
 use properties::Properties;
 use protocol::{Tap, Wire};
 use recording::Recorder;
+use replay::screen::Screen;
 use watch::Watch;
 
 /// What a user gets who types the program's name and no more.
@@ -134,13 +136,14 @@ fn bridge(config: Config) -> Result<Exit> {
     let daemon = input.try_clone()?;
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
-    let mut crew = Crew::new(config.settings, processes);
+    let mut processes = HandlerProcesses::new(processes);
+    let mut pool = Pool::new(config.settings, &mut processes, &SystemClock);
     if config.watching.metrics_dir.is_some() {
-        crew.take_times();
+        pool.take_times();
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
-    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain)
+    Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
         .watched(Watch::new(&config.watching))
         .run()
 }
@@ -158,7 +161,11 @@ fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
 
 /// The daemon's part, played.
 fn replay(settings: &replay::Settings) -> Exit {
-    let stage = match replay::start(settings) {
+    let screen = match Screen::new(Instant::now()) {
+        Ok(screen) => screen,
+        Err(e) => return complain(&e.into(), Exit::Internal),
+    };
+    let stage = match replay::start(settings, &screen) {
         Ok(stage) => stage,
         Err(e) => return complain(&e, Exit::Usage),
     };
@@ -185,12 +192,21 @@ fn check(settings: &check::Settings) -> Exit {
         Ok(properties) => properties,
         Err(e) => return complain(&e, Exit::Wrong),
     };
+    if !check::is_of_a_daemon(&properties, settings.kcl) {
+        let name = settings.file.display();
+        let error = anyhow!(
+            "'{name}' is no properties file: no key of the daemon is in it (an @FILE of kclpipe is checked with the \
+             file that names it)"
+        );
+        return complain(&error, Exit::Wrong);
+    }
     let context = check::Context {
         file: &settings.file,
         kcl: settings.kcl,
         directory: settings.directory.as_deref(),
         last_in_path: None,
-        child: &config::child,
+        region_is_known: config::region_is_known(std::env::vars_os()),
+        child: &|arguments| config::child(arguments, settings.directory.as_deref()),
     };
     let report = check::examine(&properties, &context);
     let text = match settings.json {
@@ -217,7 +233,7 @@ fn launch(settings: &launch::Settings) -> Exit {
 /// Becomes the daemon, and so comes back only where that is not to be or not possible.
 fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -> Result<Exit> {
     let properties = settings.override_in(check::read(file)?);
-    if settings.check && is_wrong(&properties, file, jars) {
+    if settings.check && is_wrong(&properties, file, jars, settings) {
         bail!(
             "the daemon is not started with '{}' (--no-check would)",
             file.display()
@@ -231,14 +247,22 @@ fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -
 }
 
 /// Whether a check finds errors; what it finds is told on stderr.
-fn is_wrong(properties: &Properties, file: &Path, jars: &launch::Jars) -> bool {
+fn is_wrong(
+    properties: &Properties,
+    file: &Path,
+    jars: &launch::Jars,
+    settings: &launch::Settings,
+) -> bool {
     let own = launch::own_directory().ok();
+    let mut options = settings.java_options.iter();
+    let of_java = options.any(|option| option.as_encoded_bytes().starts_with(b"-Daws.region="));
     let context = check::Context {
         file,
         kcl: jars.version,
         directory: None,
         last_in_path: own.as_deref(),
-        child: &config::child,
+        region_is_known: of_java || config::region_is_known(std::env::vars_os()),
+        child: &|arguments| config::child(arguments, None),
     };
     let report = check::examine(properties, &context);
     if report.errors + report.warnings > 0 {

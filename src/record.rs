@@ -132,6 +132,12 @@ impl Batch {
         self.records.len()
     }
 
+    /// The position of the last record.
+    pub fn last(&self) -> Option<Position> {
+        let last = self.len().checked_sub(1)?;
+        Some(self.record(last).position())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -5,9 +5,11 @@ case $(awk -W version 2>&1 </dev/null) in
 esac
 exec awk "$@" '
     BEGIN { token = ENVIRON["KCLPIPE_TOKEN"] }
-    $2 !~ /^[0-9]+$/ { print token, "reject", NR; fflush(); next }
+    !/"}$/ { exit }                     # cut off: no record
+    !match($0, /"data":"[a-z]+ [0-9]+"}$/) { print token, "reject", NR; fflush(); next }
     {
-        print $2, $1 >> "stock.txt"
+        split(substr($0, RSTART + 8, RLENGTH - 10), order, " ")
+        print order[2], order[1] >> "stock.txt"
         fflush("stock.txt")             # first the work,
         print token, "ok", NR
         fflush()                        # then the answer

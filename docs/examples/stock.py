@@ -32,6 +32,8 @@ def store(n):
 
 
 for line in sys.stdin:
+    if not line.endswith("\n"):
+        break  # cut off: no record
     record = json.loads(line)
     try:
         order = json.loads(record["data"])

@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::program::{self, Starter};
 use super::report::{Finding, Severity};
-use super::{Child, Scope};
+use super::{Child, Place, Scope};
 use crate::process::{Command, find};
 use crate::properties::{Property, split_command};
 
@@ -55,6 +56,19 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
             findings.extend(
                 commands.filter_map(|(what, command)| started(what, command, property, scope)),
             );
+            findings.extend(
+                child
+                    .places
+                    .iter()
+                    .filter_map(|p| place(p, property, scope)),
+            );
+            findings.extend(
+                child
+                    .misplaced
+                    .as_ref()
+                    .map(|word| misplaced(word, property)),
+            );
+            findings.extend(child.curl.then(|| curl(property)));
             (findings, Some(child))
         }
         Err(e) => {
@@ -126,7 +140,7 @@ fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'stati
 }
 
 /// What a shell would replace in a word.
-fn variable(word: &str) -> Option<String> {
+pub(super) fn variable(word: &str) -> Option<String> {
     let after = word.split('$').skip(1);
     let named =
         after.filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || "_{(".contains(c)));
@@ -196,14 +210,29 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
     let last = scope.context.last_in_path.map(|last| last.join(program));
     let in_last = !program.contains('/')
         && last.is_some_and(|file| find(file.as_os_str(), Path::new("")).is_ok());
-    if let Err(e) = find(program.as_ref(), &directory(scope))
-        && !in_last
-    {
-        return Some(Finding::about(property, Severity::Error).says(
-            format!("'{program}' cannot be run: {e:#}"),
-            "The daemon ends when its first child cannot be started.",
-            where_to_look(relative, scope),
-        ));
+    match find(program.as_ref(), &directory(scope)) {
+        Err(e) if !in_last => {
+            return Some(Finding::about(property, Severity::Error).says(
+                format!("'{program}' cannot be run: {e:#}"),
+                "The daemon ends when its first child cannot be started.",
+                where_to_look(relative, scope),
+            ));
+        }
+        Ok(file) => {
+            let wrong = program::examine(&file, &directory(scope), Starter::Java);
+            if let Some((what, why, mend)) = wrong {
+                let severity = match what.starts_with(program::NO_LINE) {
+                    true => Severity::Warning,
+                    false => Severity::Error,
+                };
+                return Some(Finding::about(property, severity).says(
+                    format!("'{program}': {what}"),
+                    why,
+                    mend,
+                ));
+            }
+        }
+        Err(_) => {}
     }
     (relative && scope.context.directory.is_none()).then(|| {
         Finding::about(property, Severity::Warning).says(
@@ -224,12 +253,67 @@ fn started(what: &str, command: &Command, property: &Property, scope: &Scope) ->
     let relative = command.program.as_bytes().contains(&b'/')
         && Path::new(&command.program).is_relative()
         && own.is_relative();
-    let error = seen.find(what).err()?;
+    let file = match seen.find(what) {
+        Ok(file) => file,
+        Err(error) => {
+            return Some(Finding::about(property, Severity::Error).says(
+                format!("{error:#}"),
+                "kclpipe ends with 78 when it is not there at the start, and the daemon with it.",
+                where_to_look(relative, scope),
+            ));
+        }
+    };
+    let started_in = seen.directory.unwrap_or_default();
+    let (wrong, why, mend) = program::examine(&file, &started_in, Starter::Kclpipe)?;
+    let program = command.program.display();
     Some(Finding::about(property, Severity::Error).says(
-        format!("{error:#}"),
-        "kclpipe ends with 78 when it is not there at the start, and the daemon with it.",
-        where_to_look(relative, scope),
+        format!("{what} '{program}': {wrong}"),
+        why,
+        mend,
     ))
+}
+
+/// A folder that a file option needs. One with a shard's name in it cannot be known here.
+fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
+    let folder = place.folder()?;
+    let seen = directory(scope).join(folder);
+    let shown = match folder.as_os_str().is_empty() {
+        true => return None,
+        false => folder.display(),
+    };
+    (!seen.is_dir()).then(|| {
+        let relative = folder.is_relative() && scope.context.directory.is_none();
+        Finding::about(property, Severity::Error).says(
+            format!(
+                "the directory '{shown}' does not exist (--{})",
+                place.option
+            ),
+            place.without,
+            match relative {
+                true => where_to_look(true, scope),
+                false => "Make it, for the user that the daemon runs as: kclpipe makes none.",
+            },
+        )
+    })
+}
+
+/// An option of kclpipe's that the handler is given.
+fn misplaced(word: &str, property: &Property) -> Finding {
+    Finding::about(property, Severity::Warning).says(
+        format!("{word} stands after '--' and is an argument of the handler's"),
+        "kclpipe has an option of this name, which is not set by it.",
+        "Write it before the '--'.",
+    )
+}
+
+/// curl has exit codes of its own.
+fn curl(property: &Property) -> Finding {
+    Finding::about(property, Severity::Warning).says(
+        "curl as the handler: its exit code 65 means to kclpipe that the record is bad",
+        "curl says 65 when it could not send its data once more after a redirect, and without -f it says 0 of each \
+         answer of the server's, also of errors.",
+        "Write --on-exit 65=fail, and curl with -f; better is a script that tells 4xx from 5xx.",
+    )
 }
 
 fn where_to_look(relative: bool, scope: &Scope) -> &'static str {

@@ -25,14 +25,24 @@ pub(super) struct Key {
 pub(super) enum Kind {
     /// Taken as it stands.
     Text,
+    /// Names something of AWS.
+    Name(Names),
+    /// Tells a worker from the others.
+    Worker,
+    /// A region of AWS.
+    Region,
+    /// The dimensions of metrics: a setter that KCL 2.x looks for and does not find.
+    Dimensions,
     /// A whole number.
     Whole {
         /// The size of the Java type.
         bits: u32,
         /// Whether the Java type can be null, so that 0 is applied.
         boxed: bool,
-        /// Whether the daemon's default is 0.
+        /// Whether 0 is as good as any other: it is the daemon's default, or has a rule of its own.
         zero: bool,
+        /// The least that the daemon can work with.
+        least: i64,
     },
     /// A number that may have a fraction.
     Fraction,
@@ -50,6 +60,8 @@ pub(super) enum Kind {
     Providers,
     /// The ARN of a stream.
     Arn,
+    /// The ARN of a consumer with enhanced fan-out.
+    ConsumerArn,
     /// The address of a service.
     Address,
     /// The child's command.
@@ -60,6 +72,17 @@ pub(super) enum Kind {
     Refused,
     /// Set, and read by nothing.
     Unused,
+}
+
+/// What a name is the name of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// A stream of Kinesis.
+    Stream,
+    /// A table of DynamoDB.
+    Table,
+    /// A consumer with enhanced fan-out.
+    Consumer,
 }
 
 /// The versions that know a key.
@@ -94,10 +117,14 @@ const INT: Kind = whole(32, false);
 const LONG: Kind = whole(64, false);
 const BOXED_INT: Kind = whole(32, true);
 const BOXED_LONG: Kind = whole(64, true);
-const LONG_FROM_0: Kind = Kind::Whole {
-    bits: 64,
-    boxed: false,
+const LONG_FROM_0: Kind = from_0(64, 0);
+/// Of these two the rules between lines say what comes of a number below 1.
+const GRACE: Kind = from_0(64, i64::MIN);
+const SECONDS: Kind = Kind::Whole {
+    bits: 32,
+    boxed: true,
     zero: true,
+    least: i64::MIN,
 };
 
 const fn whole(bits: u32, boxed: bool) -> Kind {
@@ -105,6 +132,26 @@ const fn whole(bits: u32, boxed: bool) -> Kind {
         bits,
         boxed,
         zero: false,
+        least: 0,
+    }
+}
+
+const fn from_0(bits: u32, least: i64) -> Kind {
+    Kind::Whole {
+        bits,
+        boxed: false,
+        zero: true,
+        least,
+    }
+}
+
+/// A primitive int with a least value (`LeaseManagementConfig`, `DynamoDBLeaseRenewer` and others).
+const fn at_least(least: i64) -> Kind {
+    Kind::Whole {
+        bits: 32,
+        boxed: false,
+        zero: false,
+        least,
     }
 }
 
@@ -146,9 +193,9 @@ pub(super) const POLLING: [&str; 5] = [
     "millisBehindLatestThresholdForReducedTps",
 ];
 
-/// What other keys begin with: beans in the configuration, and builders of the AWS SDK, whose properties
+/// What other keys begin with: builders of the AWS SDK, whose properties
 /// are too many for a table.
-pub(super) const NESTED: [&str; 11] = [
+pub(super) const NESTED: [&str; 7] = [
     "kinesisClient",
     "dynamoDbClient",
     "cloudWatchClient",
@@ -156,10 +203,55 @@ pub(super) const NESTED: [&str; 11] = [
     "dynamoDBCredentialsProvider",
     "cloudWatchCredentialsProvider",
     "awsCredentialsProvider",
-    "gracefulLeaseHandoffConfigBean",
-    "workerUtilizationAwareAssignmentConfigBean",
-    "workerMetricStatsTableConfigBean",
-    "coordinatorStateTableConfigBean",
+];
+
+/// The beans of 3.x whose keys are keys of the configuration, too, each with the beginnings of these.
+const DELEGATED: [(&str, &[&str]); 4] = [
+    (
+        "gracefulLeaseHandoffConfigBean",
+        &["isGracefulLease", "gracefulLease"],
+    ),
+    (
+        "workerUtilizationAwareAssignmentConfigBean",
+        &[
+            "inMemoryWorkerMetrics",
+            "workerMetricsReporter",
+            "workerMetricsEMA",
+            "noOfPersistedMetrics",
+            "disableWorkerMetrics",
+            "maxThroughputPerHost",
+            "dampeningPercentage",
+            "reBalanceThreshold",
+            "allowThroughput",
+            "varianceBalancing",
+            "staleWorkerMetrics",
+        ],
+    ),
+    (
+        "workerMetricStatsTableConfigBean",
+        &[
+            "workerMetricsTable",
+            "workerMetricsBilling",
+            "workerMetricsRead",
+            "workerMetricsWrite",
+            "workerMetricsPoint",
+            "workerMetricsDeletion",
+            "workerMetricsTags",
+        ],
+    ),
+    ("coordinatorStateTableConfigBean", &["coordinatorState"]),
+];
+
+/// Keys that set what another key sets, each with that key.
+pub(super) const SAME_FIELD: [(&str, &str); 5] = [
+    ("workerIdentifier", "workerId"),
+    ("initialPositionInStreamExtended", "initialPositionInStream"),
+    (
+        "timestampAtInitialPositionInStream",
+        "initialPositionInStream",
+    ),
+    ("kinesisClient.endpointOverride", "kinesisEndpoint"),
+    ("dynamoDbClient.endpointOverride", "dynamoDBEndpoint"),
 ];
 
 /// Keys of 1.x with another name since, and the new name.
@@ -174,25 +266,31 @@ pub(super) const RENAMED: [(&str, &str); 2] = [
     ),
 ];
 
-/// The table. In 3.x the letters of `AwsCredentialsProvider` may be of any case, before they are
+/// The table. From 2.7.0 on the letters of `AwsCredentialsProvider` may be of any case, before they are
 /// `AWSCredentialsProvider` (`KinesisClientLibConfigurator.processKey`).
 pub(super) const KEYS: &[Key] = &[
     // MultiLangDaemonConfig itself
     key("executableName", Kind::Command, EVERY),
     key("processingLanguage", Kind::Text, EVERY),
     key("maxActiveThreads", Kind::Threads, EVERY),
-    key("timeoutInSeconds", BOXED_INT, EVERY),
-    key("shutdownGraceMillis", LONG_FROM_0, EVERY),
+    key("timeoutInSeconds", SECONDS, EVERY),
+    key("shutdownGraceMillis", GRACE, EVERY),
     // who reads what
-    key("applicationName", Kind::Text, EVERY),
-    key("streamName", Kind::Text, EVERY),
+    key("applicationName", Kind::Name(Names::Table), EVERY),
+    key("streamName", Kind::Name(Names::Stream), EVERY),
     key("streamArn", Kind::Arn, from(false, 2, 5, 1)),
-    key("tableName", Kind::Text, EVERY),
-    key("workerId", Kind::Text, EVERY),
-    key("workerIdentifier", Kind::Text, BEANS),
-    key("regionName", Kind::Text, EVERY),
+    key("tableName", Kind::Name(Names::Table), EVERY),
+    key("workerId", Kind::Worker, EVERY),
+    key("workerIdentifier", Kind::Worker, BEANS),
+    key("regionName", Kind::Region, EVERY),
+    key("kinesisClient.region", Kind::Region, BEANS),
+    key("dynamoDbClient.region", Kind::Region, BEANS),
+    key("cloudWatchClient.region", Kind::Region, BEANS),
     key("kinesisEndpoint", Kind::Address, EVERY),
     key("dynamoDBEndpoint", Kind::Address, EVERY),
+    key("kinesisClient.endpointOverride", Kind::Address, BEANS),
+    key("dynamoDbClient.endpointOverride", Kind::Address, BEANS),
+    key("cloudWatchClient.endpointOverride", Kind::Address, BEANS),
     key("AwsCredentialsProvider", Kind::Providers, EVERY),
     key("AwsCredentialsProviderDynamoDB", Kind::Providers, EVERY),
     key("AwsCredentialsProviderCloudWatch", Kind::Providers, EVERY),
@@ -221,8 +319,12 @@ pub(super) const KEYS: &[Key] = &[
         LONG_FROM_0,
         from(false, 3, 1, 1),
     ),
-    key("fanoutConfig.consumerArn", Kind::Text, BEANS),
-    key("fanoutConfig.consumerName", Kind::Text, BEANS),
+    key("fanoutConfig.consumerArn", Kind::ConsumerArn, BEANS),
+    key(
+        "fanoutConfig.consumerName",
+        Kind::Name(Names::Consumer),
+        BEANS,
+    ),
     key("fanoutConfig.maxDescribeStreamSummaryRetries", INT, BEANS),
     key("fanoutConfig.maxDescribeStreamConsumerRetries", INT, BEANS),
     key("fanoutConfig.registerStreamConsumerRetries", INT, BEANS),
@@ -238,11 +340,11 @@ pub(super) const KEYS: &[Key] = &[
     key("shardSyncIntervalMillis", LONG, EVERY),
     key("cleanupLeasesUponShardCompletion", Kind::Flag(true), EVERY),
     key("ignoreUnexpectedChildShards", Kind::Flag(false), EVERY),
-    key("maxLeasesForWorker", INT, EVERY),
-    key("maxLeasesToStealAtOneTime", INT, EVERY),
+    key("maxLeasesForWorker", at_least(1), EVERY),
+    key("maxLeasesToStealAtOneTime", at_least(1), EVERY),
     key("enablePriorityLeaseAssignment", Kind::BoxedFlag, THREE),
-    key("initialLeaseTableReadCapacity", INT, EVERY),
-    key("initialLeaseTableWriteCapacity", INT, EVERY),
+    key("initialLeaseTableReadCapacity", at_least(1), EVERY),
+    key("initialLeaseTableWriteCapacity", at_least(1), EVERY),
     key(
         "leaseTableDeletionProtectionEnabled",
         Kind::BoxedFlag,
@@ -251,10 +353,10 @@ pub(super) const KEYS: &[Key] = &[
     key("leaseTablePitrEnabled", Kind::BoxedFlag, THREE),
     key(
         "leaseTableScanTotalSegments",
-        BOXED_INT,
+        from_0(32, 0),
         from(false, 3, 5, 0),
     ),
-    key("maxLeaseRenewalThreads", INT, EVERY),
+    key("maxLeaseRenewalThreads", at_least(2), EVERY),
     key("listShardsBackoffTimeInMillis", LONG, EVERY),
     key("maxListShardsRetryAttempts", INT, EVERY),
     key("isGracefulLeaseHandoffEnabled", Kind::BoxedFlag, THREE),
@@ -285,7 +387,7 @@ pub(super) const KEYS: &[Key] = &[
         THREE,
     ),
     // tables
-    key("workerMetricsTableName", Kind::Text, THREE),
+    key("workerMetricsTableName", Kind::Name(Names::Table), THREE),
     key("workerMetricsBillingMode", Kind::Word(BILLING), THREE),
     key("workerMetricsReadCapacity", LONG, THREE),
     key("workerMetricsWriteCapacity", LONG, THREE),
@@ -300,7 +402,7 @@ pub(super) const KEYS: &[Key] = &[
         THREE,
     ),
     key("workerMetricsTags", Kind::Text, THREE),
-    key("coordinatorStateTableName", Kind::Text, THREE),
+    key("coordinatorStateTableName", Kind::Name(Names::Table), THREE),
     key("coordinatorStateBillingMode", Kind::Word(BILLING), THREE),
     key("coordinatorStateReadCapacity", LONG, THREE),
     key("coordinatorStateWriteCapacity", LONG, THREE),
@@ -318,12 +420,12 @@ pub(super) const KEYS: &[Key] = &[
     key("clientVersionConfig", Kind::Word(CLIENTS), THREE),
     key(
         "migrateAllEntitiesToLeaseTable",
-        Kind::BoxedFlag,
+        Kind::Flag(false),
         from(false, 3, 5, 0),
     ),
     key(
         "tableMigrationCompleteBakeTimeSeconds",
-        BOXED_LONG,
+        LONG,
         from(false, 3, 5, 0),
     ),
     // the scheduler
@@ -351,8 +453,8 @@ pub(super) const KEYS: &[Key] = &[
     // metrics
     key("metricsLevel", Kind::Word(METRICS), EVERY),
     key("metricsBufferTimeMillis", LONG, EVERY),
-    key("metricsMaxQueueSize", INT, EVERY),
-    key("metricsEnabledDimensions", Kind::Text, EVERY),
+    key("metricsMaxQueueSize", at_least(1), EVERY),
+    key("metricsEnabledDimensions", Kind::Dimensions, EVERY),
 ];
 
 /// What the daemon makes of a key.
@@ -370,27 +472,48 @@ pub(super) enum Found {
 
 /// Looks a key up as the daemon does.
 pub(super) fn find(name: &str, version: Version) -> Found {
-    if let Some((bean, _)) = name.split_once('.')
-        && version.generation() > 1
-        && NESTED.contains(&bean)
-    {
-        return Found::Nested;
-    }
-    let polling = name.strip_prefix("pollingConfig.");
-    let polling = polling.filter(|key| version.generation() > 1 && POLLING.contains(key));
-    let name = polling.unwrap_or(name);
+    let name = match version.generation() {
+        1 => name,
+        _ => without_bean(name),
+    };
+    let nested = || {
+        let bean = name.split_once('.').map(|(bean, _)| bean);
+        version.generation() > 1 && bean.is_some_and(|bean| NESTED.contains(&bean))
+    };
     match KEYS.iter().find(|key| key.is(name, version)) {
         Some(key) if key.span.has(version) => Found::Key(key),
         Some(key) => Found::Elsewhere(key),
+        None if nested() => Found::Nested,
         None => Found::Unknown,
     }
+}
+
+/// A key without the name of its bean, where it can be written either way.
+fn without_bean(name: &str) -> &str {
+    let Some((bean, key)) = name.split_once('.') else {
+        return name;
+    };
+    let polling = bean == "pollingConfig" && POLLING.contains(&key);
+    let delegated = DELEGATED.iter().any(|(delegate, starts)| {
+        *delegate == bean && starts.iter().any(|start| key.starts_with(start))
+    });
+    match polling || delegated {
+        true => key,
+        false => name,
+    }
+}
+
+/// The key that stands for all keys which set the same.
+pub(super) fn field(key: &Key) -> &'static str {
+    let same = SAME_FIELD.iter().find(|(other, _)| *other == key.name);
+    same.map_or(key.name, |(_, field)| field)
 }
 
 impl Key {
     /// How it is written in a version.
     pub(super) fn written(&self, version: Version) -> String {
         match self.kind {
-            Kind::Providers if version.generation() < 3 => self.name.replacen("Aws", "AWS", 1),
+            Kind::Providers if !version.has_sdk_2() => self.name.replacen("Aws", "AWS", 1),
             _ => self.name.to_owned(),
         }
     }
@@ -398,8 +521,8 @@ impl Key {
     fn is(&self, name: &str, version: Version) -> bool {
         const ANY_CASE: usize = "AwsCredentialsProvider".len();
         let (start, rest) = self.name.split_at(ANY_CASE.min(self.name.len()));
-        match (self.kind, version.generation()) {
-            (Kind::Providers, 3) => name
+        match (self.kind, version.has_sdk_2()) {
+            (Kind::Providers, true) => name
                 .split_at_checked(ANY_CASE)
                 .is_some_and(|(other, more)| other.eq_ignore_ascii_case(start) && more == rest),
             _ => self.written(version) == name,
@@ -430,6 +553,15 @@ pub(super) fn nearest(name: &str, version: Version) -> Option<String> {
     (distance <= 1 + name.chars().count() / 8).then_some(written)
 }
 
+/// The first known key that begins with an unknown one, as `regionName` with `region`.
+pub(super) fn begun(name: &str, version: Version) -> Option<String> {
+    const SHORTEST: usize = 4;
+    let lower = name.to_lowercase();
+    let mut known = KEYS.iter().filter(|key| key.span.has(version));
+    let key = known.find(|key| key.name.to_lowercase().starts_with(&lower))?;
+    (name.len() >= SHORTEST).then(|| key.written(version))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,6 +590,11 @@ mod tests {
             ("pollingConfig.streamName", [false, false, false]),
             ("fanoutConfig.consumerName", [true, true, false]),
             ("kinesisClient.region", [true, true, false]),
+            ("kinesisClient.retries", [true, true, false]),
+            (
+                "gracefulLeaseHandoffConfigBean.gracefulLeaseHandoffTimeoutMillis",
+                [true, false, false],
+            ),
             ("", [false, false, false]),
         ] {
             assert_eq!(
@@ -468,6 +605,7 @@ mod tests {
         }
         assert!(!known("migrateAllEntitiesToLeaseTable", Version(3, 1, 3)));
         assert!(!known("streamArn", Version(2, 4, 0)));
+        assert!(known("AwsCredentialsProvider", Version(2, 7, 0)));
     }
 
     #[test]
@@ -488,6 +626,19 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_a_key_is_enough_to_tell_it() {
+        for (start, key) in [
+            ("region", Some("regionName")),
+            ("Stream", Some("streamName")),
+            ("time", Some("timeoutInSeconds")),
+            ("max", None),
+            ("comment", None),
+        ] {
+            assert_eq!(begun(start, V3).as_deref(), key, "{start}");
+        }
+    }
+
+    #[test]
     fn a_key_is_in_the_table_once_and_what_is_renamed_is_in_it() {
         for key in KEYS {
             let count = KEYS.iter().filter(|other| other.name == key.name).count();
@@ -495,6 +646,7 @@ mod tests {
         }
         for name in RENAMED
             .iter()
+            .chain(&SAME_FIELD)
             .flat_map(|(old, new)| [*old, *new])
             .chain(POLLING)
         {

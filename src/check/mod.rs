@@ -5,8 +5,11 @@
 //! `ConfigurationSettableUtils` do (amazon-kinesis-client-multilang), and says what would come of it.
 
 mod command;
+mod forms;
 mod keys;
+mod program;
 mod providers;
+mod regions;
 mod report;
 mod rules;
 mod values;
@@ -50,6 +53,8 @@ pub struct Context<'a> {
     pub directory: Option<&'a Path>,
     /// A directory that is looked into after those of `PATH`, as a launch does with kclpipe's own.
     pub last_in_path: Option<&'a Path>,
+    /// Whether something else than the properties says which region of AWS it is.
+    pub region_is_known: bool,
     /// What kclpipe makes of its arguments (`@FILE` among them), or what it would complain of.
     pub child: &'a dyn Fn(Vec<OsString>) -> Result<Child>,
 }
@@ -59,6 +64,12 @@ pub struct Context<'a> {
 pub struct Child {
     /// What must be there when it starts, each with what it is: the handler, and others.
     pub commands: Vec<(&'static str, Command)>,
+    /// Where it writes files.
+    pub places: Vec<Place>,
+    /// An option of kclpipe's among the handler's arguments, if there is one.
+    pub misplaced: Option<String>,
+    /// Whether the handler is curl, and its exit codes are taken as those of a handler.
+    pub curl: bool,
     /// Whether one handler lives as long as the lease.
     pub per_shard: bool,
     /// Whether time alone makes a checkpoint due.
@@ -69,6 +80,30 @@ pub struct Child {
     pub stop_timeout: Duration,
     /// How often the daemon's time limit is restarted; `None` for never.
     pub keepalive: Option<Duration>,
+}
+
+/// A file or a directory that an option names, to be written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The option, without its hyphens.
+    pub option: &'static str,
+    /// The path, in which `{shard}` may stand.
+    pub path: PathBuf,
+    /// Whether it is the directory itself.
+    pub is_directory: bool,
+    /// What comes of it if the directory is missing.
+    pub without: &'static str,
+}
+
+impl Place {
+    /// The directory that has to be there, as far as that can be known without a shard.
+    fn folder(&self) -> Option<&Path> {
+        let folder = match self.is_directory {
+            true => Some(self.path.as_path()),
+            false => self.path.parent(),
+        };
+        folder.filter(|folder| !folder.to_string_lossy().contains("{shard}"))
+    }
 }
 
 /// No properties file has more bytes than this; a device might have no end.
@@ -87,7 +122,27 @@ pub fn read(file: &Path) -> Result<Properties> {
     if bytes.len() as u64 > MOST {
         bail!("'{name}' is no properties file: it has more than {MOST} bytes");
     }
+    if bytes.contains(&0) {
+        bail!("'{name}' is no properties file: it has bytes of 0 in it (a program, or UTF-16)");
+    }
     Properties::parse(&bytes).with_context(|| format!("the daemon cannot read '{name}'"))
+}
+
+/// Whether a file has anything of a daemon's properties in it: a known key, or one that is near to one.
+/// An empty one may become some by what is set elsewhere.
+pub fn is_of_a_daemon(properties: &Properties, kcl: Version) -> bool {
+    let Properties(all) = properties;
+    let is_known = |key: &str| match keys::find(key, kcl) {
+        Found::Unknown => keys::nearest(key, kcl)
+            .or_else(|| keys::begun(key, kcl))
+            .is_some(),
+        Found::Key(_) | Found::Elsewhere(_) | Found::Nested => true,
+    };
+    let unmarked = |key: &'_ str| key.strip_prefix(values::MARK).unwrap_or(key).to_owned();
+    all.is_empty()
+        || all
+            .iter()
+            .any(|property| is_known(&unmarked(&property.key)))
 }
 
 /// What is wrong with a daemon's properties. Of a key that is there twice the last one holds, as in

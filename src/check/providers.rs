@@ -1,121 +1,498 @@
-//! Where the daemon has its credentials from: names of Java classes.
+//! Where the daemon has its credentials from: names of Java classes, each with what its constructor is given.
 
 use super::Version;
+use super::regions::{self, Region};
 use super::report::{Severity, Trouble, shown};
 
-/// The short names that 3.x finds, in `software.amazon.awssdk.auth.credentials` (version 2 of the AWS
-/// SDK) and in the KCL's own `software.amazon.kinesis.multilang.auth`
-/// (`AwsCredentialsProviderPropertyValueDecoder`).
-const OF_3: [&str; 13] = [
-    "DefaultCredentialsProvider",
-    "EnvironmentVariableCredentialsProvider",
-    "SystemPropertyCredentialsProvider",
-    "ProfileCredentialsProvider",
-    "InstanceProfileCredentialsProvider",
-    "ContainerCredentialsProvider",
-    "WebIdentityTokenFileCredentialsProvider",
-    "ProcessCredentialsProvider",
-    "AnonymousCredentialsProvider",
-    "StaticCredentialsProvider",
-    "StsAssumeRoleCredentialsProvider",
-    "KclStsAssumeRoleCredentialsProvider",
-    "KclStaticCredentialsProvider",
-];
+/// A class that the daemon can make from a text.
+struct Provider {
+    /// As it is called below its package.
+    name: &'static str,
+    /// How many arguments it can be made from, and what they are.
+    arguments: Arguments,
+}
 
-/// The short names that 1.x and 2.x find, in `com.amazonaws.auth` (version 1 of the AWS SDK), and in the
-/// KCL's own package in 2.x (`AWSCredentialsProviderPropertyValueDecoder`).
-const OF_1_AND_2: [&str; 13] = [
-    "DefaultAWSCredentialsProviderChain",
-    "EnvironmentVariableCredentialsProvider",
-    "SystemPropertiesCredentialsProvider",
-    "InstanceProfileCredentialsProvider",
-    "ContainerCredentialsProvider",
-    "EC2ContainerCredentialsProviderWrapper",
-    "WebIdentityTokenCredentialsProvider",
-    "ProcessCredentialsProvider",
-    "PropertiesFileCredentialsProvider",
-    "ClasspathPropertiesFileCredentialsProvider",
-    "STSAssumeRoleSessionCredentialsProvider",
-    "STSSessionCredentialsProvider",
-    "KclSTSAssumeRoleSessionCredentialsProvider",
-];
+/// How many arguments a provider can be made from.
+#[derive(Clone, Copy)]
+enum Arguments {
+    /// From none to this many.
+    UpTo(usize),
+    /// This many and no other number; they are this.
+    Exactly(usize, &'static str),
+    /// The ARN of a role, the name of a session, and perhaps more, as `KEY=VALUE` (`NestedPropertyKey`).
+    Role,
+}
 
-/// Short names that no class of the daemon has. A name with a point may be a class of anybody.
+const fn up_to(most: usize, name: &'static str) -> Provider {
+    Provider {
+        name,
+        arguments: Arguments::UpTo(most),
+    }
+}
+
+const fn exactly(count: usize, words: &'static str, name: &'static str) -> Provider {
+    Provider {
+        name,
+        arguments: Arguments::Exactly(count, words),
+    }
+}
+
+const fn role(name: &'static str) -> Provider {
+    Provider {
+        name,
+        arguments: Arguments::Role,
+    }
+}
+
+/// What one version of the AWS SDK has for a daemon.
+struct Sdk {
+    /// Its number.
+    version: u8,
+    /// The packages that a short name is looked up in.
+    packages: [&'static str; 2],
+    /// What all classes of the SDK begin with.
+    own: &'static str,
+    /// What can be made from a text, the default first.
+    providers: &'static [Provider],
+    /// What is there and cannot be made from a text.
+    others: &'static [&'static str],
+}
+
+/// Of 2.7.0 and later, and of 3.x (`AwsCredentialsProviderPropertyValueDecoder`).
+const SDK_2: Sdk = Sdk {
+    version: 2,
+    packages: [
+        "software.amazon.awssdk.auth.credentials.",
+        "software.amazon.kinesis.multilang.auth.",
+    ],
+    own: "software.amazon.awssdk.",
+    providers: &[
+        up_to(0, "DefaultCredentialsProvider"),
+        up_to(0, "EnvironmentVariableCredentialsProvider"),
+        up_to(0, "SystemPropertyCredentialsProvider"),
+        up_to(1, "ProfileCredentialsProvider"),
+        up_to(0, "InstanceProfileCredentialsProvider"),
+        up_to(0, "ContainerCredentialsProvider"),
+        up_to(0, "WebIdentityTokenFileCredentialsProvider"),
+        up_to(0, "AnonymousCredentialsProvider"),
+        role("StsAssumeRoleCredentialsProvider"),
+        // The daemon takes its own class for it.
+        role("software.amazon.awssdk.services.sts.auth.StsAssumeRoleCredentialsProvider"),
+        role("KclStsAssumeRoleCredentialsProvider"),
+    ],
+    others: &[
+        "ProcessCredentialsProvider",
+        "StaticCredentialsProvider",
+        "HttpCredentialsProvider",
+        "AwsCredentialsProviderChain",
+        "AwsCredentialsProvider",
+        "software.amazon.awssdk.services.sts.auth.StsAssumeRoleWithSamlCredentialsProvider",
+        "software.amazon.awssdk.services.sts.auth.StsAssumeRoleWithWebIdentityCredentialsProvider",
+        "software.amazon.awssdk.services.sts.auth.StsGetFederationTokenCredentialsProvider",
+        "software.amazon.awssdk.services.sts.auth.StsGetSessionTokenCredentialsProvider",
+        "software.amazon.awssdk.services.sts.auth.StsWebIdentityTokenFileCredentialsProvider",
+    ],
+};
+
+/// Of 1.x and of 2.x before 2.7.0 (`AWSCredentialsProviderPropertyValueDecoder`).
+const SDK_1: Sdk = Sdk {
+    version: 1,
+    packages: [
+        "com.amazonaws.auth.",
+        "software.amazon.kinesis.multilang.auth.",
+    ],
+    own: "com.amazonaws.",
+    providers: &[
+        up_to(0, "DefaultAWSCredentialsProviderChain"),
+        up_to(0, "EnvironmentVariableCredentialsProvider"),
+        up_to(0, "SystemPropertiesCredentialsProvider"),
+        up_to(2, "profile.ProfileCredentialsProvider"),
+        up_to(0, "InstanceProfileCredentialsProvider"),
+        up_to(0, "ContainerCredentialsProvider"),
+        up_to(0, "EC2ContainerCredentialsProviderWrapper"),
+        up_to(0, "WebIdentityTokenCredentialsProvider"),
+        up_to(1, "ClasspathPropertiesFileCredentialsProvider"),
+        exactly(1, "the file", "PropertiesFileCredentialsProvider"),
+        exactly(2, "the ARN of a role and the name of a session", STS),
+        exactly(
+            3,
+            "token, provider and the ARN of a role",
+            "WebIdentityFederationSessionCredentialsProvider",
+        ),
+        role("KclSTSAssumeRoleSessionCredentialsProvider"),
+    ],
+    others: &[
+        "ProcessCredentialsProvider",
+        "AWSStaticCredentialsProvider",
+        "AWSCredentialsProviderChain",
+        "AWSCredentialsProvider",
+        "STSSessionCredentialsProvider",
+        "STSAssumeRoleWithWebIdentitySessionCredentialsProvider",
+    ],
+};
+
+/// In a jar of its own, which 2.x has and 1.x has not.
+const STS: &str = "STSAssumeRoleSessionCredentialsProvider";
+
+/// A provider that takes a static key, which is too new to be tested: 2 or 3 arguments.
+const STATIC: &str = "KclStaticCredentialsProvider";
+
+/// Whether an element of the list becomes a provider, and if so, what is odd about it.
+enum Made {
+    Well,
+    /// It is made, and does something else than it says, or may not be made by every daemon.
+    Oddly(String, &'static str, String),
+    Not(String, String),
+}
+
+impl Sdk {
+    fn of(version: Version) -> &'static Sdk {
+        match version.has_sdk_2() {
+            true => &SDK_2,
+            false => &SDK_1,
+        }
+    }
+
+    /// A class by its name below the packages that are looked into.
+    fn short<'a>(&self, name: &'a str) -> &'a str {
+        let below = self
+            .packages
+            .iter()
+            .find_map(|package| name.strip_prefix(package));
+        below.unwrap_or(name)
+    }
+}
+
+/// Which of a list of providers can be made. A class of somebody else's is left alone.
 pub(super) fn examine(text: &str, version: Version) -> Option<Trouble> {
-    let (known, usual) = match version.generation() {
-        3 => (OF_3, OF_3[0]),
-        _ => (OF_1_AND_2, OF_1_AND_2[0]),
-    };
-    let names = text
+    let elements: Vec<&str> = text
         .split(',')
         .map(str::trim)
-        .filter(|name| !name.is_empty());
-    let classes = names.map(|name| name.split('|').next().unwrap_or_default());
-    let (strange, found): (Vec<&str>, Vec<&str>) =
-        classes.partition(|name| !name.contains('.') && !known.contains(name));
-    let first = strange.first()?;
-    let severity = match found.is_empty() {
-        true => Severity::Error,
-        false => Severity::Warning,
-    };
-    let near = known
+        .filter(|e| !e.is_empty())
+        .collect();
+    let made: Vec<Made> = elements
         .iter()
-        .find(|name| strsim::osa_distance(name, first) <= 3);
-    Some((
-        severity,
-        format!(
-            "KCL {version} has no credentials provider '{}'",
-            shown(first)
+        .map(|element| make(element, version))
+        .collect();
+    let is_any = made.iter().any(|made| !matches!(made, Made::Not(..)));
+    let first = made.into_iter().find(|made| !matches!(made, Made::Well))?;
+    Some(match first {
+        Made::Not(what, mend) if is_any => (
+            Severity::Warning,
+            what,
+            "The daemon takes those of the list that it can make, and says nothing of the others.",
+            mend,
         ),
-        "The daemon takes those of the list that it finds, and ends at once if there is none; 3.x has the \
-         providers of version 2 of the AWS SDK, 1.x and 2.x have those of version 1.",
-        format!("Write {}.", near.unwrap_or(&usual)),
-    ))
+        Made::Not(what, mend) => (
+            Severity::Error,
+            what,
+            "The daemon takes those of the list that it can make, and ends at once if there is none.",
+            mend,
+        ),
+        Made::Oddly(what, why, mend) => (Severity::Warning, what, why, mend),
+        Made::Well => return None,
+    })
+}
+
+fn make(element: &str, version: Version) -> Made {
+    let sdk = Sdk::of(version);
+    // Java's split leaves what is empty at the end out.
+    let mut parts = element.trim_end_matches('|').split('|');
+    let name = parts.next().unwrap_or_default();
+    let arguments: Vec<&str> = parts.collect();
+    let short = sdk.short(name);
+    if let Some(provider) = sdk.providers.iter().find(|provider| provider.name == short) {
+        return with(provider, &arguments, version);
+    }
+    let newer = short == STATIC && version > Version::TESTED[0];
+    match () {
+        () if newer && (2..=3).contains(&arguments.len()) => Made::Well,
+        () if sdk.others.contains(&short) => Made::Not(
+            format!("'{short}' cannot be made from a text"),
+            format!("Write {}.", sdk.providers[0].name),
+        ),
+        () if is_of_another(name, sdk) => Made::Not(
+            format!(
+                "'{}' is of another version of the AWS SDK than that of KCL {version}",
+                shown(name)
+            ),
+            format!(
+                "Write the provider of version {}: {}.",
+                sdk.version,
+                counterpart(short, sdk)
+            ),
+        ),
+        () if name.contains('.') && !name.starts_with("profile.") => Made::Well,
+        () => Made::Not(
+            format!(
+                "KCL {version} has no credentials provider '{}'",
+                shown(name)
+            ),
+            format!("Write {}.", counterpart(name, sdk)),
+        ),
+    }
+}
+
+/// Whether a class is one of the SDK that this daemon takes no providers from.
+fn is_of_another(name: &str, sdk: &Sdk) -> bool {
+    let other = if sdk.version == 2 {
+        SDK_1.own
+    } else {
+        SDK_2.own
+    };
+    name.starts_with(other)
+}
+
+/// The provider that does what one of another name does, or looks like it; else the default.
+fn counterpart(name: &str, sdk: &Sdk) -> &'static str {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let mut near: Vec<(usize, &'static str)> = sdk
+        .providers
+        .iter()
+        .map(|provider| {
+            let own = provider.name.rsplit('.').next().unwrap_or_default();
+            (strsim::osa_distance(own, last), provider.name)
+        })
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    match near.first() {
+        Some((distance, name)) if *distance <= 3 => name,
+        _ => sdk.providers[0].name,
+    }
+}
+
+fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
+    let (name, count) = (provider.name, arguments.len());
+    match provider.arguments {
+        Arguments::UpTo(most) if count <= most => Made::Well,
+        Arguments::UpTo(most) => too_many(name, most, count, version),
+        Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
+        Arguments::Exactly(_, words) => Made::Not(
+            format!("'{name}' cannot be made from {}", counted(count)),
+            format!("Write '|' and then {words} after its name, with '|' between."),
+        ),
+        Arguments::Role if version.generation() == 1 => Made::Not(
+            format!("KCL {version} has no credentials provider '{name}'"),
+            format!("Write {}.", SDK_1.providers[0].name),
+        ),
+        Arguments::Role => with_role(name, arguments),
+    }
+}
+
+/// A class of 1.x that is not among the daemon's own jars.
+fn of_another_jar(name: &str, version: Version) -> Made {
+    match name == STS && version.generation() == 1 {
+        true => Made::Oddly(
+            format!("'{name}' is in no jar of the daemon's own"),
+            "It is made only if aws-java-sdk-sts is among the jars, too; without it the daemon ends at once.",
+            "Add that jar, or take another provider.".to_owned(),
+        ),
+        false => Made::Well,
+    }
+}
+
+/// From 2.x on, what cannot be made with its arguments is made without.
+fn too_many(name: &str, most: usize, count: usize, version: Version) -> Made {
+    let mend = match most {
+        0 => "Write its name alone.".to_owned(),
+        _ => format!("Write it with {} at most.", counted(most)),
+    };
+    match version.generation() {
+        1 => Made::Not(
+            format!("'{name}' cannot be made from {}", counted(count)),
+            mend,
+        ),
+        _ => Made::Oddly(
+            format!("'{name}' is made without its arguments"),
+            "It takes no such arguments, and the daemon then makes it without any.",
+            mend,
+        ),
+    }
+}
+
+fn with_role(name: &str, arguments: &[&str]) -> Made {
+    const FORM: &str = "|arn:aws:iam::ACCOUNT:role/ROLE|SESSION";
+    let [role, _session, more @ ..] = arguments else {
+        return Made::Not(
+            format!("'{name}' cannot be made from {}", counted(arguments.len())),
+            format!("It needs the ARN of a role and the name of a session: write {name}{FORM}."),
+        );
+    };
+    if !role.starts_with("arn:") {
+        return Made::Oddly(
+            format!("'{}' is no ARN of a role", shown(role)),
+            "AWS refuses it, and the daemon has no credentials.",
+            format!("Write {name}{FORM}."),
+        );
+    }
+    let odd = more.iter().map(|argument| nested(argument));
+    odd.into_iter()
+        .find(|made| !matches!(made, Made::Well))
+        .unwrap_or(Made::Well)
+}
+
+/// One of the arguments after role and session (`NestedPropertyKey`).
+fn nested(argument: &str) -> Made {
+    const FORM: &str = "Write endpointRegion=REGION, endpoint=URL^REGION or externalId=ID.";
+    let parts: Vec<&str> = argument.trim_end_matches('=').split('=').collect();
+    match parts[..] {
+        ["endpointRegion", region] if !matches!(Region::of(region), Region::Known) => {
+            let mend = match regions::nearest(region) {
+                Some(near) => format!("Write endpointRegion={near}."),
+                None => FORM.to_owned(),
+            };
+            match Region::of(region) {
+                Region::Unknown => Made::Oddly(
+                    format!("'{}' is no region that kclpipe knows", shown(region)),
+                    "If the daemon does not know it either, it makes no provider, and ends if there is no other.",
+                    mend,
+                ),
+                _ => Made::Not(
+                    format!("endpointRegion '{}' is no region", shown(region)),
+                    mend,
+                ),
+            }
+        }
+        ["endpoint", endpoint] if endpoint.trim_end_matches('^').split('^').count() != 2 => {
+            Made::Not(
+                format!("endpoint '{}' is without its region", shown(endpoint)),
+                FORM.to_owned(),
+            )
+        }
+        ["endpointRegion" | "endpoint" | "externalId", _] => Made::Well,
+        _ => Made::Oddly(
+            format!(
+                "'{}' is skipped",
+                shown(argument.split('=').next().unwrap_or_default())
+            ),
+            "After role and session the daemon looks for the three words that it knows, and for no others.",
+            FORM.to_owned(),
+        ),
+    }
+}
+
+fn counted(count: usize) -> String {
+    match count {
+        0 => "no argument".to_owned(),
+        1 => "one argument".to_owned(),
+        _ => format!("{count} arguments"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ERROR: Option<Severity> = Some(Severity::Error);
+    const WARNING: Option<Severity> = Some(Severity::Warning);
+
+    fn severity(text: &str, version: Version) -> Option<Severity> {
+        examine(text, version).map(|(severity, ..)| severity)
+    }
+
     #[test]
     fn providers_are_those_of_the_version() {
-        let severity = |text: &str, at: usize| {
-            let trouble = examine(text, Version::TAKEN_FROM[at]);
-            trouble.map(|(severity, ..)| severity)
-        };
-        for (text, three, two) in [
-            ("DefaultCredentialsProvider", None, Some(Severity::Error)),
+        for (text, three, two, one) in [
+            ("DefaultCredentialsProvider", None, ERROR, ERROR),
+            ("DefaultAWSCredentialsProviderChain", ERROR, None, None),
+            ("EnvironmentVariableCredentialsProvider", None, None, None),
+            ("com.example.Mine|x", None, None, None),
+            ("Mine, DefaultCredentialsProvider", WARNING, ERROR, ERROR),
+            ("\"DefaultCredentialsProvider\"", ERROR, ERROR, ERROR),
             (
-                "DefaultAWSCredentialsProviderChain",
-                Some(Severity::Error),
+                "com.amazonaws.auth.profile.ProfileCredentialsProvider|reader",
+                ERROR,
+                None,
                 None,
             ),
-            ("EnvironmentVariableCredentialsProvider", None, None),
             (
-                "StsAssumeRoleCredentialsProvider|arn:x|y",
+                "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
                 None,
-                Some(Severity::Error),
+                ERROR,
+                ERROR,
             ),
-            ("com.example.Mine", None, None),
+            ("profile.ProfileCredentialsProvider|a|b", ERROR, None, None),
+            ("ProcessCredentialsProvider|x", ERROR, ERROR, ERROR),
+            ("DefaultCredentialsProvider|x", WARNING, ERROR, ERROR),
             (
-                "Mine, DefaultCredentialsProvider",
-                Some(Severity::Warning),
-                Some(Severity::Error),
+                "InstanceProfileCredentialsProvider|x",
+                WARNING,
+                WARNING,
+                ERROR,
             ),
+            ("InstanceProfileCredentialsProvider|", None, None, None),
+            ("InstanceProfileCredentialsProvider |x", ERROR, ERROR, ERROR),
+            ("ProfileCredentialsProvider|reader", None, ERROR, ERROR),
+            ("PropertiesFileCredentialsProvider", ERROR, ERROR, ERROR),
+            ("PropertiesFileCredentialsProvider|f", ERROR, None, None),
             (
-                "\"DefaultCredentialsProvider\"",
-                Some(Severity::Error),
-                Some(Severity::Error),
+                "STSAssumeRoleSessionCredentialsProvider|arn:x|y",
+                ERROR,
+                None,
+                WARNING,
             ),
         ] {
+            let [v3, v2, v1] = Version::TESTED;
             assert_eq!(
-                (severity(text, 0), severity(text, 1)),
+                [v3, v2, v1].map(|version| severity(text, version)),
+                [three, two, one],
+                "{text}"
+            );
+            let (new, old) = (Version(2, 7, 0), Version(2, 6, 1));
+            assert_eq!(
+                (severity(text, new), severity(text, old)),
                 (three, two),
                 "{text}"
             );
         }
-        let (.., mend) =
-            examine("DefaultCredentialProvider", Version::TAKEN_FROM[0]).expect("a typo");
-        assert_eq!(mend, "Write DefaultCredentialsProvider.");
+    }
+
+    #[test]
+    fn a_role_needs_a_session_and_perhaps_more() {
+        for (arguments, expected) in [
+            ("", ERROR),
+            ("|arn:r", ERROR),
+            ("|arn:r|", ERROR),
+            ("|arn:r|s", None),
+            ("|role|s", WARNING),
+            ("|arn:r|s|endpointRegion=eu-west-1", None),
+            ("|arn:r|s|endpointRegion=nowhere", ERROR),
+            ("|arn:r|s|endpointRegion=eu-cental-1", WARNING),
+            ("|arn:r|s|endpoint=https://x^eu-west-1|externalId=e", None),
+            ("|arn:r|s|endpoint=https://x", ERROR),
+            ("|arn:r|s|region=eu-west-1", WARNING),
+        ] {
+            for (name, version) in [
+                ("StsAssumeRoleCredentialsProvider", Version(3, 1, 3)),
+                (
+                    "KclSTSAssumeRoleSessionCredentialsProvider",
+                    Version(2, 5, 4),
+                ),
+            ] {
+                let found = severity(&format!("{name}{arguments}"), version);
+                assert_eq!(found, expected, "{name}{arguments}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_fix_names_what_was_meant() {
+        for (text, said) in [
+            (
+                "DefaultCredentialProvider",
+                "Write DefaultCredentialsProvider.",
+            ),
+            (
+                "com.amazonaws.auth.profile.ProfileCredentialsProvider",
+                " ProfileCredentialsProvider.",
+            ),
+            (
+                "DefaultAWSCredentialsProviderChain",
+                "Write DefaultCredentialsProvider.",
+            ),
+        ] {
+            let (.., mend) = examine(text, Version::TESTED[0]).expect(text);
+            assert!(mend.contains(said), "{mend}");
+        }
     }
 }

@@ -21,6 +21,16 @@ pub enum Severity {
 /// What is wrong with a value: how bad it is, and the three sentences of a [`Finding`].
 pub(super) type Trouble = (Severity, String, &'static str, String);
 
+/// A value that ends the daemon, and what it must look like.
+pub(super) fn refused(text: &str, form: &str) -> Trouble {
+    (
+        Severity::Error,
+        format!("'{}' is not what it must be", shown(text)),
+        "The daemon ends at once, with a Java exception.",
+        format!("Write {form}."),
+    )
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {

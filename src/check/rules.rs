@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::keys::POLLING;
+use super::keys::{self, POLLING};
 use super::report::{Finding, Severity};
+use super::values::MARK;
 use super::{Child, Scope};
 use crate::properties::{Properties, Property};
 
@@ -13,6 +14,8 @@ pub(super) fn examine(scope: &Scope, child: Option<&Child>) -> Vec<Finding> {
     let mut findings = required(scope);
     findings.extend(replaced(scope));
     findings.extend(spelled_twice(scope));
+    findings.extend(stream_twice(scope));
+    findings.extend(no_region(scope));
     findings.extend(threads(scope));
     findings.extend(reading(scope));
     findings.extend(retrieval(scope));
@@ -28,9 +31,9 @@ fn required(scope: &Scope) -> Vec<Finding> {
         1 => "streamName",
         _ => "streamName or streamArn",
     };
-    let (written, provider) = match scope.kcl().generation() {
-        3 => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
-        _ => (
+    let (written, provider) = match scope.kcl().has_sdk_2() {
+        true => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
+        false => (
             "AWSCredentialsProvider",
             "DefaultAWSCredentialsProviderChain",
         ),
@@ -59,7 +62,9 @@ fn required(scope: &Scope) -> Vec<Finding> {
     };
     let missing = needed
         .into_iter()
-        .filter(|(key, ..)| !(has(key) || *key == "streamName" && has("streamArn")));
+        .filter(|(key, ..)| !(has(key) || *key == "streamName" && has("streamArn")))
+        // That it has a mark before it is said of the line.
+        .filter(|(_, shown, _)| !is_marked(scope, shown));
     let findings = missing.map(|(key, shown, mend)| {
         let finding = match scope.get(key) {
             Some(empty) => Finding::about(empty, Severity::Error),
@@ -72,6 +77,41 @@ fn required(scope: &Scope) -> Vec<Finding> {
         )
     });
     findings.collect()
+}
+
+fn is_marked(scope: &Scope, key: &str) -> bool {
+    let mut marked = scope
+        .in_force
+        .iter()
+        .filter_map(|p| p.key.strip_prefix(MARK));
+    marked.any(|marked| marked == key)
+}
+
+/// `streamArn` names a stream, too, and the daemon takes that (`KinesisClientLibConfigurator`).
+fn stream_twice(scope: &Scope) -> Option<Finding> {
+    let (arn, name) = (scope.get("streamArn")?, scope.get("streamName")?);
+    let (_, of_arn) = arn.value.trim().rsplit_once('/')?;
+    (of_arn != name.value.trim()).then(|| {
+        Finding::about(name, Severity::Error).says(
+            "streamArn names another stream, which is the one that is read",
+            "The daemon takes the name out of the ARN, and this line sets nothing.",
+            "Take one of the two out.",
+        )
+    })
+}
+
+/// Where no region is named the SDK asks around, and 1.x takes us-east-1.
+fn no_region(scope: &Scope) -> Option<Finding> {
+    let named = ["regionName", "kinesisClient.region"];
+    let is_named = named.iter().any(|key| scope.get(key).is_some());
+    let is_silent = is_named || scope.context.region_is_known || scope.kcl().generation() == 1;
+    (!is_silent).then(|| {
+        Finding::missing("regionName", Severity::Warning).says(
+            "no region is named, neither here nor in AWS_REGION nor in ~/.aws/config",
+            "On a machine of EC2 the daemon asks that machine; anywhere else it ends at once.",
+            "Write regionName = REGION.",
+        )
+    })
 }
 
 /// Lines that a later line of the same key replaces.
@@ -105,7 +145,10 @@ fn spelled_twice(scope: &Scope) -> Vec<Finding> {
         let Some(key) = scope.known(property) else {
             continue;
         };
-        let Some(first) = seen.insert(key.name, property) else {
+        if is_right_together(key.name, scope) {
+            continue;
+        }
+        let Some(first) = seen.insert(keys::field(key), property) else {
             continue;
         };
         findings.push(Finding::about(property, Severity::Error).says(
@@ -115,6 +158,13 @@ fn spelled_twice(scope: &Scope) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// KCL 1.x wants both lines for a time to begin at.
+fn is_right_together(key: &str, scope: &Scope) -> bool {
+    let position = scope.get("initialPositionInStream");
+    let by_time = position.is_some_and(|p| p.value.eq_ignore_ascii_case("AT_TIMESTAMP"));
+    key == "timestampAtInitialPositionInStream" && by_time
 }
 
 /// A fixed pool is filled by the scheduler and by one reader of stderr for each shard; what is left reads
@@ -162,7 +212,7 @@ fn reading(scope: &Scope) -> Vec<Finding> {
     }));
     let idle = scope.number("idleTimeBetweenReadsInMillis");
     let property = scope.get("idleTimeBetweenReadsInMillis");
-    let soon = property.filter(|_| idle != 0 && idle < 200 && scope.kcl().generation() > 1);
+    let soon = property.filter(|_| (1..200).contains(&idle) && scope.kcl().generation() > 1);
     findings.extend(soon.map(|property| {
         Finding::about(property, Severity::Warning).says(
             format!("{idle} ms is less than the daemon takes"),
@@ -256,7 +306,9 @@ fn grace(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     };
     let property = scope.get("shutdownGraceMillis");
     let set = property.map(|_| scope.number("shutdownGraceMillis"));
-    let grace = set.filter(|grace| *grace != 0).unwrap_or(usual);
+    // 1.x refuses what is not positive.
+    let unset = |grace: i64| grace == 0 || grace < 0 && usual > 0;
+    let grace = set.filter(|grace| !unset(*grace)).unwrap_or(usual);
     let finding = match property {
         Some(property) => Finding::about(property, Severity::Warning),
         None => Finding::missing("shutdownGraceMillis", Severity::Warning),

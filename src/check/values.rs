@@ -1,22 +1,33 @@
 //! What the daemon makes of one line: whether it knows the key, and whether it applies the value.
 
 use super::keys::{self, Found, Key, Kind};
-use super::report::{Finding, Severity, Trouble, shown};
-use super::{Scope, Version, providers};
+use super::report::{Finding, Severity, Trouble, refused, shown};
+use super::{Scope, Version, command, forms, providers};
 use crate::properties::Property;
+
+/// A byte order mark of UTF-8, as Java reads it.
+pub(super) const MARK: &str = "\u{ef}\u{bb}\u{bf}";
+
+/// A version that cannot hand the dimensions of metrics on (`ConfigurationSettableUtils` looks for a
+/// setter of its own type).
+const NO_DIMENSIONS: Version = Version(2, 5, 4);
 
 /// What is wrong with a line by itself.
 pub(super) fn examine(property: &Property, scope: &Scope) -> Vec<Finding> {
     let of_key = match keys::find(&property.key, scope.kcl()) {
-        Found::Key(key) => value(property, key, scope.kcl()),
+        Found::Key(key) if key.kind == Kind::Command => None,
+        Found::Key(key) => expanded(property, Some(key)).or_else(|| value(property, key, scope)),
         Found::Elsewhere(key) => Some(elsewhere(property, key, scope.kcl())),
-        Found::Nested => None,
+        Found::Nested => expanded(property, None),
         Found::Unknown => Some(unknown(property, scope.kcl())),
     };
     of_key.into_iter().chain(credentials(property)).collect()
 }
 
 fn unknown(property: &Property, version: Version) -> Finding {
+    if property.key.starts_with(MARK) {
+        return marked(property, version);
+    }
     let what = "the daemon does not know this key";
     match keys::nearest(&property.key, version) {
         Some(near) => Finding::about(property, Severity::Error).says(
@@ -27,9 +38,28 @@ fn unknown(property: &Property, version: Version) -> Finding {
         None => Finding::about(property, Severity::Warning).says(
             what,
             "It passes over it without a word, so this line sets nothing.",
-            "Take it out, or look its name up.",
+            match keys::begun(&property.key, version) {
+                Some(begun) => format!("Write '{begun}'."),
+                None => "Take it out, or look its name up.".to_owned(),
+            },
         ),
     }
+}
+
+/// A byte order mark, which to Java is three letters of the first key.
+fn marked(property: &Property, version: Version) -> Finding {
+    let behind = &property.key[MARK.len()..];
+    let severity = match keys::find(behind, version) {
+        Found::Key(_) | Found::Elsewhere(_) | Found::Nested => Severity::Error,
+        Found::Unknown => Severity::Warning,
+    };
+    let mut finding = Finding::about(property, severity).says(
+        "a byte order mark stands before it",
+        "To Java the mark is a part of the first key, so the daemon does not know it, and this line sets nothing.",
+        "Save the file without a byte order mark.",
+    );
+    finding.key = shown(behind);
+    finding
 }
 
 fn elsewhere(property: &Property, key: &Key, version: Version) -> Finding {
@@ -66,29 +96,55 @@ fn credentials(property: &Property) -> Option<Finding> {
 }
 
 /// What is wrong with a known key's value, if anything.
-fn value(property: &Property, key: &Key, version: Version) -> Option<Finding> {
-    let text = property.value.as_str();
+fn value(property: &Property, key: &Key, scope: &Scope) -> Option<Finding> {
+    let (text, version) = (property.value.as_str(), scope.kcl());
     let trouble = match key.kind {
         Kind::Command => None,
         _ if has_comment(text) => Some(comment()),
-        Kind::Whole { bits, boxed, zero } => whole(text, bits, (boxed, zero), version),
+        Kind::Whole { bits, .. } => whole(text, bits, key, version),
         Kind::Fraction => fraction(text),
         Kind::Flag(default) => boolean(text, default, version),
         Kind::BoxedFlag => boolean(text, false, version),
         Kind::Word(words) => word(text, words, version),
         Kind::Seconds => seconds(text, version),
         Kind::Threads => threads(text),
-        Kind::Period => period(text),
-        Kind::Arn => arn(text),
-        Kind::Address => address(text, version),
-        Kind::Providers => providers::examine(text, version),
-        Kind::Text => blanks_behind(text),
+        Kind::Text | Kind::Dimensions if text.trim_end() != text => blanks_behind(text),
+        Kind::Text => None,
+        Kind::Dimensions if version == NO_DIMENSIONS => Some(unusable()),
+        Kind::Dimensions => None,
         Kind::Refused => Some(unusable()),
         Kind::Unused if version.generation() > 1 => Some(unused()),
         Kind::Unused => None,
+        Kind::Providers => providers::examine(text, version),
+        Kind::Name(_)
+        | Kind::Worker
+        | Kind::Region
+        | Kind::Period
+        | Kind::Arn
+        | Kind::ConsumerArn
+        | Kind::Address => forms::examine(text, key, scope),
     };
     let (severity, what, why, mend) = trouble?;
     Some(Finding::about(property, severity).says(what, why, mend))
+}
+
+/// What a shell would replace in a value, and the daemon does not.
+fn expanded(property: &Property, key: Option<&Key>) -> Option<Finding> {
+    let what = command::variable(&property.value)?;
+    let why = match key.map(|key| key.kind) {
+        Some(Kind::Worker) => {
+            "The daemon expands no variables, so all workers would have this one id and take each other's leases."
+        }
+        _ => "The daemon expands no variables; there is no shell.",
+    };
+    Some(Finding::about(property, Severity::Error).says(
+        format!("{} is taken as it is", shown(&what)),
+        why,
+        format!(
+            "Write the value itself, or let kclpipe launch set it: --set {}=VALUE.",
+            shown(&property.key)
+        ),
+    ))
 }
 
 fn has_comment(text: &str) -> bool {
@@ -118,54 +174,92 @@ pub(super) fn number(text: &str, bits: u32, version: Version) -> Option<i64> {
 
 /// Numbers of beans are converted by commons-beanutils, which makes 0 of what it cannot read
 /// (`ConvertUtilsBean`); a primitive 0 is then taken as not set (`ConfigurationSettableUtils`).
-fn whole(text: &str, bits: u32, (boxed, zero): (bool, bool), version: Version) -> Option<Trouble> {
-    let (read, one) = (number(text, bits, version), version.generation() == 1);
-    let mend = || "Write the number alone, without a unit, a separator or quotes.".to_owned();
-    match read {
-        Some(0) if !boxed && !zero && !one => Some((
-            Severity::Warning,
-            "0 is not applied, the default is".to_owned(),
-            "To the daemon a number of 0 is a key that is not set.",
-            "Take the line out, or write the number that you want.".to_owned(),
-        )),
+fn whole(text: &str, bits: u32, key: &Key, version: Version) -> Option<Trouble> {
+    let Kind::Whole {
+        boxed, zero, least, ..
+    } = key.kind
+    else {
+        return None;
+    };
+    let one = version.generation() == 1;
+    match number(text, bits, version) {
+        Some(0) if !zero && (one || !boxed) => Some(not_applied(version)),
+        Some(number) if number < least => Some(too_small(number, least, version)),
         Some(_) => None,
-        None if one => Some((
-            Severity::Error,
-            format!(
-                "'{}' is not a whole number, and the default is used",
-                shown(text)
-            ),
-            "KCL 1.x logs a warning and goes on; it takes no blanks behind a number, either.",
-            mend(),
-        )),
-        None if boxed => Some((
-            Severity::Error,
-            format!("'{}' is not a whole number, and 0 is used", shown(text)),
-            "The daemon makes 0 of what it cannot read, without a word.",
-            mend(),
-        )),
-        None => Some((
-            Severity::Error,
-            format!(
-                "'{}' is not a whole number, and the default is used",
-                shown(text)
-            ),
-            "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
-            mend(),
-        )),
+        None => Some(no_number(text, boxed, version)),
     }
 }
 
+fn not_applied(version: Version) -> Trouble {
+    (
+        Severity::Warning,
+        "0 is not applied, the default is".to_owned(),
+        match version.generation() {
+            1 => "KCL 1.x refuses 0 here, logs a warning and goes on.",
+            _ => "To the daemon a number of 0 is a key that is not set.",
+        },
+        "Take the line out, or write the number that you want.".to_owned(),
+    )
+}
+
+fn too_small(number: i64, least: i64, version: Version) -> Trouble {
+    (
+        Severity::Error,
+        match number {
+            ..0 => format!("{number} is negative"),
+            _ => format!("{number} is not enough"),
+        },
+        match version.generation() {
+            1 => "KCL 1.x refuses it, logs a warning and uses the default.",
+            _ => {
+                "The daemon takes it and then ends with a Java exception, or does not do what this is for."
+            }
+        },
+        format!("Write {} or more, or take the line out.", least.max(1)),
+    )
+}
+
+fn no_number(text: &str, boxed: bool, version: Version) -> Trouble {
+    let (used, why) = match version.generation() {
+        1 => (
+            "the default",
+            "KCL 1.x logs a warning and goes on; it takes no blanks behind a number, either.",
+        ),
+        _ if boxed => (
+            "0",
+            "The daemon makes 0 of what it cannot read, without a word.",
+        ),
+        _ => (
+            "the default",
+            "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
+        ),
+    };
+    (
+        Severity::Error,
+        format!(
+            "'{}' is not a whole number, and {used} is used",
+            shown(text)
+        ),
+        why,
+        "Write the number alone, without a unit, a separator or quotes.".to_owned(),
+    )
+}
+
 fn fraction(text: &str) -> Option<Trouble> {
-    let number = text.trim().parse::<f64>();
-    number.is_err().then(|| {
-        (
-            Severity::Error,
+    let (what, why, mend) = match text.trim().parse::<f64>() {
+        Ok(number) if number < 0.0 => (
+            format!("{number} is negative"),
+            "The daemon takes it, and does not do what this is for.",
+            "Write a positive number, or take the line out.",
+        ),
+        Ok(number) if number.is_finite() => return None,
+        _ => (
             format!("'{}' is not a number, and the default is used", shown(text)),
             "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
-            "Write the number alone, with a point before the fraction.".to_owned(),
-        )
-    })
+            "Write the number alone, with a point before the fraction.",
+        ),
+    };
+    Some((Severity::Error, what, why, mend.to_owned()))
 }
 
 /// A flag as the daemon reads it: `BooleanConverter` of commons-beanutils knows some words, of any case
@@ -206,8 +300,23 @@ fn boolean(text: &str, default: bool, version: Version) -> Option<Trouble> {
 
 fn word(text: &str, words: &[&str], version: Version) -> Option<Trouble> {
     let one = version.generation() == 1;
-    let known = words.contains(&text.to_uppercase().as_str());
-    (!known && !one).then(|| refused(text, &format!("one of {}", words.join(", "))))
+    let upper = text.to_uppercase();
+    // 1.x has a word more for its timestampAtInitialPositionInStream.
+    let known = words.contains(&upper.as_str()) || one && upper == "AT_TIMESTAMP";
+    let form = format!("one of {}", words.join(", "));
+    match (known, one) {
+        (true, _) => None,
+        (false, false) => Some(refused(text, &form)),
+        (false, true) => Some((
+            Severity::Error,
+            format!(
+                "'{}' is not what it must be, and the default is used",
+                shown(text)
+            ),
+            "KCL 1.x logs a warning and goes on.",
+            format!("Write {form}."),
+        )),
+    }
 }
 
 /// `InitialPositionInStreamExtended` is made of seconds; a date in milliseconds is far in the future.
@@ -220,6 +329,12 @@ fn seconds(text: &str, version: Version) -> Option<Trouble> {
             format!("{seconds} seconds after 1970 is centuries away"),
             "The daemon takes seconds; these look like milliseconds.",
             format!("Write {}.", seconds / 1000),
+        )),
+        Ok(seconds @ ..0) => Some((
+            Severity::Error,
+            format!("{seconds} is negative, which is before 1970"),
+            "No stream has records of that time.",
+            "Write the seconds since 1970.".to_owned(),
         )),
         Err(_) if version.generation() > 1 => Some(refused(
             text,
@@ -237,39 +352,7 @@ fn threads(text: &str) -> Option<Trouble> {
         .then(|| refused(text, "a whole number, without blanks"))
 }
 
-fn period(text: &str) -> Option<Trouble> {
-    let begins = text.starts_with(['P', 'p', '+', '-']);
-    (!begins).then(|| refused(text, "a duration as P1D or PT12H"))
-}
-
-/// `StreamIdentifier.validateArn` has this form; region and account of it are not used.
-fn arn(text: &str) -> Option<Trouble> {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    let fits = match parts[..] {
-        ["arn", partition, "kinesis", region, account, stream] => {
-            partition.starts_with("aws")
-                && !region.is_empty()
-                && account.len() == 12
-                && account.bytes().all(|b| b.is_ascii_digit())
-                && stream
-                    .strip_prefix("stream/")
-                    .is_some_and(|name| !name.is_empty())
-        }
-        _ => text.trim().is_empty(),
-    };
-    match fits {
-        true => blanks_behind(text).filter(|_| !text.trim().is_empty()),
-        false => Some(refused(text, "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME")),
-    }
-}
-
-/// 2.x and 3.x make a `URI` of it.
-fn address(text: &str, version: Version) -> Option<Trouble> {
-    let bad = version.generation() > 1 && text.contains(char::is_whitespace);
-    bad.then(|| refused(text, "an address as http://localhost:4567, without blanks"))
-}
-
-fn blanks_behind(text: &str) -> Option<Trouble> {
+pub(super) fn blanks_behind(text: &str) -> Option<Trouble> {
     let name = text.trim_end();
     (name != text).then(|| {
         (
@@ -281,16 +364,7 @@ fn blanks_behind(text: &str) -> Option<Trouble> {
     })
 }
 
-fn refused(text: &str, form: &str) -> Trouble {
-    (
-        Severity::Error,
-        format!("'{}' is not what it must be", shown(text)),
-        "The daemon ends at once, with a Java exception.",
-        format!("Write {form}."),
-    )
-}
-
-/// `shardPrioritization` is an interface, of which no text can be made.
+/// Of `shardPrioritization`, an interface, no text can be made.
 fn unusable() -> Trouble {
     (
         Severity::Error,

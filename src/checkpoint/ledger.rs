@@ -23,12 +23,13 @@ impl Ledger {
         }
     }
 
-    /// The run now ends at `end`, `records` further than before.
+    /// The run now ends at `end`, `records` further than before. An older position changes nothing: a
+    /// subscription that KCL restarts may deliver a record again.
     pub fn advance(&mut self, end: Position, records: u64) {
         self.unsaved += records;
         let reached = self.beyond.extract_if(.., |wish| *wish <= end).max();
         self.wished = self.wished.take().max(reached);
-        self.run = Some(end);
+        self.run = self.run.take().max(Some(end));
     }
 
     /// The handler asks for a checkpoint at `position`; beyond the run, the wish is kept.

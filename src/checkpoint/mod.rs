@@ -10,14 +10,38 @@ pub use ledger::Ledger;
 pub use response::Response;
 pub use strategy::Strategy;
 
+use crate::backoff::Delays;
 use crate::record::Position;
-use crate::retry::Delays;
 
 /// Attempts at one checkpoint before the lease table is left alone for a while.
 const ATTEMPTS: u32 = 5;
 
 /// How long a record must have been retried before the lease is probed, and the time between probes.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
+
+/// Where a lease begins, as `initialize` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After the record at this position, which the lease table holds.
+    After(Position),
+    /// At a sentinel, by its name in KCL (`InitialPositionInStream`, `SentinelCheckpoint.java`).
+    Sentinel(String),
+}
+
+impl Start {
+    /// The stored position, if there is one.
+    pub fn stored(&self) -> Option<&Position> {
+        match self {
+            Start::After(position) => Some(position),
+            Start::Sentinel(_) => None,
+        }
+    }
+
+    /// Whether a restart would begin at the tip of that time: what came before it would be skipped.
+    fn is_latest(&self) -> bool {
+        *self == Start::Sentinel("LATEST".to_owned())
+    }
+}
 
 /// What the bridge is doing, as far as checkpoints care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +107,12 @@ pub struct Checkpoints {
     delays: Delays,
     keepalive: Option<Duration>,
     ledger: Ledger,
+    /// The lease has the sentinel `LATEST` in place of a position.
+    at_latest: bool,
+    /// The last record that the daemon sent.
+    delivered: Option<Position>,
+    /// The daemon said that the shard has ended.
+    shard_ended: bool,
     /// When the last one was stored, or the lease began.
     last: Instant,
     /// When the daemon last heard of us, for the keep-alive.
@@ -114,6 +144,9 @@ impl Checkpoints {
             delays,
             keepalive,
             ledger: Ledger::default(),
+            at_latest: false,
+            delivered: None,
+            shard_ended: false,
             last: now,
             heard: now,
             in_flight: None,
@@ -128,10 +161,28 @@ impl Checkpoints {
         }
     }
 
-    /// A lease begins whose checkpoint is `stored`.
-    pub fn begin(&mut self, stored: Option<Position>, now: Instant) {
-        self.ledger = Ledger::new(stored);
+    /// A lease begins.
+    pub fn begin(&mut self, start: &Start, now: Instant) {
+        self.ledger = Ledger::new(start.stored().cloned());
+        self.at_latest = start.is_latest();
         self.last = now;
+    }
+
+    /// The daemon sent records up to this one.
+    pub fn delivered(&mut self, last: Position) {
+        self.delivered = self.delivered.take().max(Some(last));
+    }
+
+    /// The daemon says that the shard has ended. From now on KCL stores the position that it delivered
+    /// last as `SHARD_END` (`ShardRecordProcessorCheckpointer.java`, `sequenceNumberAtShardEnd`), so that
+    /// one is not sent any more: the end of the shard is earned by its hook, too.
+    pub fn shard_ended(&mut self) {
+        self.shard_ended = true;
+    }
+
+    /// Whether a restart would skip what was delivered: the lease is at `LATEST`, and nothing is stored.
+    pub fn is_unprotected(&self) -> bool {
+        self.at_latest && !self.strategy.manual && self.ledger.stored_position().is_none()
     }
 
     /// The run now ends at `end`, `records` further than before.
@@ -272,10 +323,7 @@ impl Checkpoints {
         if self.lease_gone || self.in_flight.is_some() {
             return None;
         }
-        let unsaved = self
-            .ledger
-            .unsaved_end()
-            .filter(|end| Some(*end) != self.refused.as_ref());
+        let unsaved = self.ledger.unsaved_end().filter(|end| self.may_send(end));
         let due = unsaved.and_then(|_| self.strategy.due_at(self.last));
         let probe = stuck
             .filter(|stuck| self.probe_position(stuck).is_some())
@@ -295,6 +343,7 @@ impl Checkpoints {
     fn position_due(&self, now: Instant, moment: Moment) -> Option<Position> {
         let due = self.in_round
             || moment == Moment::Shutdown
+            || self.is_unprotected()
             || self.draining.is_some_and(|until| now < until)
             || self
                 .strategy
@@ -304,9 +353,13 @@ impl Checkpoints {
             Some(wished) => Some(end.unwrap_or(wished)),
             None => end.filter(|_| due),
         };
-        position
-            .filter(|position| Some(*position) != self.refused.as_ref())
-            .cloned()
+        position.filter(|at| self.may_send(at)).cloned()
+    }
+
+    /// Whether the daemon would take this position, and for what it is.
+    fn may_send(&self, position: &Position) -> bool {
+        let is_end = self.shard_ended && Some(position) == self.delivered.as_ref();
+        !is_end && Some(position) != self.refused.as_ref()
     }
 
     /// A checkpoint just behind the run's end, which KCL must write: a lease that was lost without a word
@@ -335,7 +388,7 @@ impl Checkpoints {
             ..last.clone()
         };
         let clear = stuck.next > probe && stuck.next.sequence_number != run.sequence_number;
-        (clear && Some(&probe) != self.refused.as_ref()).then_some(probe)
+        (clear && self.may_send(&probe)).then_some(probe)
     }
 
     fn repeat(&self, now: Instant) -> Option<Request> {
@@ -343,7 +396,8 @@ impl Checkpoints {
             .ledger
             .stored_position()
             .filter(|_| self.must_be_heard(now))?;
-        (Some(stored) != self.refused.as_ref()).then(|| Request::Repeat(stored.clone()))
+        self.may_send(stored)
+            .then(|| Request::Repeat(stored.clone()))
     }
 
     fn stored(&mut self, now: Instant, request: Request) -> Answered {
@@ -689,7 +743,7 @@ mod tests {
             ),
             (None, true)
         );
-        it.begin(Some(at(4, 2)), now);
+        it.begin(&Start::After(at(4, 2)), now);
         assert_eq!(
             it.next(now + SECOND, Moment::Working, None),
             Some(Request::Repeat(at(4, 2)))

@@ -36,13 +36,13 @@ the command line.";
 )]
 pub struct CheckOptions {
     /// The properties file
-    #[arg(value_name = "FILE")]
+    #[arg(value_parser = super::path(), value_name = "FILE")]
     pub file: PathBuf,
     /// The directory that the daemon is started in: relative names are looked up there [default: the
     /// current one]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_parser = super::path(), value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// The daemon's generation, 1, 2 or 3, or its version, as 3.1.3
+    /// The daemon's generation, 1, 2 or 3 (which is 3.1.3), or its version, as 3.5.1
     #[arg(long, value_name = "VERSION", default_value = "3")]
     pub kcl: Version,
     /// How the findings are printed

@@ -41,13 +41,16 @@ Exit code: 78 the daemon was not started, 64 a mistake in the command line, else
 )]
 pub struct LaunchOptions {
     /// The daemon's properties file
-    #[arg(value_name = "FILE", required_unless_present = "fetch")]
+    #[arg(value_parser = super::path(), value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
     pub file: Option<PathBuf>,
+    /// FILE, as Amazon's own class wants it to be written
+    #[arg(long, short = 'p', value_parser = super::path(), value_name = "FILE", hide = true, conflicts_with = "file")]
+    pub properties_file: Option<PathBuf>,
     /// A property that wins over FILE and the environment; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     pub set: Vec<(String, String)>,
     /// The directory with the daemon's jars [default: that of --fetch]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_parser = super::path(), value_name = "DIR")]
     pub jars: Option<PathBuf>,
     /// Get the jars with Maven if they are not there; without FILE that is all
     #[arg(long)]
@@ -56,7 +59,7 @@ pub struct LaunchOptions {
     #[arg(long, value_name = "VERSION")]
     pub version: Option<Version>,
     /// The Java to run
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_parser = super::path(), value_name = "PROGRAM")]
     pub java: Option<PathBuf>,
     /// A system property of Java; repeatable
     #[arg(short = 'D', value_name = "NAME=VALUE")]
@@ -65,7 +68,7 @@ pub struct LaunchOptions {
     #[arg(short = 'X', value_name = "OPTION", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
     /// A logback file for the daemon [default: one that logs no line of a child twice]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_parser = super::path(), value_name = "FILE")]
     pub log_configuration: Option<PathBuf>,
     /// Start it whatever kclpipe check finds
     #[arg(long)]

@@ -33,7 +33,8 @@ const ABOUT: [Entry; 4] = [
     ),
     (
         "",
-        "The handler is started directly, without a shell. Write sh -c '...' into an @FILE for a pipeline.",
+        "The handler is started directly, without a shell. For a pipeline, write bash -o pipefail -c '...' \
+         into an @FILE: under sh, a failure of any command but the last is not seen.",
     ),
 ];
 

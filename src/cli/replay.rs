@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Limit, limit};
+use super::{Limit, limit, path};
 use crate::replay::faults::Faults;
 
 /// What `kclpipe replay --help` shows behind the options.
@@ -14,10 +14,12 @@ Examples:
   One record a line, and a checkpoint after every second record:
     kclpipe replay records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh
   A few lines from a pipe, to see what a handler gets; its stderr is in the log:
-    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'env | grep KCLPIPE >&2; cat >&2'
+    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'printenv KCLPIPE_SEQUENCE_NUMBER >&2; cat >&2'
   Records that were taken from a stream, on four shards:
     aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
+  The test event of a Lambda function:
+    kclpipe replay event.json -- kclpipe --per batch --format lambda -- lambda/run.js
   Dead letters once more, after the handler was mended:
     kclpipe replay dead.jsonl -- kclpipe --dead-letter dead-again.jsonl -- ./handler.sh
   A rehearsal: errors, lost leases, ends of input and kills at random, and once more the same:
@@ -54,7 +56,7 @@ pub struct ReplayOptions {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub input_format: Option<InputFormatName>,
     /// Take CHILD from executableName in FILE, split as the daemon splits it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_parser = path(), value_name = "FILE")]
     pub properties: Option<PathBuf>,
     /// The most records in one processRecords; 10 MiB of payload are the most, too
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -95,10 +97,12 @@ pub struct ReplayOptions {
 pub enum InputFormatName {
     /// One record a line, byte for byte, without the line feed
     Lines,
-    /// One object a line with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have it
+    /// Objects with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have them
     Jsonl,
-    /// What aws kinesis get-records prints, once or several times
+    /// What aws kinesis get-records prints, once or several times, or the records in it
     Aws,
+    /// Events of a Lambda function with a Kinesis trigger, or the records in them
+    Lambda,
     /// What kclpipe --record writes: the same batches, errors and endings once more
     Recording,
 }

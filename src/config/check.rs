@@ -1,14 +1,18 @@
 //! What was typed behind `check`, turned into what a check needs; and what a check needs of kclpipe's own
 //! options.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::Task;
-use crate::check::{Child, Settings};
-use crate::cli::{CheckOptions, FindingsName};
-use crate::handler::Per;
+use super::{Config, Task};
+use crate::check::{Child, Place, Settings};
+use crate::cli::{self, CheckOptions, FindingsName};
+use crate::handler::{OnFailure, Per};
+use crate::outcome::REJECT;
 
 pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
     if let Some(directory) = options
@@ -26,16 +30,50 @@ pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
     })
 }
 
-/// What kclpipe would be to the daemon with these arguments, and with the options in our environment.
+/// Whether our surroundings say which region of AWS it is, as the SDK asks them: the environment, or a
+/// profile. What a machine of EC2 says of itself is not asked.
+pub fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) -> bool {
+    let environment: BTreeMap<OsString, OsString> = environment.collect();
+    let set = |name: &str| {
+        environment
+            .get(OsStr::new(name))
+            .filter(|value| !value.is_empty())
+    };
+    let profiles = match set("AWS_CONFIG_FILE") {
+        Some(file) => Some(PathBuf::from(file)),
+        None => set("HOME").map(|home| Path::new(home).join(".aws/config")),
+    };
+    let text = profiles
+        .and_then(|file| fs::read_to_string(file).ok())
+        .unwrap_or_default();
+    set("AWS_REGION").is_some()
+        || text
+            .lines()
+            .any(|line| line.trim_start().starts_with("region"))
+}
+
+/// What kclpipe would be to the daemon with these arguments, and with the options in our environment;
+/// `directory` is the one that the daemon is started in, where that is not our own.
 ///
 /// # Errors
 /// One line: what it would complain of, or that it would do something else than be the daemon's child.
-pub fn child(arguments: Vec<OsString>) -> Result<Child> {
-    let Task::Bridge(config) = super::read(arguments.into_iter(), std::env::vars_os())? else {
+pub fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child> {
+    // Its last part is what {name} stands for, if nothing else is set.
+    let name = directory.and_then(|directory| directory.canonicalize().ok());
+    let name = name.and_then(|directory| Some(directory.file_name()?.to_owned()));
+    let environment = name.map(|name| ("KCLPIPE_NAME".into(), name)).into_iter();
+    let environment = environment.chain(std::env::vars_os());
+    let Task::Bridge(config) = super::read(arguments.into_iter(), environment)? else {
         bail!("these arguments do not make it the daemon's child");
     };
+    let places = places(&config);
     let settings = config.settings;
+    let own_code = settings.on_exit.0.iter().any(|(code, _)| *code == REJECT);
+    let program = Path::new(&settings.command.program).file_name();
     Ok(Child {
+        places,
+        misplaced: cli::misplaced(&settings.command.arguments),
+        curl: program == Some(OsStr::new("curl")) && !own_code,
         commands: settings
             .commands()
             .map(|(what, command)| (what, command.clone()))
@@ -46,6 +84,45 @@ pub fn child(arguments: Vec<OsString>) -> Result<Child> {
         stop_timeout: settings.stop.timeout,
         keepalive: config.keepalive,
     })
+}
+
+/// Where kclpipe would write files.
+fn places(config: &Config) -> Vec<Place> {
+    let place = |option, path: Option<&PathBuf>, without| {
+        path.map(|path| Place {
+            option,
+            path: path.clone(),
+            is_directory: option == "metrics-dir",
+            without,
+        })
+    };
+    let letters = match &config.settings.on_failure {
+        OnFailure::DeadLetter(file) => Some(file),
+        _ => None,
+    };
+    let all = [
+        place(
+            "dead-letter",
+            letters,
+            "A record that kclpipe gives up on cannot be written, and blocks its shard.",
+        ),
+        place(
+            "log-file",
+            config.logging.file.as_ref(),
+            "kclpipe ends with 78 at its start, and the daemon with it.",
+        ),
+        place(
+            "metrics-dir",
+            config.watching.metrics_dir.as_ref(),
+            "No metrics are written.",
+        ),
+        place(
+            "record",
+            config.record.as_ref().map(|to| &to.file),
+            "Nothing is recorded.",
+        ),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -67,7 +144,7 @@ mod tests {
     fn the_defaults_are_those_of_the_help() {
         let expected = Settings {
             file: "p".into(),
-            kcl: Version(3, 5, 1),
+            kcl: Version(3, 1, 3),
             directory: None,
             json: false,
         };
@@ -87,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_check_has_what_it_needs_of_the_options() {
-        let of = |line: &str| child(crate::cli::split(line.as_bytes()).expect(line));
+        let of = |line: &str| child(crate::cli::split(line.as_bytes()).expect(line), None);
         let usual = of("-- cat").expect("sound");
         assert_eq!(
             (usual.timed, usual.timeout, usual.stop_timeout),
@@ -103,6 +180,27 @@ mod tests {
             (other.per_shard, other.timed, other.timeout, other.keepalive),
             (true, false, None, Some(Duration::from_secs(60)))
         );
+        assert!(of("-- curl -d @- x").expect("sound").curl);
+        assert!(!of("--on-exit 65=fail -- curl x").expect("sound").curl);
+        let paths = |line: &str| {
+            let places = of(line).expect(line).places.into_iter();
+            places
+                .map(|place| (place.option, place.path))
+                .collect::<Vec<_>>()
+        };
+        let expected = [
+            ("dead-letter", "d/{shard}".into()),
+            ("log-file", "l".into()),
+            ("metrics-dir", "m".into()),
+            ("record", "r".into()),
+        ];
+        let line = "--dead-letter d/{shard} --log-file l --metrics-dir m --record r -- x";
+        assert_eq!(paths(line), expected);
+        let elsewhere = child(
+            crate::cli::split(b"--log-file {name}/l -- x").expect("sound"),
+            Some(Path::new("/usr")),
+        );
+        assert_eq!(elsewhere.expect("sound").places[0].path, Path::new("usr/l"));
         for (line, said) in [
             ("--chekpoint-every 5s -- x", "--chekpoint-every"),
             ("--help", "daemon's child"),
@@ -112,5 +210,21 @@ mod tests {
             let error = format!("{:#}", of(line).expect_err(line));
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn a_region_is_named_by_the_environment_or_by_a_profile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let known = |variables: &[(&str, &Path)]| {
+            let pairs = variables.iter();
+            region_is_known(pairs.map(|(name, value)| (name.into(), value.as_os_str().into())))
+        };
+        assert!(!known(&[]) && !known(&[("AWS_REGION", Path::new(""))]));
+        assert!(known(&[("AWS_REGION", Path::new("eu-west-1"))]));
+        assert!(!known(&[("HOME", folder.path())]));
+        let file = folder.path().join(".aws/config");
+        fs::create_dir(folder.path().join(".aws")).expect("made");
+        fs::write(&file, "[default]\nregion = eu-west-1\n").expect("written");
+        assert!(known(&[("HOME", folder.path())]) && known(&[("AWS_CONFIG_FILE", &file)]));
     }
 }

@@ -1,7 +1,7 @@
 //! What was typed behind `launch`, turned into what a launch needs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
@@ -15,8 +15,9 @@ pub(super) fn settings(
     let (mut jars, mut overrides) = (options.jars, Vec::new());
     for (name, value) in environment {
         if name == JARS {
-            jars = jars
-                .or_else(|| Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty()));
+            let value = value.into_string();
+            let value = value.map_err(|_| anyhow!("{JARS} is not UTF-8"))?;
+            jars = jars.or_else(|| Some(PathBuf::from(value)).filter(|path| path != Path::new("")));
         } else if let Some(key) = name.to_str().and_then(|name| name.strip_prefix(PROPERTY)) {
             let value = value
                 .into_string()
@@ -28,7 +29,7 @@ pub(super) fn settings(
     overrides.extend(options.set);
     let java_options = with("-D", options.define).chain(with("-X", options.extra));
     Ok(Settings {
-        file: options.file,
+        file: options.file.or(options.properties_file),
         java: options.java,
         jars,
         version: options.version,
@@ -115,5 +116,9 @@ mod tests {
             assert!(error.contains(said) && !error.contains('\n'), "{error}");
         }
         assert_eq!(typed("launch --fetch", &[]).expect("sound").file, None);
+        for line in ["launch -p k", "launch --properties-file k", "launch k"] {
+            let settings = typed(line, &[]).expect(line);
+            assert_eq!(settings.file, Some("k".into()), "{line}");
+        }
     }
 }

@@ -57,6 +57,7 @@ fn input_format(name: InputFormatName) -> InputFormat {
         InputFormatName::Lines => InputFormat::Lines,
         InputFormatName::Jsonl => InputFormat::Jsonl,
         InputFormatName::Aws => InputFormat::Aws,
+        InputFormatName::Lambda => InputFormat::Lambda,
         InputFormatName::Recording => InputFormat::Recording,
     }
 }

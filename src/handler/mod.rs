@@ -1,30 +1,25 @@
 //! Handlers: how records get to the user's command, and what comes of them.
 
-mod attempt;
-mod batch;
-mod crew;
-mod environment;
-mod helper;
-mod lambda;
-mod letter_file;
-mod pace;
-mod record;
-mod records;
-mod shard;
+mod held;
+mod lag;
+mod mode;
+mod pool;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-pub use crew::Crew;
+pub use held::Limits;
+pub use mode::environment::VARIABLES;
+pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Role};
 
+use crate::backoff::Delays;
 use crate::checkpoint::Stuck;
 use crate::format::{Decompression, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
-use crate::retry::{Delays, Limits};
 use crate::tally::Tally;
 
 /// What the bridge knows of handlers. [`Handlers::wait`] is where kclpipe sleeps: the daemon's input, its
@@ -37,7 +32,7 @@ pub trait Handlers {
     fn begin(&mut self, shard_id: &str) -> Result<()>;
 
     /// Takes the records of a batch; every record of the last one must be done.
-    fn offer(&mut self, batch: Batch);
+    fn offer(&mut self, batch: Batch, first: First);
 
     /// Works and sleeps until there is something to tell, or until `until`. The daemon's input is looked
     /// at only if `watch_input`.
@@ -54,6 +49,10 @@ pub trait Handlers {
 
     /// The record that has been tried without success for longest, if the run waits for it.
     fn stuck(&self) -> Option<Stuck>;
+
+    /// When the oldest record that is not done arrived in the stream, in milliseconds since the epoch, if
+    /// there is one and that is known.
+    fn oldest(&self) -> Option<i64>;
 
     /// What came of everything so far, in numbers.
     fn tally(&self) -> Tally;
@@ -83,6 +82,16 @@ pub enum Event {
     Hooked,
     /// Nothing, until now.
     Deadline,
+}
+
+/// How the first record of a batch is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// As all others are.
+    WithOthers,
+    /// To a handler of its own, so that it is done as soon as it can be: nothing is stored yet, and a
+    /// restart would skip all that was delivered.
+    Alone,
 }
 
 /// How work ends.
@@ -192,7 +201,20 @@ pub struct Settings {
     pub hook: Option<Command>,
 }
 
+/// How long a process may take that should end by itself, where `--stop-timeout` is 0, which means that
+/// one that was told to stop is killed at once.
+const ENDING: Duration = Duration::from_secs(10);
+
 impl Settings {
+    /// How a process is stopped that should end by itself, if it does not.
+    pub(super) fn ending(&self) -> Stop {
+        let timeout = self.stop.timeout;
+        Stop {
+            timeout: if timeout.is_zero() { ENDING } else { timeout },
+            ..self.stop
+        }
+    }
+
     /// The file for dead letters, if they go into one.
     pub fn letter_file(&self) -> Option<&Path> {
         match &self.on_failure {

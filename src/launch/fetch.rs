@@ -1,5 +1,6 @@
 //! Maven gets the jars.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::jars::{self, Jars};
 use crate::check::Version;
-use crate::process::{self, Command};
+use crate::process::{self, Command, Variable};
 
 /// What stands between a directory's name and the number of the process that fills it.
 const PART: &str = ".part-";
@@ -125,13 +126,20 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
         arguments,
         directory: None,
     };
-    let status = process::run(&command).context("cannot start Maven")?;
+    let status = process::run(&command, &[uncoloured()]).context("cannot start Maven")?;
     if !status.success() {
         bail!(
             "Maven could not fetch {group}:{artifact}:{version} ({status}); its own words are above"
         );
     }
     Ok(())
+}
+
+/// Without its colours Maven still ends them, in a file too, unless its Java has this option.
+fn uncoloured() -> Variable {
+    let mut options = env::var_os("MAVEN_OPTS").unwrap_or_default();
+    options.push(" -Djansi.noreset=true");
+    ("MAVEN_OPTS".into(), Some(options))
 }
 
 /// One line for whoever waits.

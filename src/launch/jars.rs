@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,11 +10,15 @@ use anyhow::{Context, Result, bail};
 use crate::check::Version;
 
 /// What is fetched where nothing else is asked for: the newest that the tests run under.
-pub const USUAL: Version = Version(3, 1, 3);
+pub const USUAL: Version = Version::TESTED[0];
 
 /// The artifact that holds the daemon from 2.0 on, and the client library, which holds it before.
 const MULTILANG: &str = "amazon-kinesis-client-multilang";
 const CLIENT: &str = "amazon-kinesis-client";
+
+/// What to do about jars that are missing.
+const WHERE_FROM: &str =
+    "get them with kclpipe launch --fetch, or name their directory with --jars";
 
 /// From here on the daemon takes options (`MultiLangDaemonArguments` in `MultiLangDaemon.java`).
 const TAKES_OPTIONS: Version = Version(2, 1, 0);
@@ -100,9 +105,11 @@ impl Jars {
 /// The names of the jars, none of which may be empty, as an interrupted copy leaves one.
 fn names(directory: &Path) -> Result<Vec<String>> {
     let name = directory.display();
-    let entries = fs::read_dir(directory).with_context(|| {
-        format!("no jars in '{name}': get them with kclpipe launch --fetch, or name their directory with --jars")
-    })?;
+    let entries = match fs::read_dir(directory) {
+        // The system's words would read as a second mistake.
+        Err(e) if e.kind() == ErrorKind::NotFound => bail!("no jars in '{name}': {WHERE_FROM}"),
+        entries => entries.with_context(|| format!("no jars in '{name}': {WHERE_FROM}"))?,
+    };
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot read '{name}'"))?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::check::Version;
-use crate::process::{self, Command};
+use crate::process::{self, Command, Variable};
 use crate::properties::{Properties, Property};
 pub use fetch::fetch;
 pub use jars::{Jars, USUAL};
@@ -126,7 +126,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Daemon {
     command: Command,
-    environment: Vec<(OsString, Option<OsString>)>,
+    environment: Vec<Variable>,
     /// They have to be open when Java starts.
     _files: Vec<Private>,
 }
@@ -147,6 +147,7 @@ impl Daemon {
         // The daemon talks to its children in the platform's charset, which is that of the locale before
         // Java 18 (MessageWriter.java).
         let mut arguments = vec![OsString::from("-Dfile.encoding=UTF-8")];
+        arguments.extend(java::collector(&settings.java_options).map(OsString::from));
         arguments.extend(settings.java_options.iter().cloned());
         arguments.extend(["-cp".into(), class_path(&jars.directory)?]);
         arguments.push(jars.main_class().into());
@@ -220,7 +221,7 @@ pub fn own_directory() -> Result<PathBuf> {
 
 /// What Java has otherwise than we: our own directory is the last of `PATH`, so that `executableName =
 /// kclpipe` is found; and what was meant for us is gone, for the children would wonder.
-fn environment() -> Result<Vec<(OsString, Option<OsString>)>> {
+fn environment() -> Result<Vec<Variable>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([own_directory()?]);
     let path = env::join_paths(folders).context("PATH")?;

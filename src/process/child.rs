@@ -51,7 +51,7 @@ pub(super) struct Remains {
 impl Child {
     /// Starts a child with `input` on its stdin.
     pub(super) fn start(command: &Command, spawn: &Spawn<'_>, input: Input) -> io::Result<Child> {
-        let mut start = prepare(command, spawn);
+        let mut start = prepare(command, spawn)?;
         let (end, stdin) = Stdin::new(spawn.feed, input, spawn.watch_input)?;
         start.stdin(end);
         let mut leader = start.spawn()?;
@@ -246,7 +246,7 @@ impl Child {
 }
 
 /// The command as `spawn` says, but for its stdin.
-fn prepare(command: &Command, spawn: &Spawn<'_>) -> process::Command {
+fn prepare(command: &Command, spawn: &Spawn<'_>) -> io::Result<process::Command> {
     let mut start = process::Command::new(&command.program);
     start
         .args(&command.arguments)
@@ -255,6 +255,7 @@ fn prepare(command: &Command, spawn: &Spawn<'_>) -> process::Command {
     start.stderr(match spawn.stderr {
         Stderr::Log => Stdio::piped(),
         Stderr::Inherit => Stdio::inherit(),
+        Stderr::To(fd) => fd.try_clone_to_owned()?.into(),
     });
     if let Some(directory) = &command.directory {
         start.current_dir(directory);
@@ -265,7 +266,7 @@ fn prepare(command: &Command, spawn: &Spawn<'_>) -> process::Command {
     for (name, value) in spawn.environment {
         start.env(name, value);
     }
-    start
+    Ok(start)
 }
 
 /// Reads from `pipe` until it is empty or its turn is over; false if it has ended, and then closes it.

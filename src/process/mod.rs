@@ -31,7 +31,7 @@ pub use input::Input;
 use log::log_stderr;
 pub use log::{excerpt, log_stdout};
 use phase::DYING;
-pub use program::{replace, run};
+pub use program::{Variable, replace, run};
 use signals::Signals;
 pub use signals::outlive_file_limits;
 
@@ -86,7 +86,7 @@ pub struct Spawn<'a> {
     /// Where a line of its stdout is cut.
     pub line_limit: usize,
     /// What becomes of its stderr.
-    pub stderr: Stderr,
+    pub stderr: Stderr<'a>,
 }
 
 /// How a child is given its input.
@@ -104,12 +104,14 @@ pub enum Feed {
 }
 
 /// What becomes of a child's stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stderr {
+#[derive(Clone, Copy, Debug)]
+pub enum Stderr<'a> {
     /// Each line is logged, and the last ones are kept.
     Log,
     /// It goes where our own goes.
     Inherit,
+    /// It goes there.
+    To(BorrowedFd<'a>),
 }
 
 /// How a child is told to stop, and how long it has.
@@ -144,6 +146,8 @@ pub enum Happening {
     Ended {
         /// Which child.
         slot: usize,
+        /// Its process number.
+        pid: i32,
         /// How.
         status: ExitStatus,
         /// Bytes of its input that it did not read, where [`Spawn::watch_input`] asked for that, and
@@ -217,9 +221,10 @@ impl<'fd> Processes<'fd> {
         Ok(())
     }
 
-    /// Whether a child is in `slot`.
-    pub fn is_running(&self, slot: usize) -> bool {
-        self.children.get(slot).is_some_and(Option::is_some)
+    /// The process number of the child in `slot`.
+    pub fn pid(&self, slot: usize) -> Option<i32> {
+        let child = self.children.get(slot).and_then(Option::as_ref)?;
+        Some(child.group.as_raw_nonzero().get())
     }
 
     /// Whether the child in `slot` has ended, and only its output is still read.
@@ -372,9 +377,11 @@ impl<'fd> Processes<'fd> {
             if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
                 child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
                 self.strays.push(child.group);
+                let pid = child.group.as_raw_nonzero().get();
                 let remains = child.bury()?;
                 happened.push(Happening::Ended {
                     slot,
+                    pid,
                     status: remains.status,
                     unread: remains.unread,
                     stderr: remains.stderr,

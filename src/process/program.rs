@@ -7,30 +7,34 @@ use std::process::{self, ExitStatus, Stdio};
 
 use super::Command;
 
-/// Runs a program to its end, with our stdin and stderr; its stdout goes to stderr, too.
+/// A variable of a program's environment that it has otherwise than we: its name, and its value, or `None` where
+/// it is removed.
+pub type Variable = (OsString, Option<OsString>);
+
+/// Runs a program to its end, with our stdin and stderr, and these variables; its stdout goes to stderr, too.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn run(command: &Command) -> io::Result<ExitStatus> {
+pub fn run(command: &Command, environment: &[Variable]) -> io::Result<ExitStatus> {
     let stderr = rustix::io::dup(io::stderr())?;
-    of(command).stdout(Stdio::from(stderr)).status()
+    of(command, environment)
+        .stdout(Stdio::from(stderr))
+        .status()
 }
 
-/// Becomes a program, with variables that are set or, as `None`, removed. Comes back only where that is not
-/// possible, to say why.
-pub fn replace(command: &Command, environment: &[(OsString, Option<OsString>)]) -> io::Error {
-    let mut command = of(command);
-    for (name, value) in environment {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.exec()
+/// Becomes a program, with these variables. Comes back only where that is not possible, to say why.
+pub fn replace(command: &Command, environment: &[Variable]) -> io::Error {
+    of(command, environment).exec()
 }
 
-fn of(command: &Command) -> process::Command {
+fn of(command: &Command, environment: &[Variable]) -> process::Command {
     let mut program = process::Command::new(&command.program);
     program.args(&command.arguments);
+    for (name, value) in environment {
+        match value {
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
+        };
+    }
     program
 }

@@ -111,10 +111,11 @@ pub enum Reply<'a> {
         /// Always the record's own: an absent one would mean 0.
         sub_sequence_number: Option<u64>,
     },
-    /// A message that the daemon reads and passes over, though it restarts its `timeoutInSeconds`
-    /// (`MultiLangProtocol.java:180-204`).
-    #[serde(rename = "leaseLost")]
-    Ignored,
+    /// A message that the daemon reads and ignores, though it restarts its `timeoutInSeconds`
+    /// (`MultiLangProtocol.java:180-204`, `waitForStatusMessage`). This word is one that every daemon from
+    /// KCL 1.7.6 on decodes; 1.x and 2.0 do not know `leaseLost`, and skip its line without a restart.
+    #[serde(rename = "shutdownRequested")]
+    KeepAlive,
 }
 
 impl<'a> Message<'a> {

@@ -98,9 +98,17 @@ impl<'io> Wire<'io> {
         None
     }
 
-    /// Whether a line is complete, so that more input need not be read yet.
+    /// Whether a line is complete, so that more input need not be read yet. Blank ones are dropped: while
+    /// one of them counted, nobody would notice the end of input behind it.
     pub fn has_line(&mut self) -> bool {
-        self.line_end().is_some()
+        while let Some(end) = self.line_end() {
+            if !self.buffer[..end].trim_ascii().is_empty() {
+                return true;
+            }
+            self.buffer.drain(..=end);
+            self.scanned = 0;
+        }
+        false
     }
 
     /// Whether the input has ended. What is left in the buffer then is a torn line, which counts for
@@ -176,6 +184,16 @@ mod tests {
                 "step {step}"
             );
         }
+    }
+
+    #[test]
+    fn a_blank_line_is_no_line_in_hand() {
+        let (mut input, mut output) = (&b"\n  \r\n\none\n"[..], Vec::new());
+        let mut wire = Wire::new(&mut input, &mut output);
+        wire.fill();
+        assert!(wire.has_line());
+        assert_eq!(wire.take_line().as_deref(), Some("one"));
+        assert!(!wire.has_line());
     }
 
     #[test]

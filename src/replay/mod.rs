@@ -1,39 +1,44 @@
 //! `kclpipe replay`: plays the daemon, so that a child of the MultiLangDaemon can be tried without AWS,
 //! without Java and without a network.
 //!
-//! [`input`] finds the records, [`stream`] deals them to shards, [`mod@shard`] is the daemon's side of one
+//! [`input`] finds the records, [`mod@aggregate`] takes apart what the daemon does, [`stream`] deals them to shards, [`mod@shard`] is the daemon's side of one
 //! shard's conversation, [`action`] for action, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
-//! checkpoint can be, [`run`] connects shards with processes, and [`report`] tells what came out.
+//! checkpoint can be, [`run`] connects shards with processes, of which [`child`] is the command and [`screen`] what the
+//! user sees meanwhile, and [`report`] tells what came out.
 //! [`faults`] is what can be made to go wrong, [`chance`] when, and [`odd`] makes records hard to handle;
 //! [`recorded`] is a conversation that is played again.
 
 pub mod action;
+pub mod aggregate;
 pub mod chance;
+pub mod child;
 pub mod faults;
 pub mod input;
 pub mod mark;
 pub mod odd;
+mod protobuf;
 pub mod recorded;
 pub mod reply;
 pub mod report;
 pub mod run;
+pub mod screen;
 pub mod shard;
 pub mod stream;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::Command;
-use crate::properties::{Properties, split_command};
 use chance::Chance;
+pub use child::Child;
 use faults::{Fault, Faults};
-use input::{InputFormat, InputRecord};
+use input::{Input, InputFormat, InputRecord};
 use recorded::Conversation;
 use run::{Stage, say};
+use screen::Screen;
 use shard::{Luck, Rules, Shard};
 use stream::Record;
 
@@ -67,27 +72,19 @@ pub struct Injection {
     pub seed: u64,
 }
 
-/// Where the child's command is from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Child {
-    /// The command line.
-    Words(Vec<OsString>),
-    /// `executableName` in this file.
-    Properties(PathBuf),
-}
-
 /// Reads the input and starts the children.
 ///
 /// # Errors
 /// An input cannot be read, or the child cannot be started; the message names it.
-pub fn start(settings: &Settings) -> Result<Stage> {
-    let command = command(&settings.child)?;
+pub fn start<'s>(settings: &Settings, screen: &'s Screen) -> Result<Stage<'s>> {
+    let (command, hint) = settings.child.command()?;
     let (records, recorded) = material(settings)?;
     let shards = match recorded.is_empty() {
         true => from_records(records, settings),
         false => from_recordings(recorded, settings),
     };
-    Stage::start(shards, command, settings.timeout)
+    let stage = Stage::new(shards, command, settings.timeout, screen)?;
+    stage.with_hint(hint).start()
 }
 
 fn from_records(records: Vec<InputRecord>, settings: &Settings) -> Vec<Shard> {
@@ -143,29 +140,20 @@ fn shard(at: usize, mut records: Vec<Record>, settings: &Settings) -> Shard {
 /// The records of all inputs, or the conversations.
 fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)> {
     let (mut records, mut recorded) = (Vec::new(), Vec::new());
-    for input in &settings.inputs {
-        let bytes = input::bytes_of(input)?;
-        let name = input.display();
-        let format = settings.format.unwrap_or_else(|| input::detect(&bytes));
+    for path in &settings.inputs {
+        let name = path.display();
         let in_input = || format!("the input '{name}'");
-        let found = input::read(&bytes, format).with_context(in_input)?;
-        let number = match format {
-            InputFormat::Recording => {
-                let (found, remarks) = recorded::read(&bytes).with_context(in_input)?;
-                remarks
-                    .iter()
-                    .for_each(|remark| say(&format!("'{name}': {remark}")));
-                if found.is_empty() {
-                    bail!("the input '{name}': no conversation in it is whole at its beginning");
-                }
-                let number = report::count(found.len(), "conversation");
-                recorded.extend(found);
-                number
-            }
-            _ => report::count(found.len(), "record"),
-        };
-        say(&format!("'{name}': {number} ({})", format.name()));
-        records.extend(found);
+        let bytes = input::bytes_of(path)?;
+        let input = Input::new(bytes, settings.format).with_context(in_input)?;
+        if input.had_mark {
+            say(&format!("'{name}': its byte order mark is left out"));
+        }
+        if input.format == InputFormat::Recording {
+            recorded.extend(conversations(&input.bytes, &name).with_context(in_input)?);
+        } else {
+            let found = input.records().with_context(in_input)?;
+            records.extend(taken_apart(found, input.format, &name));
+        }
     }
     if !recorded.is_empty() && !records.is_empty() {
         bail!("a recording is played alone: leave the other inputs out");
@@ -176,46 +164,41 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
     Ok((records, recorded))
 }
 
-fn command(child: &Child) -> Result<Command> {
-    let words = match child {
-        Child::Words(words) => words.clone(),
-        Child::Properties(file) => executable_name(file)?,
-    };
-    let Some((program, arguments)) = words.split_first() else {
-        bail!("no child: its command is empty");
-    };
-    let program = if program == "kclpipe" {
-        let own = std::env::current_exe().context("cannot find this program's own file")?;
-        say(&format!("'kclpipe' is this program, '{}'", own.display()));
-        own.into_os_string()
-    } else {
-        program.clone()
-    };
-    Ok(Command {
-        program,
-        arguments: arguments.to_vec(),
-        directory: None,
-    })
+/// The conversations in a recording.
+fn conversations(bytes: &[u8], name: &dyn fmt::Display) -> Result<Vec<Conversation>> {
+    let (found, remarks) = recorded::read(bytes)?;
+    remarks
+        .iter()
+        .for_each(|remark| say(&format!("'{name}': {remark}")));
+    if found.is_empty() {
+        bail!("no conversation in it is whole at its beginning");
+    }
+    let number = report::count(found.len(), "conversation");
+    say(&format!("'{name}': {number} (recording)"));
+    Ok(found)
 }
 
-/// The command that the daemon would make of a configuration.
-fn executable_name(file: &Path) -> Result<Vec<OsString>> {
-    let name = file.display();
-    let bytes =
-        std::fs::read(file).with_context(|| format!("cannot read the properties '{name}'"))?;
-    let properties = Properties::parse(&bytes).with_context(|| format!("in '{name}'"))?;
-    let Some(value) = properties.get("executableName") else {
-        bail!("'{name}' has no executableName");
-    };
-    let words = split_command(value);
-    match words.first().map(String::as_str) {
-        None => bail!("executableName in '{name}' is empty"),
-        Some("") => {
-            bail!("executableName in '{name}' starts with a space, so the daemon would run ''")
-        }
-        Some(_) => say(&format!("'{name}' runs {words:?}")),
+/// The records of an input as the daemon hands them over.
+fn taken_apart(
+    stored: Vec<InputRecord>,
+    format: InputFormat,
+    name: &dyn fmt::Display,
+) -> Vec<InputRecord> {
+    let number = report::count(stored.len(), "record");
+    say(&format!("'{name}': {number} ({})", format.name()));
+    let found = aggregate::take_apart(stored);
+    if found.aggregates > 0 {
+        say(&format!(
+            "'{name}': {} of the Kinesis Producer Library taken apart, as the daemon does: {} for the child",
+            report::count(found.aggregates, "aggregate"),
+            report::count(found.records.len(), "record")
+        ));
     }
-    Ok(words.into_iter().map(OsString::from).collect())
+    found
+        .losses
+        .iter()
+        .for_each(|loss| say(&format!("'{name}': {loss}")));
+    found.records
 }
 
 /// As Kinesis names the shards of a new stream.
@@ -227,51 +210,4 @@ fn shard_id(index: usize) -> String {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn in_file(text: &str) -> Result<Vec<OsString>> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("my.properties");
-        std::fs::write(&file, text).expect("written");
-        executable_name(&file)
-    }
-
-    #[test]
-    fn the_deployed_line_is_what_is_tried() {
-        let words =
-            in_file("executableName = old\nexecutableName = kclpipe  --name \\\n x -- sh -c 'a b'");
-        let expected = ["kclpipe", "--name", "x", "--", "sh", "-c", "'a", "b'"];
-        assert_eq!(words.expect("sound"), expected.map(OsString::from));
-        for (text, said) in [
-            ("streamName=x", "my.properties' has no executableName"),
-            ("executablename=x", "no executableName"),
-            ("executableName=", "is empty"),
-            ("executableName=\\ x", "starts with a space"),
-            ("executableName=\\u12", "line 1"),
-        ] {
-            let error = format!("{:#}", in_file(text).expect_err(text));
-            assert!(
-                error.contains(said) && error.contains("my.properties"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_bare_kclpipe_is_this_very_program() {
-        let words = |words: &[&str]| Child::Words(words.iter().map(OsString::from).collect());
-        let own = std::env::current_exe().expect("a path");
-        let bare = command(&words(&["kclpipe", "--", "cat"])).expect("sound");
-        assert_eq!(
-            (bare.program, bare.arguments.len()),
-            (own.into_os_string(), 2)
-        );
-        let other = command(&words(&["./kclpipe"])).expect("sound");
-        assert_eq!(other.program, "./kclpipe");
-        assert!(command(&words(&[])).is_err());
-    }
 }

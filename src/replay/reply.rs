@@ -22,7 +22,9 @@ pub enum Said {
         /// The place within an aggregate.
         sub_sequence_number: Option<i64>,
     },
-    /// A message that only the daemon itself sends: decoded and passed over.
+    /// The daemon's first message, come back.
+    Initialize,
+    /// Another message that only the daemon itself sends: decoded and passed over.
     Ignored,
 }
 
@@ -106,6 +108,7 @@ fn message(fields: &Fields<'_>) -> Result<Said, Misread> {
             sequence_number: text_of(fields, "sequenceNumber")?,
             sub_sequence_number: number_of(fields, "subSequenceNumber")?,
         }),
+        "initialize" => Ok(Said::Initialize),
         _ => Ok(Said::Ignored),
     }
 }
@@ -259,7 +262,7 @@ mod tests {
                 checkpoint(None, Some(-1)),
             ),
             (r#"{"action":"leaseLost"}"#, Said::Ignored),
-            (r#"{"action":"initialize","shardId":"x"}"#, Said::Ignored),
+            (r#"{"action":"initialize","shardId":"x"}"#, Said::Initialize),
         ] {
             assert_eq!(read(line.as_bytes()), Ok(said), "{line}");
         }

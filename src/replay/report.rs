@@ -17,6 +17,9 @@ pub struct Report {
     pub delivered: usize,
     /// Records handed over again after a child was started again.
     pub redelivered: usize,
+    /// Records that the stored checkpoints cover; none where a recording was played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpointed: Option<usize>,
     /// Checkpoints stored.
     pub checkpoints: usize,
     /// How long it took.
@@ -42,6 +45,9 @@ pub struct ShardReport {
     pub delivered: usize,
     /// Records handed over again.
     pub redelivered: usize,
+    /// Records that the stored checkpoint covers; none where a recording was played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpointed: Option<usize>,
     /// Checkpoints stored.
     pub checkpoints: usize,
     /// Checkpoints refused.
@@ -81,6 +87,7 @@ impl Report {
             records: sum(|shard| shard.records),
             delivered,
             redelivered: sum(|shard| shard.redelivered),
+            checkpointed: shards.iter().map(|shard| shard.checkpointed).sum(),
             checkpoints: sum(|shard| shard.checkpoints),
             seconds: (seconds * 1000.0).round() / 1000.0,
             records_per_second: (delivered as f64 / seconds.max(0.001)).round(),
@@ -112,11 +119,11 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "{} of {} delivered, {} again; {}; {} records/s",
+            "{} of {} handed to the child, {} again; {}; {} records/s",
             self.delivered - self.redelivered,
             count(self.records, "record"),
             self.redelivered,
-            count(self.checkpoints, "checkpoint"),
+            checkpoints(self.checkpointed, self.checkpoints),
             self.records_per_second,
         )?;
         if let Some(seed) = self.seed {
@@ -130,12 +137,12 @@ impl fmt::Display for ShardReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: {} of {} delivered, {} again; {}, now at {}",
+            "{}: {} of {} handed to the child, {} again; {}, now at {}",
             self.shard_id,
             self.delivered - self.redelivered,
             count(self.records, "record"),
             self.redelivered,
-            count(self.checkpoints, "checkpoint"),
+            checkpoints(self.checkpointed, self.checkpoints),
             self.sequence_number,
         )?;
         if self.sub_sequence_number > 0 {
@@ -165,6 +172,15 @@ impl fmt::Display for ShardReport {
     }
 }
 
+/// How many records are safe, where that is known, and what it took.
+fn checkpoints(records: Option<usize>, stored: usize) -> String {
+    let stored = count(stored, "checkpoint");
+    match records {
+        Some(records) => format!("{records} checkpointed in {stored}"),
+        None => stored,
+    }
+}
+
 pub(super) fn count(number: usize, of: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {of}{s}")
@@ -180,6 +196,7 @@ mod tests {
             records: 3,
             delivered: 4,
             redelivered: 1,
+            checkpointed: Some(3),
             checkpoints: 1,
             restarts: 1,
             sequence_number: "SHARD_END".to_owned(),
@@ -193,8 +210,8 @@ mod tests {
     fn the_text_says_what_happened_and_whether_it_was_right() {
         let report = Report::new(vec![shard(&[])], Duration::from_secs(2));
         let expected = "\
-shardId-000000000000: 3 of 3 records delivered, 1 again; 1 checkpoint, now at SHARD_END, 1 restart
-3 of 3 records delivered, 1 again; 1 checkpoint; 2 records/s
+shardId-000000000000: 3 of 3 records handed to the child, 1 again; 3 checkpointed in 1 checkpoint, now at SHARD_END, 1 restart
+3 of 3 records handed to the child, 1 again; 3 checkpointed in 1 checkpoint; 2 records/s
 the protocol was kept, and every shard reached its end";
         assert_eq!((report.to_string().as_str(), report.ok), (expected, true));
         let report = Report::new(vec![shard(&["answered twice"])], Duration::ZERO);
@@ -215,7 +232,7 @@ the protocol was kept, and every shard reached its end";
     #[test]
     fn the_json_is_one_line_of_the_same() {
         let json = Report::new(vec![shard(&[])], Duration::from_secs(2)).to_json();
-        assert!(json.starts_with(r#"{"ok":true,"records":3,"delivered":4,"redelivered":1,"checkpoints":1,"seconds":2.0,"recordsPerSecond":2.0,"shards":[{"shardId":"shardId-000000000000","#), "{json}");
+        assert!(json.starts_with(r#"{"ok":true,"records":3,"delivered":4,"redelivered":1,"checkpointed":3,"checkpoints":1,"seconds":2.0,"recordsPerSecond":2.0,"shards":[{"shardId":"shardId-000000000000","#), "{json}");
         assert!(
             json.ends_with(r#""reachedEnd":true,"faults":[],"notes":[]}]}"#),
             "{json}"

@@ -1,14 +1,14 @@
 //! The shards' conversations with real processes: all of them in one poll loop.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use rustix::process::Signal;
 
+use super::child::as_java_starts;
 use super::report::Report;
+use super::screen::Screen;
 use super::shard::{Due, Shard, Step};
 use crate::outcome::Ended;
 use crate::process::{Command, Feed, Happening, Input, LINE, Processes, Spawn, Stderr, Stop};
@@ -29,9 +29,12 @@ const KILL: Stop = Stop {
 /// When the user is told that a child is slow.
 const SLOW: Duration = Duration::from_secs(60);
 
+/// When the user is told that what has said nothing yet may be no child at all.
+const NO_CHILD: Duration = Duration::from_secs(5);
+
 /// The daemon with its shards and children; the slot of a child is the place of its shard.
-pub struct Stage {
-    processes: Processes<'static>,
+pub struct Stage<'s> {
+    processes: Processes<'s>,
     shards: Vec<Shard>,
     clocks: Vec<Clock>,
     /// What shards do after a while.
@@ -40,7 +43,9 @@ pub struct Stage {
     timeout: Option<Duration>,
     interrupted: bool,
     started: Instant,
-    bar: ProgressBar,
+    screen: &'s Screen,
+    /// What is said once if the command turns out to be no child of the daemon.
+    hint: Option<String>,
 }
 
 /// When which shard is to be told what.
@@ -59,33 +64,51 @@ struct Clock {
     told: bool,
 }
 
-impl Stage {
-    /// Starts a child for each shard.
+impl<'s> Stage<'s> {
+    /// A stage without children.
     ///
     /// # Errors
-    /// A child cannot be started.
-    pub fn start(shards: Vec<Shard>, command: Command, timeout: Option<Duration>) -> Result<Stage> {
+    /// The system has no more descriptors.
+    pub fn new(
+        shards: Vec<Shard>,
+        command: Command,
+        timeout: Option<Duration>,
+        screen: &'s Screen,
+    ) -> Result<Stage<'s>> {
         let now = Instant::now();
         let clock = Clock {
             signs: 0,
             since: now,
             told: false,
         };
-        let mut stage = Stage {
-            processes: Processes::new(None, true)?,
+        Ok(Stage {
+            processes: Processes::new(screen.relayed(), true)?,
             clocks: vec![clock; shards.len()],
             alarms: Vec::new(),
-            bar: bar(&shards),
             shards,
             command,
             timeout,
             interrupted: false,
             started: now,
-        };
-        for slot in 0..stage.shards.len() {
-            stage.perform(slot, vec![Step::Start])?;
+            screen,
+            hint: None,
+        })
+    }
+
+    /// The same, with what is said once if the command turns out to be no child of the daemon.
+    pub fn with_hint(self, hint: Option<String>) -> Stage<'s> {
+        Stage { hint, ..self }
+    }
+
+    /// Starts a child for each shard.
+    ///
+    /// # Errors
+    /// A child cannot be started.
+    pub fn start(mut self) -> Result<Stage<'s>> {
+        for slot in 0..self.shards.len() {
+            self.perform(slot, vec![Step::Start])?;
         }
-        Ok(stage)
+        Ok(self)
     }
 
     /// Plays until no child is left.
@@ -93,40 +116,69 @@ impl Stage {
     /// # Errors
     /// The system refuses to poll, or to start a child again.
     pub fn run(mut self) -> Result<Report> {
+        let relays = self.screen.relayed().is_some();
         while self.processes.any_running() {
             self.shards.iter_mut().for_each(Shard::begin_reading);
-            let deadlines = (0..self.shards.len()).filter_map(|slot| self.deadline(slot));
-            let until = deadlines
-                .chain(self.alarms.iter().map(|alarm| alarm.at))
-                .min();
-            for happening in self.processes.wait(false, until)? {
+            let until = self.next_deadline();
+            for happening in self.processes.wait(relays, until)? {
                 self.handle(happening)?;
             }
             self.sound_alarms()?;
             for slot in 0..self.shards.len() {
                 self.judge(slot)?;
             }
-            self.bar
-                .set_position(self.shards.iter().map(Shard::progress).sum::<usize>() as u64);
+            self.show_progress();
         }
-        self.bar.finish_and_clear();
+        self.screen.clear();
         let reports = self.shards.iter().map(Shard::report).collect();
         Ok(Report::new(reports, self.started.elapsed()))
+    }
+
+    /// When something is to be done although nothing happens.
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = (0..self.shards.len()).filter_map(|slot| self.deadline(slot));
+        deadlines
+            .chain(self.alarms.iter().map(|alarm| alarm.at))
+            .chain(self.screen.deadline(Instant::now()))
+            .min()
+    }
+
+    fn show_progress(&self) {
+        let done = self.shards.iter().map(Shard::progress).sum();
+        let of = self.shards.iter().map(Shard::size).sum();
+        self.screen.progress(done, of, Instant::now());
     }
 
     fn handle(&mut self, happening: Happening) -> Result<()> {
         match happening {
             Happening::Line { slot, line } => {
                 let steps = self.shards[slot].take(&line);
-                self.perform(slot, steps)
+                self.perform(slot, steps)?;
+                self.give_hint(slot);
+                Ok(())
             }
             Happening::Ended { slot, status, .. } => {
                 let how = Ended::from(status).to_string();
                 let steps = self.shards[slot].ended(&how, status.success());
-                self.perform(slot, steps)
+                self.perform(slot, steps)?;
+                self.give_hint(slot);
+                Ok(())
             }
             Happening::Signal(_) => self.interrupt(),
-            Happening::Input | Happening::Fed { .. } => Ok(()),
+            Happening::Input => {
+                self.screen.pass_on();
+                Ok(())
+            }
+            Happening::Fed { .. } => Ok(()),
+        }
+    }
+
+    /// Says, once, how a handler is tried, if that is what the child seems to be.
+    fn give_hint(&mut self, slot: usize) {
+        if self.shards[slot].is_no_child()
+            && let Some(hint) = self.hint.take()
+        {
+            self.screen.say(&hint);
         }
     }
 
@@ -150,7 +202,7 @@ impl Stage {
             false => "asked to stop: the children's input is closed; once more to kill them",
             true => "asked to stop again: the children are killed",
         };
-        self.say(text);
+        self.screen.say(text);
         for slot in 0..self.shards.len() {
             let steps = self.shards[slot].interrupt();
             self.perform(slot, steps)?;
@@ -176,13 +228,31 @@ impl Stage {
                     let at = Instant::now() + wait;
                     self.alarms.push(Alarm { at, slot, due });
                 }
-                Step::Say(text) => self.say(&format!("{}: {text}", self.shards[slot].id())),
+                Step::Say(text) => self
+                    .screen
+                    .say(&format!("{}: {text}", self.shards[slot].id())),
             }
         }
         Ok(())
     }
 
     fn start_child(&mut self, slot: usize) -> Result<()> {
+        if let Err(e) = self.spawn(slot) {
+            let name = self.command.program.display().to_string();
+            self.command = as_java_starts(&self.command, &e)
+                .ok_or(e)
+                .with_context(|| format!("cannot start the child '{name}'"))?;
+            self.screen.say(&format!(
+                "'{name}' does not begin with '#!': it is given to /bin/sh, as Java does"
+            ));
+            self.spawn(slot)
+                .with_context(|| format!("cannot start the child '{name}'"))?;
+        }
+        let steps = self.shards[slot].start();
+        self.perform(slot, steps)
+    }
+
+    fn spawn(&mut self, slot: usize) -> io::Result<()> {
         let spawn = Spawn {
             environment: &[],
             without: &[],
@@ -192,26 +262,32 @@ impl Stage {
                 torn: true,
             },
             line_limit: LINE,
-            stderr: Stderr::Inherit,
+            stderr: match self.screen.children_stderr() {
+                Some(relay) => Stderr::To(relay),
+                None => Stderr::Inherit,
+            },
         };
-        let name = self.command.program.display();
         self.processes
             .start(slot, &self.command, &spawn, Input::default())
-            .with_context(|| format!("cannot start the child '{name}'"))?;
-        let steps = self.shards[slot].start();
-        self.perform(slot, steps)
     }
 
     /// When the child in `slot` has been waited for long enough to say something, or to give up.
     fn deadline(&self, slot: usize) -> Option<Instant> {
         let patience = self.shards[slot].patience(self.timeout)?;
         let clock = self.clocks[slot];
-        let wait = if clock.told {
+        let wait = if self.may_be_no_child(slot) {
+            patience.min(NO_CHILD)
+        } else if clock.told {
             patience
         } else {
             patience.min(SLOW)
         };
         Some(clock.since + wait)
+    }
+
+    /// Whether the child has yet to say its first word, and there is something to say about that.
+    fn may_be_no_child(&self, slot: usize) -> bool {
+        self.hint.is_some() && self.shards[slot].awaits_first_word()
     }
 
     /// Starts the clock anew if there was a sign of life, and acts if there was none for too long.
@@ -231,6 +307,13 @@ impl Stage {
         let patience = self.shards[slot].patience(self.timeout);
         let steps = match patience.filter(|patience| waited >= *patience) {
             Some(patience) => self.shards[slot].silent(patience),
+            None if self.may_be_no_child(slot) => {
+                let seconds = NO_CHILD.as_secs();
+                let hint = self.hint.take().unwrap_or_default();
+                vec![Step::Say(format!(
+                    "no answer to initialize for {seconds} seconds: {hint}"
+                ))]
+            }
             None => {
                 self.clocks[slot].told = true;
                 vec![Step::Say(
@@ -238,26 +321,13 @@ impl Stage {
                 )]
             }
         };
-        self.perform(slot, steps)
-    }
-
-    fn say(&self, text: &str) {
-        self.bar.suspend(|| say(text));
+        self.perform(slot, steps)?;
+        self.give_hint(slot);
+        Ok(())
     }
 }
 
 /// Tells the user, on stderr; nobody may be there to read it.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "kclpipe replay: {text}");
-}
-
-/// Draws on stderr if that is a terminal, and nothing otherwise.
-fn bar(shards: &[Shard]) -> ProgressBar {
-    let records: usize = shards.iter().map(|shard| shard.report().records).sum();
-    let style = ProgressStyle::with_template("{pos} of {len} records {wide_bar} {rate}/s")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-            let _ = write!(out, "{:.0}", state.per_sec());
-        });
-    ProgressBar::new(records as u64).with_style(style)
 }

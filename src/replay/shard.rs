@@ -167,6 +167,8 @@ pub struct Shard {
     /// The child has written an answer that the daemon passed over.
     lost_answer: bool,
     told: usize,
+    /// What was started does not speak the daemon's language at all.
+    no_child: bool,
     report: ShardReport,
 }
 
@@ -217,6 +219,7 @@ impl Shard {
             again: false,
             lost_answer: false,
             told: 0,
+            no_child: false,
             report,
         }
     }
@@ -340,6 +343,7 @@ impl Shard {
     pub fn silent(&mut self, waited: Duration) -> Vec<Step> {
         let waited = humantime::format_duration(waited);
         let mut steps = Vec::new();
+        self.no_child |= self.awaits_first_word();
         match self.phase {
             Phase::Doing(action) => {
                 let lost = match self.lost_answer {
@@ -388,10 +392,34 @@ impl Shard {
         self.done
     }
 
+    /// How many records the shard has.
+    pub fn size(&self) -> usize {
+        self.report.records
+    }
+
+    /// Whether a child has shown that it is none: it gave no first answer, or echoed its input.
+    pub fn is_no_child(&self) -> bool {
+        self.no_child
+    }
+
+    /// Whether the first child has not answered its first action yet.
+    pub fn awaits_first_word(&self) -> bool {
+        self.child == 1 && self.phase == Phase::Doing(Action::Initialize)
+    }
+
+    /// How many records the lease's checkpoint covers. A recording does not say.
+    fn checkpointed(&self) -> Option<usize> {
+        let is_stored = |record: &Record| Mark::At(record.position.clone()) <= self.lease;
+        self.staged
+            .is_none()
+            .then(|| self.records.partition_point(is_stored))
+    }
+
     /// What came out so far.
     pub fn report(&self) -> ShardReport {
         let (sequence_number, sub_sequence_number) = self.lease.numbers();
         ShardReport {
+            checkpointed: self.checkpointed(),
             sequence_number: sequence_number.to_owned(),
             sub_sequence_number,
             ..self.report.clone()

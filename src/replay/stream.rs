@@ -2,7 +2,7 @@
 
 use md5::{Digest, Md5};
 
-use super::input::InputRecord;
+use super::input::{InputRecord, Origin};
 use crate::record::Position;
 
 /// The start of a made-up sequence number; sixteen digits follow, so that it has 56 as Kinesis' own.
@@ -25,15 +25,20 @@ pub struct Record {
 /// although the input has numbers.
 ///
 /// A record without a key has `key-N` where N is its number in the input, from 1; one without a time came
-/// `now`, in milliseconds since the epoch.
+/// `now`, in milliseconds since the epoch. What is in one aggregate has one number.
 pub fn deal(input: Vec<InputRecord>, shards: usize, now: i64) -> (Vec<Vec<Record>>, Vec<usize>) {
-    let mut dealt: Vec<Vec<(usize, InputRecord)>> = vec![Vec::new(); shards];
-    for (index, mut record) in input.into_iter().enumerate() {
+    let mut dealt: Vec<Vec<(Position, InputRecord)>> = vec![Vec::new(); shards];
+    let (mut number, mut sub) = (0, 0);
+    for mut record in input {
+        (number, sub) = match record.origin {
+            Origin::SameAggregate => (number, sub + 1),
+            Origin::Stream | Origin::Aggregate => (number + 1, 0),
+        };
         let key = record
             .partition_key
-            .get_or_insert_with(|| format!("key-{}", index + 1));
-        let shard = shard_of(key, shards);
-        dealt[shard].push((index, record));
+            .get_or_insert_with(|| format!("key-{number}"));
+        let shard = shard_of(hash_of(key, record.hash_key), shards);
+        dealt[shard].push((made_up(number, sub), record));
     }
     let renumbered = dealt.iter().enumerate().filter(|(_, records)| {
         !is_increasing(records) && records.iter().any(|(_, record)| record.position.is_some())
@@ -46,9 +51,13 @@ pub fn deal(input: Vec<InputRecord>, shards: usize, now: i64) -> (Vec<Vec<Record
     (placed, renumbered)
 }
 
-/// The shard whose range of hash keys holds the MD5 of `key`, where the shards share the range evenly.
-pub fn shard_of(key: &str, shards: usize) -> usize {
-    let hash = u128::from_be_bytes(Md5::digest(key.as_bytes()).into());
+/// Where a record belongs: its explicit hash key, or the MD5 of its partition key.
+fn hash_of(key: &str, explicit: Option<u128>) -> u128 {
+    explicit.unwrap_or_else(|| u128::from_be_bytes(Md5::digest(key.as_bytes()).into()))
+}
+
+/// The shard whose range of hash keys holds `hash`, where the shards share the range evenly.
+fn shard_of(hash: u128, shards: usize) -> usize {
     match shards as u128 {
         0 | 1 => 0,
         // 2^128 / count, which is one more than what fits where count divides it.
@@ -57,7 +66,7 @@ pub fn shard_of(key: &str, shards: usize) -> usize {
 }
 
 /// Whether every record has a number and the numbers can stand in one shard.
-fn is_increasing(records: &[(usize, InputRecord)]) -> bool {
+fn is_increasing(records: &[(Position, InputRecord)]) -> bool {
     let positions: Option<Vec<&Position>> = records
         .iter()
         .map(|(_, record)| record.position.as_ref())
@@ -65,26 +74,23 @@ fn is_increasing(records: &[(usize, InputRecord)]) -> bool {
     positions.is_some_and(|positions| positions.is_sorted_by(|a, b| a < b))
 }
 
-fn place(records: Vec<(usize, InputRecord)>, now: i64) -> Vec<Record> {
+fn place(records: Vec<(Position, InputRecord)>, now: i64) -> Vec<Record> {
     let keep = is_increasing(&records);
     records
         .into_iter()
-        .map(|(index, record)| Record {
+        .map(|(made_up, record)| Record {
             data: record.data,
             partition_key: record.partition_key.unwrap_or_default(),
-            position: record
-                .position
-                .filter(|_| keep)
-                .unwrap_or_else(|| made_up(index)),
+            position: record.position.filter(|_| keep).unwrap_or(made_up),
             arrival: record.arrival.unwrap_or(now),
         })
         .collect()
 }
 
-fn made_up(index: usize) -> Position {
+fn made_up(number: usize, sub: u64) -> Position {
     Position {
-        sequence_number: format!("{PREFIX}{:016}", index + 1),
-        sub_sequence_number: 0,
+        sequence_number: format!("{PREFIX}{number:016}"),
+        sub_sequence_number: sub,
     }
 }
 
@@ -94,10 +100,9 @@ mod tests {
 
     fn record(key: Option<&str>, number: Option<(&str, u64)>) -> InputRecord {
         InputRecord {
-            data: String::new(),
             partition_key: key.map(str::to_owned),
             position: number.and_then(|(number, sub)| Position::new(number, sub)),
-            arrival: None,
+            ..InputRecord::default()
         }
     }
 
@@ -145,12 +150,45 @@ mod tests {
             ("b", 0x92eb_5ffe_e6ae_2fec_3ad7_1c77_7531_578f),
             ("e", 0xe167_1797_c52e_15f7_6338_0b45_e841_ec32),
         ] {
-            assert_eq!(shard_of(key, 1), 0);
-            assert_eq!(shard_of(key, 2), (hash >> 127) as usize);
-            assert_eq!(shard_of(key, 4), (hash >> 126) as usize);
+            assert_eq!(hash_of(key, None), hash);
+            assert_eq!(shard_of(hash, 1), 0);
+            assert_eq!(shard_of(hash, 2), (hash >> 127) as usize);
+            assert_eq!(shard_of(hash, 4), (hash >> 126) as usize);
             // The second of three shards starts at 113427455640312821154458202477256070485.
             let third = 113_427_455_640_312_821_154_458_202_477_256_070_485;
-            assert_eq!(shard_of(key, 3), (hash / third) as usize);
+            assert_eq!(shard_of(hash, 3), (hash / third) as usize);
         }
+    }
+
+    #[test]
+    fn an_explicit_hash_key_goes_before_the_partition_key() {
+        let of = |hash_key| InputRecord {
+            hash_key,
+            ..record(Some("a"), None)
+        };
+        let (shards, _) = deal(vec![of(None), of(Some(u128::MAX))], 2, 0);
+        assert_eq!((shards[0].len(), shards[1].len()), (1, 1));
+    }
+
+    #[test]
+    fn an_aggregate_has_one_made_up_number() {
+        let of = |origin| InputRecord {
+            origin,
+            ..record(None, None)
+        };
+        let origins = [
+            Origin::Stream,
+            Origin::Aggregate,
+            Origin::SameAggregate,
+            Origin::SameAggregate,
+            Origin::Stream,
+        ];
+        let (shards, _) = deal(origins.map(of).to_vec(), 1, 0);
+        let ends: Vec<String> = positions(&shards[0])
+            .iter()
+            .map(|position| position[PREFIX.len() + 14..].to_owned())
+            .collect();
+        assert_eq!(ends, ["01.0", "02.0", "02.1", "02.2", "03.0"]);
+        assert_eq!(shards[0][4].partition_key, "key-3");
     }
 }

@@ -172,7 +172,8 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_behind_latest_seconds",
-        help: "How far behind the shard's tip the last batch was read; missing until the daemon tells.",
+        help: "How far behind the shard's tip what is done is: as the last batch was read, and at least the age of the \
+               oldest record that is not done; missing until either is known.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| {

@@ -7,7 +7,7 @@ mod stats;
 mod textfile;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use families::{FAMILIES, Family, Kind};
 
@@ -44,7 +44,7 @@ pub struct Snapshot {
     pub since_checkpoint: Duration,
     /// The record that the run waits for, if its attempts do not go well, and for how long that has been so.
     pub blocked: Option<(Position, Duration)>,
-    /// How far behind the shard's tip the last batch was read.
+    /// How far behind the shard's tip what is done is.
     pub behind: Option<Duration>,
 }
 
@@ -86,9 +86,14 @@ impl Watch {
         self.behind = millis.map(Duration::from_millis).or(self.behind);
     }
 
-    /// How far behind the tip the last batch was read, where the daemon told.
-    pub fn behind(&self) -> Option<Duration> {
-        self.behind
+    /// How far behind the tip what is done is, where that is known: as far as the last batch was when it
+    /// was read, and at least by the age of the oldest record that is not done. `oldest` is its arrival, in
+    /// milliseconds since the epoch.
+    pub fn behind(&self, oldest: Option<i64>, now: SystemTime) -> Option<Duration> {
+        let arrived = oldest.and_then(|millis| u64::try_from(millis).ok());
+        let arrived = arrived.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
+        let age = arrived.and_then(|arrived| now.duration_since(arrived).ok());
+        self.behind.max(age)
     }
 
     /// When there is something to tell.
@@ -101,11 +106,44 @@ impl Watch {
     /// Tells what is due.
     pub fn tell(&mut self, snapshot: &Snapshot, now: Instant) {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| now >= due);
-        if let Some(stats) = self.stats.as_mut().filter(|stats| is_due(stats.due())) {
+        let line_is_due = is_due(self.stats.as_ref().and_then(Stats::due));
+        if let Some(stats) = self.stats.as_mut().filter(|_| line_is_due) {
             log::info!("{}", stats.line(snapshot, now));
         }
-        if let Some(textfile) = self.textfile.as_mut().filter(|file| is_due(file.due())) {
+        // With each line, too, so that the two agree.
+        let file = self.textfile.as_mut();
+        if let Some(textfile) = file.filter(|file| line_is_due || is_due(file.due())) {
             textfile.update(snapshot, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_grows_while_a_record_is_not_done() {
+        let mut watch = Watch::default();
+        let hour = Duration::from_secs(3600);
+        let now = UNIX_EPOCH + hour * 1000;
+        let arrived = |age: Duration| i64::try_from((hour * 1000 - age).as_millis()).ok();
+        assert_eq!(watch.behind(None, now), None);
+        assert_eq!(watch.behind(arrived(hour), now), Some(hour));
+        watch.read_behind(Some(0));
+        assert_eq!(watch.behind(arrived(hour * 23), now), Some(hour * 23));
+        assert_eq!(watch.behind(None, now), Some(Duration::ZERO));
+        watch.read_behind(Some(7_200_000));
+        assert_eq!(
+            watch.behind(arrived(hour), now),
+            Some(hour * 2),
+            "as it was read"
+        );
+        assert_eq!(
+            watch.behind(arrived(hour * 24), UNIX_EPOCH),
+            Some(hour * 2),
+            "a clock that is wrong"
+        );
+        assert_eq!(watch.behind(Some(-5), now), Some(hour * 2));
     }
 }

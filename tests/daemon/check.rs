@@ -49,7 +49,9 @@ impl Generation {
             "/tests/daemon/support/Configuration.java"
         );
         let mut java = Command::new("java");
-        java.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"]);
+        java.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"]);
+        // Without one the clients of 2.x and 3.x look for a region on this machine.
+        java.args(["-Daws.region=us-east-1", "-cp"]);
         java.arg(installed(self.jars).join("*"))
             .arg(program)
             .arg(self.provider)
@@ -87,6 +89,7 @@ impl Generation {
             kcl: self.version,
             last_in_path: None,
             directory: None,
+            region_is_known: true,
             child: &|_| anyhow::bail!("no child is asked for"),
         };
         let findings = examine(&properties, &context).findings;
@@ -95,13 +98,7 @@ impl Generation {
 
     /// Lets the daemon and check read each line in a file of its own.
     fn agree(&self, lines: &[&str]) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let files = lines.iter().enumerate().map(|(at, line)| {
-            let file = folder.path().join(at.to_string());
-            fs::write(&file, line).expect("written");
-            file
-        });
-        let files: Vec<PathBuf> = files.collect();
+        let (_folder, files) = files_of(lines);
         let told = self.ask(&files);
         assert_eq!(told.verdicts.len(), lines.len(), "{told:?}");
         let mut failed = Vec::new();
@@ -122,6 +119,23 @@ impl Generation {
         assert!(failed.is_empty(), "{}: {}", self.jars, failed.join("\n"));
     }
 
+    /// The daemon takes these lines, and AWS or the network does not, so that check has an error.
+    fn is_too_kind_to(&self, lines: &[&str]) {
+        let (_folder, files) = files_of(lines);
+        let told = self.ask(&files);
+        for ((at, _), verdict) in &told.verdicts {
+            let findings = self.findings(lines[*at]);
+            let error = findings.iter().any(|f| f.severity == Severity::Error);
+            assert!(
+                verdict == "applied" && error,
+                "{}: '{}' is {verdict}: {findings:#?}",
+                self.jars,
+                lines[*at]
+            );
+        }
+        assert_eq!(told.verdicts.len(), lines.len(), "{told:?}");
+    }
+
     /// Every key that the daemon has is known to check, but those that no text can be given to.
     fn knows_all(&self, but: &[&str]) {
         let told = self.ask(&[]);
@@ -136,6 +150,18 @@ impl Generation {
             assert!(unknown.is_none(), "{}: {unknown:#?}", self.jars);
         }
     }
+}
+
+/// A file for each line.
+fn files_of(lines: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = lines.iter().enumerate().map(|(at, line)| {
+        let file = folder.path().join(at.to_string());
+        fs::write(&file, line).expect("written");
+        file
+    });
+    let files = files.collect();
+    (folder, files)
 }
 
 /// Whether a finding says that the daemon does not take a line as it stands.
@@ -278,6 +304,250 @@ const OF_1: [&str; 13] = [
     "billingMode = PAY_PER_REQUEST",
     "AWSCredentialsProvider = DefaultCredentialsProvider",
 ];
+
+/// Regions, addresses, names and numbers of 2.x and 3.x, of which workers can be made or cannot.
+const OF_WORKERS: [&str; 53] = [
+    "regionName = us-gov-west-1",
+    "regionName = fips-us-east-1",
+    "regionName =",
+    "regionName = eu central 1",
+    "regionName = eu_west_1",
+    "regionName = \"eu-west-1\"",
+    "regionName = eu-west-1 ",
+    "regionName = -eu",
+    "kinesisClient.region = eu-west-1",
+    "kinesisClient.region = eu west 1",
+    "kinesisEndpoint = https://kinesis.eu-west-1.amazonaws.com",
+    "kinesisEndpoint = HTTP://localhost:80",
+    "kinesisEndpoint = http://[::1]:4567",
+    "kinesisEndpoint = http://user@host/a%20b",
+    "kinesisEndpoint = kinesis.us-east-1.amazonaws.com",
+    "kinesisEndpoint = //localhost:4567",
+    "kinesisEndpoint = http://",
+    "kinesisEndpoint =",
+    "kinesisEndpoint = /x",
+    "kinesisEndpoint = http://localhost:4567/a|b",
+    "kinesisEndpoint = http://localhost/a%zz",
+    "kinesisEndpoint = \"http://localhost:4567\"",
+    "kinesisEndpoint = http://${HOST}:4567",
+    "dynamoDBEndpoint = localhost",
+    "kinesisClient.endpointOverride = http://localhost:4567",
+    "kinesisClient.endpointOverride = localhost",
+    "streamArn = arn:aws-us-gov:kinesis:us-gov-west-1:123456789012:stream/orders",
+    "streamArn = arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders",
+    "streamArn = arn:aws:kinesis:us-east-1:123456789012:stream/",
+    "streamArn = arn:aws:kinesis:us-east-1:123456789012:stream:orders",
+    "streamArn = arn:aws:kinesis::123456789012:stream/orders",
+    "streamArn = arn:aws:dynamodb:us-east-1:123456789012:stream/orders",
+    "streamArn = arn:foo:kinesis:us-east-1:123456789012:stream/orders",
+    "fanoutConfig.consumerArn = arn:aws:kinesis:us-east-1:123456789012:stream/orders/consumer/me:1700000000",
+    "workerId =",
+    "workerIdentifier =",
+    "maxLeasesForWorker = -1",
+    "maxLeasesToStealAtOneTime = -1",
+    "initialLeaseTableReadCapacity = -1",
+    "initialLeaseTableWriteCapacity = -1",
+    "maxLeaseRenewalThreads = 1",
+    "maxLeaseRenewalThreads = 2",
+    "metricsMaxQueueSize = -1",
+    "metricsMaxQueueSize = 0",
+    "retryGetRecordsInSeconds = 0",
+    "maxActiveThreads = -1",
+    "initialPositionInStreamExtended = +5",
+    "initialPositionInStreamExtended = 0",
+    "initialPositionInStreamExtended =",
+    "gracefulLeaseHandoffConfigBean.nonsense = 77",
+    "maxRecords = 0x10",
+    "maxRecords = 010",
+    "retrievalMode = fanout",
+];
+
+/// What 2.x and 3.x take, and no request or no reader can do anything with.
+const TAKEN_OF_WORKERS: [&str; 24] = [
+    "regionName = EU-WEST-1",
+    "regionName = eu.west",
+    "kinesisEndpoint = localhost:4567",
+    "kinesisEndpoint = http:localhost",
+    "kinesisEndpoint = http://local_host:4567",
+    "kinesisEndpoint = http://localhost:x",
+    "kinesisEndpoint = http://localhost:99999",
+    "kinesisEndpoint = ftp://localhost",
+    "dynamoDBEndpoint = dynamodb:8000",
+    "streamArn = arn:aws:kinesis:us-east-1:123456789012:stream/a/b",
+    "streamArn = arn:aws:kinesis:us-east-1:123456789012:stream/or ders",
+    "fanoutConfig.consumerArn = nonsense",
+    "fanoutConfig.consumerName = my consumer",
+    "maxRecords = -5",
+    "idleTimeBetweenReadsInMillis = -5",
+    "failoverTimeMillis = -5",
+    "taskBackoffTimeMillis = -1",
+    "logWarningForTaskAfterMillis = -1",
+    "retryGetRecordsInSeconds = -1",
+    "maxGetRecordsThreadPool = -1",
+    "fanoutConfig.retryBackoffMillis = -1",
+    "initialPositionInStreamExtended = -5",
+    "timeoutInSeconds = -1",
+    "workerId = ${HOSTNAME}",
+];
+
+/// What every generation takes, and AWS does not.
+const TAKEN: [&str; 8] = [
+    "streamName = \"my-stream\"",
+    "streamName = arn:aws:kinesis:us-east-1:123456789012:stream/orders",
+    "streamName = ${STREAM}",
+    "applicationName = my app/1",
+    "applicationName = a",
+    "tableName = my table",
+    "workerId = $HOSTNAME",
+    "timeoutInSeconds = 0",
+];
+
+/// Durations, and what else 3.x alone has.
+const DURATIONS_OF_3: [&str; 18] = [
+    "staleWorkerMetricsEntryCleanupDuration = P1D",
+    "staleWorkerMetricsEntryCleanupDuration = P1DT2H",
+    "staleWorkerMetricsEntryCleanupDuration = pt1h30m",
+    "staleWorkerMetricsEntryCleanupDuration = PT1.5S",
+    "staleWorkerMetricsEntryCleanupDuration = +PT12H",
+    "staleWorkerMetricsEntryCleanupDuration = PT1H-30M",
+    "staleWorkerMetricsEntryCleanupDuration = PT0S",
+    "staleWorkerMetricsEntryCleanupDuration = PT12H ",
+    "staleWorkerMetricsEntryCleanupDuration = -PT12H",
+    "staleWorkerMetricsEntryCleanupDuration = PT-12H",
+    "staleWorkerMetricsEntryCleanupDuration = P1M",
+    "staleWorkerMetricsEntryCleanupDuration = P1W",
+    "staleWorkerMetricsEntryCleanupDuration = PT",
+    "staleWorkerMetricsEntryCleanupDuration = PT1.5H",
+    "staleWorkerMetricsEntryCleanupDuration = PT1M1H",
+    "staleWorkerMetricsEntryCleanupDuration =",
+    "metricsEnabledDimensions = Operation,ShardId",
+    "coordinatorStateTableConfigBean.coordinatorStateTableName = states",
+];
+
+/// What 3.x alone takes, and does nothing good with.
+const TAKEN_OF_3: [&str; 7] = [
+    "leaseAssignmentIntervalMillis = -1",
+    "gracefulLeaseHandoffTimeoutMillis = -1",
+    "gracefulLeaseHandoffConfigBean.gracefulLeaseHandoffTimeoutMillis = -1",
+    "dampeningPercentage = -1",
+    "workerMetricsEMAAlpha = -1",
+    "maxThroughputPerHostKBps = Infinity",
+    "workerMetricsReadCapacity = -7",
+];
+
+/// Numbers and words that 1.x refuses without an end.
+const NUMBERS_OF_1: [&str; 9] = [
+    "failoverTimeMillis = 0",
+    "failoverTimeMillis = -5",
+    "maxRecords = -5",
+    "retryGetRecordsInSeconds = 0",
+    "maxCacheByteSize = -1",
+    "logWarningForTaskAfterMillis = 0",
+    "initialPositionInStream = sometime",
+    "initialPositionInStream = AT_TIMESTAMP",
+    "metricsLevel = loud",
+];
+
+/// Providers of version 2 of the AWS SDK, with the arguments that they can be made from.
+const PROVIDERS_OF_3: [&str; 27] = [
+    "EnvironmentVariableCredentialsProvider",
+    "SystemPropertyCredentialsProvider",
+    "ProfileCredentialsProvider",
+    "ProfileCredentialsProvider|reader",
+    "InstanceProfileCredentialsProvider",
+    "ContainerCredentialsProvider",
+    "WebIdentityTokenFileCredentialsProvider",
+    "AnonymousCredentialsProvider",
+    "DefaultCredentialsProvider|x",
+    ",DefaultCredentialsProvider",
+    "Mine,DefaultCredentialsProvider",
+    "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
+    "StsAssumeRoleCredentialsProvider|arn:aws:iam::123456789012:role/r|s",
+    "KclStsAssumeRoleCredentialsProvider|arn:r|s|endpointRegion=eu-west-1",
+    "software.amazon.awssdk.services.sts.auth.StsAssumeRoleCredentialsProvider|arn:r|s|externalId=e",
+    "StsAssumeRoleCredentialsProvider|arn:r|s|endpoint=https://x^eu-west-1",
+    "StsAssumeRoleCredentialsProvider|arn:r|s|endpoint=https://x",
+    "StsAssumeRoleCredentialsProvider|arn:r|s|endpointRegion=nowhere",
+    "StsAssumeRoleCredentialsProvider|arn:r",
+    "StsAssumeRoleCredentialsProvider|arn:r|",
+    "StsAssumeRoleCredentialsProvider |arn:r|s",
+    "ProcessCredentialsProvider|x",
+    "StaticCredentialsProvider|a|b",
+    "KclStaticCredentialsProvider|a|b",
+    "HttpCredentialsProvider",
+    "com.amazonaws.auth.profile.ProfileCredentialsProvider|reader",
+    "software.amazon.awssdk.services.sts.auth.StsGetSessionTokenCredentialsProvider",
+];
+
+/// Providers of version 1 of the AWS SDK.
+const PROVIDERS_OF_2: [&str; 22] = [
+    "EnvironmentVariableCredentialsProvider",
+    "SystemPropertiesCredentialsProvider",
+    "InstanceProfileCredentialsProvider",
+    "ContainerCredentialsProvider",
+    "EC2ContainerCredentialsProviderWrapper",
+    "WebIdentityTokenCredentialsProvider",
+    "ClasspathPropertiesFileCredentialsProvider",
+    "PropertiesFileCredentialsProvider|f",
+    "PropertiesFileCredentialsProvider",
+    "profile.ProfileCredentialsProvider",
+    "com.amazonaws.auth.profile.ProfileCredentialsProvider|reader",
+    "ProfileCredentialsProvider",
+    "Mine,DefaultAWSCredentialsProviderChain",
+    "DefaultAWSCredentialsProviderChain |x",
+    "ProcessCredentialsProvider|x",
+    "AWSStaticCredentialsProvider|a|b",
+    "STSSessionCredentialsProvider|a|b",
+    "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
+    "KclSTSAssumeRoleSessionCredentialsProvider",
+    "KclSTSAssumeRoleSessionCredentialsProvider|arn:r",
+    "KclSTSAssumeRoleSessionCredentialsProvider||",
+    "STSAssumeRoleSessionCredentialsProvider",
+];
+
+/// Those of them that 2.x alone can make, or makes otherwise than 1.x.
+const PROVIDERS_OF_2_ALONE: [&str; 8] = [
+    "DefaultAWSCredentialsProviderChain|x",
+    "STSAssumeRoleSessionCredentialsProvider|arn:r|s",
+    "STSAssumeRoleSessionCredentialsProvider|arn:r|s|x",
+    "KclSTSAssumeRoleSessionCredentialsProvider|arn:r|s",
+    "KclSTSAssumeRoleSessionCredentialsProvider|arn:r|s|endpointRegion=eu-west-1",
+    "KclSTSAssumeRoleSessionCredentialsProvider|arn:r|s|endpointRegion=nowhere",
+    "KclSTSAssumeRoleSessionCredentialsProvider|arn:r|s|endpoint=https://x",
+    "WebIdentityFederationSessionCredentialsProvider|a|b|c",
+];
+
+/// Lines that name these providers.
+fn providers(names: &[&str]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| format!("AWSCredentialsProvider = {name}"))
+        .collect()
+}
+
+fn texts(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
+}
+
+#[test]
+#[ignore = "needs tests/daemon/setup and Java"]
+fn a_worker_can_be_made_of_what_check_has_no_error_for() {
+    KCL_3.agree(&[&OF_WORKERS[..], &DURATIONS_OF_3].concat());
+    KCL_3.is_too_kind_to(&[&TAKEN_OF_WORKERS[..], &TAKEN_OF_3, &TAKEN].concat());
+    KCL_2.agree(&[&OF_WORKERS[..], &["metricsEnabledDimensions = Operation"]].concat());
+    KCL_2.is_too_kind_to(&[&TAKEN_OF_WORKERS[..], &TAKEN].concat());
+    KCL_1.agree(&NUMBERS_OF_1);
+    KCL_1.is_too_kind_to(&TAKEN);
+}
+
+#[test]
+#[ignore = "needs tests/daemon/setup and Java"]
+fn a_provider_is_known_by_whether_the_daemon_can_make_it() {
+    KCL_3.agree(&texts(&providers(&PROVIDERS_OF_3)));
+    KCL_2.agree(&texts(&providers(&PROVIDERS_OF_2)));
+    KCL_2.agree(&texts(&providers(&PROVIDERS_OF_2_ALONE)));
+    KCL_1.agree(&texts(&providers(&PROVIDERS_OF_2)));
+}
 
 #[test]
 #[ignore = "needs tests/daemon/setup and Java"]

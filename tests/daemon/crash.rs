@@ -8,7 +8,8 @@ use crate::harness::{Application, Case, Daemon, Record, Sent, tests};
 tests! {
     killing_java_in_the_middle_of_a_record_loses_none:
         kcl3_per_record kcl3_per_batch kcl3_per_shard;
-    killing_java_in_full_flow_loses_no_record: kcl3_per_record kcl3_per_batch kcl3_per_shard;
+    killing_java_in_full_flow_loses_no_record:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out;
     killing_kclpipe_loses_no_record: kcl3_per_record kcl3_per_batch kcl3_per_shard;
     killing_a_handler_repeats_its_record_alone: kcl3_per_record kcl3_per_batch kcl3_per_shard;
 }

@@ -1,10 +1,10 @@
 //! Every record arrives, with every byte.
 
-use crate::harness::{Application, Case, Record, tests};
+use crate::harness::{Application, Case, Record, Retrieval, tests};
 
 tests! {
     every_record_arrives_with_every_byte:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl2_per_record kcl1_per_record;
 }
 
 fn every_record_arrives_with_every_byte(case: Case) {
@@ -31,6 +31,9 @@ fn every_record_arrives_with_every_byte(case: Case) {
 
     let daemon = application.start();
     daemon.until("all records", || application.journal.has(&sent));
+    if case.retrieval == Retrieval::FanOut {
+        daemon.until_logged("Waiting for StreamConsumer");
+    }
     application.journal.assert_done_once(&sent);
     for entry in application.journal.entries() {
         assert_eq!(entry.attempt, 1);

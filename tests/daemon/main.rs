@@ -3,14 +3,17 @@
 //!
 //! `tests/daemon/setup` first, then `cargo test --test daemon -- --ignored`. See `README.md`.
 
+mod aggregates;
 mod check;
 mod checkpoints;
 mod crash;
 mod delivery;
 mod failure;
 mod harness;
+mod keepalive;
 mod launch;
 mod monitoring;
 mod probe;
 mod reshard;
+mod sentences;
 mod shutdown;

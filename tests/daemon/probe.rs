@@ -40,7 +40,11 @@ fn a_blocked_shard_notices_that_its_lease_was_taken(case: Case) {
         Kcl::V3 | Kcl::V2 => r#""responseFor":"leaseLost""#,
         Kcl::V1 => r#""responseFor":"shutdown""#,
     };
-    daemon.until_logged(answer);
+    daemon.until("the answer", || {
+        let log = application.lines("kclpipe.log");
+        log.iter()
+            .any(|line| line.contains("to the daemon") && line.contains(answer))
+    });
 
     // The other worker renews its lease no more, so the daemon takes it again.
     application.cure();

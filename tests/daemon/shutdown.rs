@@ -12,7 +12,7 @@ tests! {
     sigterm_to_java_checkpoints_the_last_done_record:
         kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
     sigterm_to_java_lets_the_record_in_progress_finish:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl2_per_record kcl1_per_record;
     sigterm_to_the_group_checkpoints_the_last_done_record:
         kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
     sigterm_to_the_group_checkpoints_what_was_done_before_a_record_that_never_ends:

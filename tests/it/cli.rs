@@ -1,7 +1,8 @@
 //! The command line, its other two sources, `@FILE` and `KCLPIPE_*`, and the log.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 use kclpipe::config::{self, Config, Task};
@@ -45,14 +46,47 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("", "no handler"),
         ("--per record", "no handler"),
         ("--", "no handler"),
-        ("cat", "'cat'"),
+        ("cat", "write '--' before the handler, as in kclpipe -- cat"),
+        ("--per batch ./handler.sh x", "kclpipe -- ./handler.sh"),
+        ("replya records.txt", "did you mean kclpipe replay?"),
+        ("--checkpoint 60s -- cat", "'--checkpoint-every'"),
+        ("--checkpoint 60 -- cat", "'--checkpoint-records'"),
+        (
+            "--checkpoint-records 1k -- cat",
+            "'--checkpoint-records <N>': write a whole number, for example 1000 (",
+        ),
+        (
+            "--checkpoint-records=-1 -- cat",
+            "'--checkpoint-records <N>': write a whole number",
+        ),
+        (
+            "--checkpoint-records -1 -- cat",
+            "'-1' for '--checkpoint-records': numbers are not negative",
+        ),
+        ("--batch-size 1.5 -- cat", "write a whole number"),
+        (
+            "--checkpoint-records 99999999999999999999 -- cat",
+            "write a whole number",
+        ),
+        ("replay --shards 1k x -- cat", "write a whole number"),
+        (
+            "--checkpoint-every=-5s -- cat",
+            "durations are not negative; 0 is off",
+        ),
+        ("--retry-delay=-5s -- cat", "durations are not negative ("),
+        ("--inflight 10 -- cat", "--inflight needs --per shard"),
+        ("--batch-size 10 -- cat", "--batch-size needs --per batch"),
+        ("--data text -- cat", "--data needs --format jsonl"),
         ("--nope -- cat", "'--nope'"),
         ("--per", "--per"),
         ("--per page -- cat", "'page'"),
         ("--jobs 0 -- cat", "--jobs"),
         ("--per shard --inflight 0 -- cat", "--inflight"),
         ("--timeout 5 -- cat", "--timeout"),
-        ("--timeout -5s -- cat", "-5"),
+        (
+            "--timeout -5s -- cat",
+            "'-5s' for '--timeout': durations are not negative; 0 is off",
+        ),
         ("--retry-delay 0 -- cat", "--retry-delay"),
         ("--max-attempts many -- cat", "'many'"),
         ("--on-exit 256=done -- cat", "'256'"),
@@ -64,7 +98,10 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
             "--checkpoint-manual --checkpoint-batch -- cat",
             "--checkpoint-batch",
         ),
-        ("--dead-letter f --on-failure skip -- cat", "--dead-letter"),
+        (
+            "--dead-letter f --on-failure skip -- cat",
+            "--on-failure skip and --dead-letter exclude each other: take one out",
+        ),
         ("--dead-letter /dev/null -- cat", "--dead-letter"),
         ("--on-failure dead-letter -- cat", "--dead-letter"),
         (
@@ -74,6 +111,49 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
     ] {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         is_refused(&arguments, &[], told);
+    }
+}
+
+#[test]
+fn a_path_that_is_not_utf_8_is_a_mistake() {
+    for option in [
+        "--chdir",
+        "--dead-letter",
+        "--log-file",
+        "--metrics-dir",
+        "--record",
+        "check --directory",
+        "check",
+        "launch --jars",
+        "launch --java",
+        "launch --log-configuration",
+        "launch -p",
+        "replay --properties",
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kclpipe"))
+            .args(option.split(' '))
+            .arg(OsStr::from_bytes(b"caf\xe9"))
+            .stdin(Stdio::null())
+            .output();
+        let output = output.expect("kclpipe starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{option}: {said}");
+        assert!(said.contains("a path must be UTF-8"), "{option}: {said}");
+        assert_eq!(said.matches('\n').count(), 1, "{option}: {said}");
+    }
+}
+
+#[test]
+fn an_option_after_the_dashes_is_logged_once() {
+    let told = "--checkpoint-records stands after '--'";
+    for (line, times) in [
+        ("-- cat --checkpoint-records 10 --max-attempts=3", 1),
+        ("-- cat --retry-delay 3 --timeout 5 --name x", 0),
+        ("--checkpoint-records 10 -- cat", 0),
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let (code, _, err) = run(&arguments, &[]);
+        assert_eq!((code, err.matches(told).count()), (0, times), "{err}");
     }
 }
 
@@ -96,39 +176,6 @@ fn help_is_shown_whatever_the_environment_says() {
     let (code, out, _) = run(&["--help"], &[("KCLPIPE_TIMEOUT", "soon")]);
     assert_eq!(code, 0);
     assert!(out.contains("Usage:"), "{out}");
-}
-
-#[test]
-fn every_option_is_in_the_help() {
-    let (_, help, _) = run(&["--help"], &[]);
-    for option in [
-        "per",
-        "format",
-        "data",
-        "chdir",
-        "checkpoint-every",
-        "checkpoint-records",
-        "checkpoint-batch",
-        "checkpoint-manual",
-        "max-attempts",
-        "max-record-age",
-        "retry-delay",
-        "retry-max-delay",
-        "on-exit",
-        "on-failure",
-        "dead-letter",
-        "max-consecutive-failures",
-        "timeout",
-        "stop-signal",
-        "stop-timeout",
-        "log-level",
-        "log-format",
-        "log-file",
-        "name",
-        "keepalive",
-    ] {
-        assert!(help.contains(&format!("  --{option}")), "--{option}");
-    }
 }
 
 /// What this command line asks for.

@@ -4,20 +4,24 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use kclpipe::backoff::Delays;
+use kclpipe::clock::SystemClock;
 use kclpipe::format::Format;
-use kclpipe::handler::{Crew, Event, Finish, Handlers, OnFailure, Per, Settings};
+use kclpipe::handler::Limits;
+use kclpipe::handler::{
+    Event, Finish, First, HandlerProcesses, Handlers, OnFailure, Per, Pool, Settings,
+};
 use kclpipe::outcome::OnExit;
 use kclpipe::process::{Command, Processes, Stop};
 use kclpipe::protocol::Message;
 use kclpipe::record::{Batch, Layout};
-use kclpipe::retry::{Delays, Limits};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::write_script;
 
 /// Longer than any of this takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One way of handing records over, with a handler.
 pub(crate) struct Play {
@@ -106,15 +110,17 @@ impl Play {
     /// `key:payload` has that key.
     pub(crate) fn run(mut self, batches: &[&str]) -> Outcome {
         let processes = Processes::new(None, false).expect("a poll loop");
-        let mut crew = Crew::new(self.settings.clone(), processes);
+        let mut processes = HandlerProcesses::new(processes);
+        let mut crew = Pool::new(self.settings.clone(), &mut processes, &SystemClock);
         crew.begin("shardId-7").expect("the handler");
         let mut events = Vec::new();
+        let give_up_at = Instant::now() + PATIENCE;
         'batches: for records in batches {
             let batch = self.batch(records);
             let mut left = batch.len() as u64;
-            crew.offer(batch);
+            crew.offer(batch, First::WithOthers);
             while left > 0 {
-                match next(&mut crew) {
+                match next(&mut crew, give_up_at) {
                     Event::Done { end, records } => {
                         left -= records;
                         events.push(format!("done {}", end.sequence_number));
@@ -129,7 +135,7 @@ impl Play {
             }
         }
         crew.finish(Finish::Orderly);
-        while next(&mut crew) != Event::Finished {}
+        while next(&mut crew, give_up_at) != Event::Finished {}
         drop(crew);
         Outcome {
             events,
@@ -208,11 +214,12 @@ impl Play {
     }
 }
 
-fn next(crew: &mut Crew<'_>) -> Event {
+/// The next event. Attempts that never end well are no event, so they end a play, too.
+fn next(crew: &mut Pool<'_>, give_up_at: Instant) -> Event {
     let event = crew
-        .wait(false, Some(Instant::now() + PATIENCE))
+        .wait(false, Some(give_up_at))
         .expect("the system works");
-    assert_ne!(event, Event::Deadline, "nothing happens any more");
+    assert_ne!(event, Event::Deadline, "nothing comes of it");
     event
 }
 

@@ -2,27 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kclpipe::config::{self, Task};
+use kclpipe::exit::Exit;
+use kclpipe::handler::VARIABLES;
 use kclpipe::outcome::{Class, Ended, OnExit};
 use kclpipe::properties::{Properties, split_command};
 use kclpipe::replay::faults::{Amount, KINDS};
 use kclpipe::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
-use crate::harness::{write_program, write_script};
+use crate::harness::{are_here, write_program, write_script};
 use crate::launch::MAVEN;
 
 /// The longest README that anybody reads.
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 21] = [
+const OF_OTHERS: [&str; 23] = [
     "--collector",
     "--config",
+    "--consumer-name",
     "--data-binary",
     "--endpoint-url",
     "--ignored",
@@ -35,6 +42,7 @@ const OF_OTHERS: [&str; 21] = [
     "--path",
     "--properties-file",
     "--release",
+    "--restart",
     "--shard-count",
     "--stream",
     "--stream-name",
@@ -66,6 +74,16 @@ fn files(folder: &str) -> Vec<String> {
             inside.to_string_lossy().into_owned()
         })
         .collect()
+}
+
+/// The same, with those of the folders in it.
+fn files_below(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).expect(folder);
+    let inside = entries.map(|entry| entry.expect("an entry"));
+    let folders = inside.filter(|entry| entry.path().is_dir());
+    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let below = names.flat_map(|name| files_below(&format!("{folder}/{name}")));
+    below.chain(files(folder)).collect()
 }
 
 /// README and the pages of docs/.
@@ -224,13 +242,7 @@ fn the_tables_of_handlers_exit_codes_are_those_of_the_program() {
 
 #[test]
 fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
-    let source = read("src/exit.rs");
-    let codes = source
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(','));
-    let codes = codes.filter_map(|line| line.split_once(" = ")?.1.parse::<u8>().ok());
-    let codes: BTreeSet<u8> = codes.collect();
-    assert!(codes.len() >= 5, "{codes:?}");
+    let codes: BTreeSet<u8> = Exit::ALL.into_iter().map(Exit::code).collect();
     for (name, heading) in [
         ("README.md", "- **Exit codes**"),
         ("docs/protocol.md", "\n## How kclpipe ends\n"),
@@ -325,10 +337,8 @@ fn every_variable_that_is_named_exists() {
         format!("KCLPIPE_{}", name.replace('-', "_"))
     });
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let source = read("src/handler/environment.rs");
-    let of_handlers = words_with(&source, "KCLPIPE_", is_name);
     let known: BTreeSet<String> = of_options
-        .chain(of_handlers.iter().map(|name| (*name).to_owned()))
+        .chain(VARIABLES.map(str::to_owned))
         .chain(OF_LAUNCH.map(str::to_owned))
         .collect();
     // What is in a folder of docs/examples is shown by a page, too.
@@ -341,7 +351,7 @@ fn every_variable_that_is_named_exists() {
         assert!(unknown.is_empty(), "{name} names {unknown:?}");
     }
     let contract = read("docs/handlers.md");
-    for name in of_handlers {
+    for name in VARIABLES {
         assert!(
             contract.contains(&format!("`{name}`")),
             "docs/handlers.md does not name {name}"
@@ -389,8 +399,17 @@ const ONLY_NAMED: [&str; 5] = [
 /// the commands that are only named do nothing.
 fn place() -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("a folder");
-    for name in ["docs", "properties", "tests"] {
+    for name in ["docs", "tests"] {
         symlink(root().join(name), place.path().join(name)).expect("linked");
+    }
+    fs::create_dir(place.path().join("properties")).expect("made");
+    for name in ["kclpipe.properties", "local.properties", "handler.args"] {
+        // As the pages say, with a stream and an application of one's own.
+        let sample = read(&format!("properties/{name}"));
+        let own = sample
+            .replace("my-stream", "orders")
+            .replace("my-application", "orders-reader");
+        fs::write(place.path().join("properties").join(name), own).expect("written");
     }
     let bin = place.path().join("bin");
     fs::create_dir(&bin).expect("made");
@@ -404,8 +423,14 @@ fn place() -> tempfile::TempDir {
         ("handler.sh", "docs/examples/handler.sh"),
         ("records.txt", "docs/examples/records.txt"),
     ] {
-        fs::copy(root().join(sample), place.path().join(name)).expect("copied");
+        fs::copy(place.path().join(sample), place.path().join(name)).expect("copied");
     }
+    // What README asks for: your stream and your application.
+    let properties = place.path().join("kclpipe.properties");
+    let yours = read("properties/kclpipe.properties")
+        .replace("= my-stream", "= orders")
+        .replace("= my-application", "= orders-reader");
+    fs::write(properties, yours).expect("written");
     let release = place.path().join("target/release");
     fs::create_dir_all(&release).expect("made");
     for folder in [bin, release] {
@@ -423,46 +448,193 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn the_commands_of_documents_work_as_they_stand() {
+/// Runs the commands of a page, each block by itself, in a folder that is like the top of the repository.
+fn commands_work(page: &str, needs: &[&str]) {
+    if !are_here(&format!("the commands of {page}"), needs) {
+        return;
+    }
+    // Two seeds show as much as twenty.
+    let text = read(page).replace("$(seq 20)", "$(seq 2)");
+    let place = place();
+    // What a page shows as a program is what its commands run.
+    let programs = blocks(&text, "python").into_iter();
+    if let Some(program) = programs.into_iter().find(|b| b.starts_with("#!")) {
+        write_program(&place.path().join("orders.py"), &program);
+    }
+    let commands = blocks(&text, "sh").into_iter();
+    let mut seen = 0;
+    for block in commands.filter(|block| !block.starts_with("#!")) {
+        let output = shell(place.path(), &block);
+        assert!(output.status.success(), "in {page}:\n{block}\n{output:?}");
+        seen += 1;
+    }
+    assert!(seen > 0, "{page} has no commands");
+}
+
+/// Runs a block of commands there. What does not end is stopped.
+fn shell(place: &Path, block: &str) -> Output {
     let path = std::env::var("PATH").expect("a PATH");
-    for name in [
-        "README.md",
-        "docs/from-kclpy.md",
-        "docs/from-lambda.md",
-        "docs/launch.md",
-        "docs/operations.md",
-        "docs/performance.md",
-        "docs/rehearsal.md",
-        "docs/troubleshooting.md",
-    ] {
-        // Two seeds show as much as twenty.
-        let page = read(name).replace("$(seq 20)", "$(seq 2)");
-        let place = place();
-        // What a page shows as a program is what its commands run.
-        if let Some(program) = blocks(&page, "python")
-            .into_iter()
-            .find(|b| b.starts_with("#!"))
-        {
-            write_program(&place.path().join("orders.py"), &program);
+    Command::new("timeout")
+        .args(["120", "sh", "-ec", block])
+        .env("HOME", place)
+        .env("XDG_RUNTIME_DIR", place)
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("JAVA_HOME")
+        .current_dir(place)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PATH", format!("{}/bin:{path}", place.display()))
+        .stdin(Stdio::null())
+        .output()
+        .expect("timeout, of coreutils")
+}
+
+/// A test for the commands of each page.
+macro_rules! commands_of_documents_work {
+    ($($name:ident: $page:literal needs $programs:expr;)*) => {
+        const PAGES_WITH_COMMANDS: &[&str] = &[$($page),*];
+
+        mod the_commands_work_as_they_stand {
+            $(#[test]
+            fn $name() {
+                super::commands_work($page, &$programs);
+            })*
         }
-        let commands = blocks(&page, "sh").into_iter();
-        for block in commands.filter(|block| !block.starts_with("#!")) {
-            let output = Command::new("sh")
-                .args(["-ec", &block])
-                .env("HOME", place.path())
-                .env("XDG_RUNTIME_DIR", place.path())
-                .env_remove("XDG_DATA_HOME")
-                .env_remove("JAVA_HOME")
-                .current_dir(place.path())
-                .env("PYTHONDONTWRITEBYTECODE", "1")
-                .env("PATH", format!("{}/bin:{path}", place.path().display()))
-                .stdin(Stdio::null())
-                .output()
-                .expect("sh");
-            assert!(output.status.success(), "in {name}:\n{block}\n{output:?}");
+    };
+}
+
+commands_of_documents_work! {
+    of_readme: "README.md" needs [];
+    of_from_kclpy: "docs/from-kclpy.md" needs ["python3"];
+    of_from_lambda: "docs/from-lambda.md" needs ["python3"];
+    of_launch: "docs/launch.md" needs [];
+    of_operations: "docs/operations.md" needs [];
+    of_performance: "docs/performance.md" needs [];
+    of_rehearsal: "docs/rehearsal.md" needs [];
+}
+
+/// Pages whose commands are about files of the reader's.
+const ABOUT_OTHER_FILES: [&str; 2] = ["docs/check.md", "docs/handlers.md"];
+
+#[test]
+fn no_page_with_commands_is_forgotten() {
+    let has_commands = |name: &String| {
+        let blocks = blocks(&read(name), "sh");
+        blocks.iter().any(|block| !block.starts_with("#!"))
+    };
+    let found: BTreeSet<String> = documents().into_iter().filter(has_commands).collect();
+    let known = PAGES_WITH_COMMANDS.iter().chain(&ABOUT_OTHER_FILES);
+    assert_eq!(found, known.map(|name| (*name).to_owned()).collect());
+}
+
+/// The scripts that a text has sh run: what is between the quotes of `sh -c '…'`.
+fn scripts(text: &str) -> impl Iterator<Item = &str> {
+    let scripts = text.split("sh -c '").skip(1);
+    scripts.filter_map(|rest| Some(rest.split_once('\'')?.0))
+}
+
+/// sh has no pipefail, so a failure of any command but the last is not seen, and its record is lost.
+#[test]
+fn no_pipeline_is_shown_under_sh() {
+    let pages = documents().into_iter().chain(files("properties"));
+    let pages = pages.chain(files_below("docs/examples"));
+    let texts = pages.map(|name| (name.clone(), read(&name)));
+    let helps = helps().into_iter().map(|help| ("a help".to_owned(), help));
+    let mut seen = 0;
+    for (name, text) in texts.chain(helps) {
+        for script in scripts(&text) {
+            let is_pipeline = script.replace("||", "").contains('|');
+            assert!(!is_pipeline, "{name} shows a pipeline under sh: {script}");
+            seen += 1;
         }
     }
+    assert!(seen >= 4, "only {seen} were found");
+}
+
+/// Answers each request with the status that its body asks for, and what is `busy` or `gone` first in that way
+/// and then with 200. Returns where it listens.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let mut seen = BTreeSet::new();
+        for client in listener.incoming() {
+            let mut client = BufReader::new(client.expect("a client"));
+            let body = body(&mut client);
+            let status = match (body.as_str(), seen.insert(body.clone())) {
+                ("gone", true) => continue,
+                ("busy", true) => "503",
+                ("gone" | "busy", false) => "200",
+                (status, _) => status,
+            };
+            let answer =
+                format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = client.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+/// The body of a request.
+fn body(client: &mut impl BufRead) -> String {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        client.read_line(&mut line).expect("a line of the head");
+        match line.trim_end().split_once(": ") {
+            Some(("Content-Length", value)) => length = value.parse().expect("a number"),
+            Some(_) => {}
+            None if line.trim_end().is_empty() => break,
+            None => {}
+        }
+    }
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).expect("the body");
+    String::from_utf8(body).expect("text")
+}
+
+#[test]
+fn readmes_handler_tells_a_bad_record_from_a_server_that_is_busy_or_gone() {
+    if !are_here("README's handler", &["curl"]) {
+        return;
+    }
+    let readme = read("README.md");
+    let mut handlers = blocks(&readme, "sh").into_iter();
+    let handler = handlers.find(|block| block.starts_with("#!")).expect("one");
+    let there = format!("http://{}", server());
+    let place = tempfile::tempdir().expect("a folder");
+    let program = place.path().join("handler");
+    write_program(&program, &handler.replace("https://example.com", &there));
+    fs::write(
+        place.path().join("records"),
+        "200\nbusy\n400\n204\ngone\n404\n422\n200\n",
+    )
+    .expect("written");
+    let quick = "--max-attempts 2 --retry-delay 2ms --retry-max-delay 4ms --dead-letter letters";
+    let mut words = vec!["replay", "records", "--timeout", "60s", "--", "kclpipe"];
+    words.extend(quick.split(' ').chain(["--", "./handler"]));
+    let output = Command::new(env!("CARGO_BIN_EXE_kclpipe"))
+        .args(words)
+        .current_dir(place.path())
+        .env("no_proxy", "*")
+        .stdin(Stdio::null())
+        .output()
+        .expect("started");
+    assert!(output.status.success(), "{output:?}");
+    let letters = fs::read_to_string(place.path().join("letters")).expect("letters");
+    let letters = letters.lines().map(|line| {
+        let letter: Value = serde_json::from_str(line).expect("JSON");
+        let data = letter["dataBase64"].as_str().expect("a text");
+        let data = STANDARD.decode(data).expect("base64");
+        let outcome = letter["outcome"].as_str().expect("a text").to_owned();
+        (String::from_utf8(data).expect("text"), outcome)
+    });
+    let expected = [
+        ("400", "exit code 65"),
+        ("404", "exit code 1"),
+        ("422", "exit code 65"),
+    ];
+    let expected = expected.map(|(data, outcome)| (data.to_owned(), outcome.to_owned()));
+    assert_eq!(letters.collect::<Vec<_>>(), expected, "{output:?}");
 }
 
 #[test]
@@ -523,13 +695,7 @@ fn is_printed_by(text: &[String], line: &str) -> bool {
 
 #[test]
 fn every_log_line_that_is_quoted_is_printed() {
-    let mut sources = files("src");
-    let folders = ["checkpoint", "config", "handler", "handler/crew", "process"];
-    sources.extend(
-        folders
-            .iter()
-            .flat_map(|name| files(&format!("src/{name}"))),
-    );
+    let sources = files_below("src");
     let known: Vec<_> = sources.iter().flat_map(|name| texts(&read(name))).collect();
     let mut seen = 0;
     for name in documents() {

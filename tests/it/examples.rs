@@ -1,7 +1,6 @@
 //! The examples of docs/handlers.md, run with the options that the page gives them.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::write_script;
+use crate::harness::{are_here, write_script};
 
 const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
@@ -23,10 +22,9 @@ echo ok
 if [ "$1" = figs ] && [ ! -e asked ]; then : >asked; exit 1; fi
 echo "$2 $1" >>stock.txt"#;
 
-/// What `aws s3 cp - URL` stands for: it fails half-way the first time.
-const AWS: &str = r#"for url; do :; done
-if [ ! -e asked ]; then : >asked; head -c 100 >/dev/null; exit 1; fi
-cat >"${url##*/}""#;
+/// What `aws s3 cp --only-show-errors FILE URL` stands for: it fails the first time.
+const AWS: &str = r#"if [ ! -e asked ]; then : >asked; exit 1; fi
+cat "$4" >"${5##*/}""#;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples")
@@ -47,21 +45,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         false => vec![path],
     });
     found.collect()
-}
-
-/// Whether these programs are here; if not, says so where it is seen.
-fn can_run(example: &str, programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_here =
-        |program: &&&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let missing: Vec<&str> = programs.iter().filter(|p| !is_here(p)).copied().collect();
-    if !missing.is_empty() {
-        // Not captured, as println! would be.
-        let missing = missing.join(", ");
-        let note = format!("SKIPPED: the example {example}, for want of {missing}\n");
-        let _ = std::io::stderr().write_all(note.as_bytes());
-    }
-    missing.is_empty()
 }
 
 /// A folder with the examples.
@@ -233,6 +216,118 @@ fn the_page_shows_the_files_as_they_are() {
     }
 }
 
+/// A frame as `--format jsonl` makes it.
+fn json_line(n: usize, data: &str) -> String {
+    format!(
+        r#"{{"n":{n},"shardId":"s","sequenceNumber":"{n}","subSequenceNumber":0,"partitionKey":"k","approximateArrivalTimestamp":null,"attempt":1,"last":false,"data":{}}}{}"#,
+        json!(data),
+        '\n'
+    )
+}
+
+/// Runs a handler of the page with one whole record and another, cut off `short` of its end, which takes a
+/// death of kclpipe in real life. Returns what it printed and whether it ended well.
+fn cut_off(place: &Place, handler: &str, whole: &str, next: &str, short: usize) -> (String, bool) {
+    let words = match handler.strip_prefix('@') {
+        Some(file) => {
+            let text = fs::read_to_string(place.path(file)).expect("readable");
+            let words = shlex::split(&text).expect("words").into_iter();
+            words.skip_while(|word| word != "--").skip(1).collect()
+        }
+        None => vec![handler.to_owned()],
+    };
+    fs::write(place.path("asked"), "").expect("written");
+    let input = format!("{whole}{}", &next[..next.len() - short]);
+    fs::write(place.path("input"), input).expect("written");
+    let path = std::env::var("PATH").expect("PATH");
+    let output = Command::new(&words[0])
+        .args(&words[1..])
+        .current_dir(place.0.path())
+        .env("PATH", format!("{}:{path}", place.path("bin").display()))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("KCLPIPE_TOKEN", "token")
+        .env("KCLPIPE_RETRY", "75")
+        .env("KCLPIPE_BATCH_COUNT", "2")
+        .stdin(fs::File::open(place.path("input")).expect("opened"))
+        .output()
+        .expect("started");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    (printed, output.status.success())
+}
+
+/// How much may be missing of a line that ends with a number: its end, a digit, all of the number, more.
+const SHORT: [usize; 4] = [1, 2, 3, 10];
+
+#[test]
+fn a_text_line_that_was_cut_off_is_no_record_for_the_loop() {
+    for short in SHORT[..3].iter().copied() {
+        let place = Place::new();
+        let (printed, _) = cut_off(&place, "./loop.sh", "apples 3\n", "plums 12\n", short);
+        assert_eq!(printed.matches("token").count(), 1, "{short}: {printed}");
+        assert_eq!(place.lines("stock.txt"), ["3 apples"], "{short}");
+    }
+}
+
+#[test]
+fn a_json_line_that_was_cut_off_is_no_record_per_shard() {
+    for (handler, program, data) in [
+        ("./awk.sh", "awk", ["apples 3", "plums 12"]),
+        (
+            "./stock.py",
+            "python3",
+            [
+                r#"{"fruit":"apples","count":3}"#,
+                r#"{"fruit":"plums","count":12}"#,
+            ],
+        ),
+        ("@jq.args", "jq", [r#"{"count":3}"#, r#"{"count":12}"#]),
+    ] {
+        if !are_here(&format!("the example {handler}, cut off"), &[program]) {
+            continue;
+        }
+        // Without its line feed alone, a JSON object is whole.
+        for short in SHORT.map(|short| short + 1) {
+            let place = Place::new();
+            let next = json_line(2, data[1]);
+            let whole = json_line(1, data[0]);
+            let (printed, well) = cut_off(&place, handler, &whole, &next, short);
+            assert!(well || handler == "@jq.args", "{handler} {short}");
+            let answers: Vec<&str> = printed.lines().collect();
+            let first: &[&str] = match handler {
+                "./awk.sh" => &["token ok 1"],
+                "@jq.args" => &["ok"],
+                // What it collected is not stored, and so not answered.
+                _ => &[],
+            };
+            assert_eq!(answers, first, "{handler} {short}");
+            let stored = place.lines("stock.txt");
+            assert!(stored.len() <= 1, "{handler} {short}: {stored:?}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_was_cut_off_is_neither_added_up_nor_uploaded() {
+    for (handler, programs) in [
+        ("@pipeline.args", &["bash", "jq", "awk", "sort"][..]),
+        ("./upload.sh", &["jq"]),
+    ] {
+        if !are_here(&format!("the example {handler}, cut off"), programs) {
+            continue;
+        }
+        let next = json_line(2, "plums 12");
+        // Up to the whole of the second line.
+        for short in [2, 5, 100, next.len()] {
+            let place = Place::new();
+            let whole = json_line(1, "apples 3");
+            let (_, well) = cut_off(&place, handler, &whole, &next, short);
+            assert!(!well, "{handler} {short}");
+            assert_eq!(place.lines("totals.txt"), [""; 0], "{handler} {short}");
+            assert!(!place.path("1-0.jsonl").exists(), "{handler} {short}");
+        }
+    }
+}
+
 #[test]
 fn the_loop_stores_each_record_in_order() {
     let place = Place::new();
@@ -245,7 +340,7 @@ fn the_loop_stores_each_record_in_order() {
 
 #[test]
 fn awk_stores_each_record_in_order_with_many_on_their_way() {
-    if !can_run("awk.sh", &["awk"]) {
+    if !are_here("the example awk.sh", &["awk"]) {
         return;
     }
     let place = Place::new();
@@ -257,7 +352,7 @@ fn awk_stores_each_record_in_order_with_many_on_their_way() {
 
 #[test]
 fn several_awks_keep_the_order_of_each_key() {
-    if !can_run("awk.sh", &["awk"]) {
+    if !are_here("the example awk.sh", &["awk"]) {
         return;
     }
     let place = Place::new();
@@ -272,7 +367,7 @@ fn several_awks_keep_the_order_of_each_key() {
 
 #[test]
 fn jq_lets_orders_through_and_refuses_the_rest() {
-    if !can_run("jq.args", &["jq"]) {
+    if !are_here("the example jq.args", &["jq"]) {
         return;
     }
     let place = Place::new();
@@ -284,7 +379,7 @@ fn jq_lets_orders_through_and_refuses_the_rest() {
 
 #[test]
 fn python_stores_each_order_once_even_if_it_comes_again() {
-    if !can_run("stock.py", &["python3"]) {
+    if !are_here("the example stock.py", &["python3"]) {
         return;
     }
     let place = Place::new();
@@ -306,7 +401,7 @@ fn python_stores_each_order_once_even_if_it_comes_again() {
 
 #[test]
 fn the_pipeline_adds_up_all_but_the_bad_record() {
-    if !can_run("pipeline.args", &["bash", "jq", "awk", "sort"]) {
+    if !are_here("the example pipeline.args", &["bash", "jq", "awk", "sort"]) {
         return;
     }
     let place = Place::new();
@@ -327,7 +422,7 @@ fn the_pipeline_adds_up_all_but_the_bad_record() {
 
 #[test]
 fn the_upload_makes_one_object_of_a_batch() {
-    if !can_run("upload.sh", &["jq"]) {
+    if !are_here("the example upload.sh", &["jq"]) {
         return;
     }
     let place = Place::new();
@@ -361,30 +456,107 @@ fn the_upload_makes_one_object_of_a_batch() {
 
 /// A function behind its script; one record fails for good, and the others are stored once.
 fn lambda_function(script: &str) {
-    let place = Place::new();
+    stores_all_but_one(&Place::new(), script, "the page's own");
+}
+
+fn stores_all_but_one(place: &Place, script: &str, what: &str) {
     let order = |(fruit, n)| (fruit, json!({ "fruit": fruit, "count": n }).to_string());
     let mut records: Vec<_> = fruit(12).map(order).collect();
     records.insert(5, ("pears", "pears many".to_owned()));
     place.records(records);
     place.replay(100, script, &[]);
-    assert_eq!(place.lines("stock.txt"), stock(12));
+    assert_eq!(place.lines("stock.txt"), stock(12), "{what}");
     let named = "the reply names it as failed".to_owned();
     assert_eq!(
         place.letters("failed.jsonl"),
-        [("pears many".to_owned(), named)]
+        [("pears many".to_owned(), named)],
+        "{what}"
     );
 }
 
 #[test]
 fn a_python_function_of_aws_lambda_runs_unchanged() {
-    if can_run("lambda/run.py", &["python3"]) {
+    if are_here("the example lambda/run.py", &["python3"]) {
         lambda_function("lambda/run.py");
     }
 }
 
 #[test]
 fn a_node_function_of_aws_lambda_runs_unchanged() {
-    if can_run("lambda/run.js", &["node"]) {
+    if are_here("the example lambda/run.js", &["node"]) {
         lambda_function("lambda/run.js");
+    }
+}
+
+/// The ways in which functions give their reply that are older than promises, each with what stores a record
+/// or says that it cannot.
+const OLDER_STYLES: [(&str, &str); 4] = [
+    ("a plain function", "(event) => work(event)"),
+    (
+        "a callback at once",
+        "(event, context, callback) => { callback(null, work(event)); }",
+    ),
+    (
+        "a late callback, behind a wrapper that has no parameters",
+        "(...all) => setTimeout(() => all[2](null, work(all[0])), 5)",
+    ),
+    (
+        "a callback in a promise's place",
+        "async (event, context, callback) => callback(null, work(event))",
+    ),
+];
+
+const WORK: &str = r#"const { appendFileSync } = require('fs');
+const work = (event) => {
+    for (const { kinesis } of event.Records) {
+        try {
+            const { fruit, count } = JSON.parse(Buffer.from(kinesis.data, 'base64'));
+            appendFileSync('stock.txt', `${count} ${fruit}\n`);
+        } catch {
+            return { batchItemFailures: [{ itemIdentifier: kinesis.sequenceNumber }] };
+        }
+    }
+};
+exports.handler = "#;
+
+/// A folder in which `lambda/run.js` calls this function.
+fn with_function(function: &str) -> Place {
+    let place = Place::new();
+    fs::remove_file(place.path("lambda")).expect("a link");
+    fs::create_dir(place.path("lambda")).expect("created");
+    fs::copy(folder().join("lambda/run.js"), place.path("lambda/run.js")).expect("copied");
+    let index = format!("{WORK}{function};\n");
+    fs::write(place.path("lambda/index.js"), index).expect("written");
+    place
+}
+
+#[test]
+fn node_functions_of_every_style_are_called() {
+    if !are_here("the example lambda/run.js", &["node"]) {
+        return;
+    }
+    for (what, function) in OLDER_STYLES {
+        stores_all_but_one(&with_function(function), "lambda/run.js", what);
+    }
+}
+
+#[test]
+fn a_node_function_that_fails_in_any_style_names_no_record() {
+    if !are_here("the example lambda/run.js", &["node"]) {
+        return;
+    }
+    for function in [
+        "() => { throw new Error('thrown'); }",
+        "async () => { throw new Error('rejected'); }",
+        "(event, context, callback) => callback(new Error('called back'))",
+        "(event, context, callback) => callback('called back')",
+        "() => new Promise(() => {})",
+    ] {
+        let place = with_function(function);
+        place.records([("apples", "{}".to_owned())]);
+        place.replay(100, "lambda/run.js", &[]);
+        let letters = place.letters("failed.jsonl");
+        let expected = [("{}".to_owned(), "exit code 1".to_owned())];
+        assert_eq!(letters, expected, "{function}");
     }
 }

@@ -41,19 +41,6 @@ fn takes(script: &str, payloads: &[&str]) -> Daemon {
 // The command.
 
 #[test]
-fn a_command_that_stays_missing_is_a_mistake_of_the_configuration() {
-    let mut daemon = Bridge::running(&["./missing"]).start();
-    daemon.say_initialize();
-    daemon.expect_log("'./missing' cannot be run");
-    assert_eq!(daemon.wait_exit(), 78);
-    let log = daemon.log();
-    assert!(
-        log.contains("looking again") && log.contains("giving up"),
-        "{log}"
-    );
-}
-
-#[test]
 fn a_command_that_appears_in_time_is_run() {
     let mut daemon = Bridge::running(&["./late"]).start();
     daemon.say_initialize();
@@ -78,11 +65,13 @@ fn a_command_that_is_not_executable_is_told_with_its_cure() {
     daemon.finish();
 }
 
+/// That a look has an end is in `transcript.rs`, where the five seconds pass at once.
 #[test]
 fn input_that_ends_while_the_command_is_looked_for_ends_the_look() {
     let mut daemon = Bridge::running(&["./missing"]).start();
     daemon.say_initialize();
-    daemon.expect_log("looking again");
+    daemon.expect_log("'./missing' cannot be run");
+    daemon.expect_log("looking again for 5 s");
     daemon.finish();
     assert!(!daemon.log().contains("giving up"), "{}", daemon.log());
 }
@@ -129,11 +118,39 @@ fn a_handler_of_the_shard_that_ends_unread_is_told_from_one_that_answered() {
     let bridge = Bridge::new(script).options("--per shard");
     let mut daemon = begun(bridge.options(QUICK));
     daemon.payloads(&["x"]);
-    daemon.expect_log("ended with exit code 3 before it read any of its records");
+    daemon.expect_log("the handler ended with exit code 3 before it read record 1.0; ");
     go(&daemon);
     daemon.expect_status("processRecords");
     daemon.expect_log("ended with exit code 4 though every record was answered");
     daemon.finish();
+}
+
+/// No path leads from a failure to an attempt without a delay, also where no record is charged.
+#[test]
+fn a_handler_of_the_shard_that_dies_idle_is_not_started_again_at_once() {
+    let delay = "--retry-delay 1h --retry-max-delay 1h";
+    let answers = r#"read -r line; echo "$KCLPIPE_TOKEN ok""#;
+    for script in [
+        "exit 0",
+        "exit 3",
+        "exit 127",
+        "kill -KILL $$",
+        &format!("{answers}; exit 4"),
+        &format!("{answers}; kill -KILL $$"),
+    ] {
+        let bridge = Bridge::new(&format!("echo >>starts\n{script}"));
+        let options = "--per shard --keepalive 10ms";
+        let mut daemon = begun(bridge.options(options).options(delay));
+        daemon.payloads(&["x", "y"]);
+        daemon.expect_lines("starts", 1);
+        daemon.until("the handler has ended", |daemon| {
+            daemon.processes().is_empty()
+        });
+        twenty_ticks(&mut daemon);
+        assert_eq!(daemon.lines("starts").len(), 1, "{script}");
+        daemon.end_input();
+        daemon.wait_exit_whatever_it_said();
+    }
 }
 
 // Its input and output.
@@ -176,14 +193,10 @@ fn a_line_without_an_end_takes_no_memory() {
     let mut daemon = begun(Bridge::new("head -c 100000000 /dev/zero | tr '\\0' x"));
     daemon.payloads(&["x"]);
     daemon.expect_status("processRecords");
-    let most = status_of(daemon.id(), "VmHWM").unwrap_or_default();
+    let most = status_of(daemon.id(), "VmHWM").expect("the most memory that it had");
     daemon.finish();
-    let kilobytes: u32 = most
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .parse()
-        .unwrap_or(0);
+    let kilobytes = most.strip_suffix(" kB").expect("in kB");
+    let kilobytes: u32 = kilobytes.parse().expect("a number");
     assert!(kilobytes < 50_000, "{most}");
 }
 
@@ -640,7 +653,7 @@ fn a_signal_while_nothing_is_to_be_done_is_only_noted() {
     }
 }
 
-/// Waits until the keep-alive has come twenty times, as a clock.
+/// Waits until the keep-alive, every 10 ms, has come twenty times, as a clock.
 fn twenty_ticks(daemon: &mut Daemon) {
     for _ in 0..20 {
         let line = daemon.next_line("a keep-alive");

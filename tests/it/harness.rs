@@ -129,6 +129,27 @@ impl Bridge {
     }
 }
 
+/// What kclpipe says under `--keepalive`, which the daemon skips.
+pub(crate) const KEEPALIVE: &str = r#"{"action":"shutdownRequested"}"#;
+
+fn status(action: &str) -> String {
+    format!(r#"{{"action":"status","responseFor":"{action}"}}"#)
+}
+
+/// Whether these programs are here. If not, the test is skipped, and a line says so where it is seen.
+pub(crate) fn are_here(test: &str, programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_here =
+        |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let missing: Vec<&str> = programs.iter().copied().filter(|p| !is_here(p)).collect();
+    if !missing.is_empty() {
+        let note = format!("SKIPPED: {test}, for want of {}\n", missing.join(", "));
+        // Not captured, as println! would be.
+        let _ = std::io::stderr().write_all(note.as_bytes());
+    }
+    missing.is_empty()
+}
+
 /// Marks every process of a test: a variable with the test's folder.
 const MARK: &str = "TEST_FOLDER";
 
@@ -262,10 +283,11 @@ impl Daemon {
         let _ = to_child.send(bytes.to_vec());
     }
 
-    /// Gives kclpipe its shard, `shardId-0`.
+    /// Gives kclpipe its shard, `shardId-0`. On a busy machine a keep-alive may be due before the answer.
+    #[track_caller]
     pub(crate) fn initialize(&mut self) {
         self.say_initialize();
-        self.expect_status("initialize");
+        self.expect_after_keepalives(&status("initialize"));
     }
 
     /// The same, without waiting for the answer.
@@ -326,9 +348,7 @@ impl Daemon {
     /// The next line must be the answer to `action`.
     #[track_caller]
     pub(crate) fn expect_status(&mut self, action: &str) {
-        self.expect(&format!(
-            r#"{{"action":"status","responseFor":"{action}"}}"#
-        ));
+        self.expect(&status(action));
     }
 
     /// The next line must ask for a checkpoint there.
@@ -359,8 +379,25 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn expect(&mut self, line: &str) {
         let got = self.next_line(line);
-        if got != line {
-            self.fail(&format!("kclpipe said\n  {got}\nbut should say\n  {line}"));
+        self.check(&got, line);
+    }
+
+    /// The next line but keep-alives must be this.
+    #[track_caller]
+    fn expect_after_keepalives(&mut self, line: &str) {
+        let mut got = self.next_line(line);
+        while got == KEEPALIVE {
+            got = self.next_line(line);
+        }
+        self.check(&got, line);
+    }
+
+    #[track_caller]
+    fn check(&self, got: &str, expected: &str) {
+        if got != expected {
+            self.fail(&format!(
+                "kclpipe said\n  {got}\nbut should say\n  {expected}"
+            ));
         }
     }
 

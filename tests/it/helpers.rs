@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::crew::{BATCH, Play, window};
-use crate::harness::{Bridge, Daemon, QUICK, write_script};
+use crate::harness::{Bridge, Daemon, KEEPALIVE, QUICK, write_script};
 
 /// A handler that rejects every record but those that begin with `good`.
 const PICKY: &str = r#"case $(cat) in good*) ;; *) echo "no good" >&2; exit 65 ;; esac"#;
@@ -136,14 +136,11 @@ fn a_command_that_vanishes_blocks_until_it_is_back() {
 fn the_conversation_goes_on_while_a_letter_is_taken_which_has_a_time_limit() {
     let script = "echo x >>tries; exec sleep 1000";
     let options = "--timeout 300ms --stop-timeout 50ms --keepalive 20ms";
-    let mut daemon = taken(PICKY, script).options(options).start();
-    daemon.say_initialize();
-    // On a busy machine the keep-alive may be due before the lease has begun.
-    while !daemon.next_line("the status").contains("initialize") {}
+    let mut daemon = begun(taken(PICKY, script).options(options));
     daemon.payloads(&["bad"]);
     daemon.expect_lines("tries", 1);
     for _ in 0..5 {
-        daemon.expect(r#"{"action":"leaseLost"}"#);
+        daemon.expect(KEEPALIVE);
     }
     daemon.expect_lines("tries", 2);
     daemon.expect_log("it reached its time limit of 300ms (--timeout) and was stopped");
@@ -269,17 +266,15 @@ fn the_first_record_waits_for_the_hook() {
 
 #[test]
 fn a_hook_that_is_missing_is_a_mistake_of_the_configuration() {
-    // Both are looked for for a while, at the same time.
-    let daemons = ["--hook", "--dead-letter-command"].map(|option| {
+    // What follows when it stays missing is the same as for a handler.
+    for option in ["--hook", "--dead-letter-command"] {
         let bridge = Bridge::new("cat").options(option);
         let mut daemon = bridge.options("./no-such-command").start();
         daemon.say_initialize();
-        (option, daemon)
-    });
-    for (option, mut daemon) in daemons {
-        assert_eq!(daemon.wait_exit(), 78);
-        let told = format!("the {option} './no-such-command' cannot be run");
-        assert!(daemon.log().contains(&told), "{}", daemon.log());
+        daemon.expect_log(&format!("the {option} './no-such-command' cannot be run"));
+        daemon.expect_log("looking again for 5 s");
+        daemon.finish();
+        assert!(daemon.stdout().is_empty(), "the lease has not begun");
     }
 }
 
@@ -311,4 +306,14 @@ fn a_hook_at_the_loss_of_a_lease_has_little_time_and_its_failure_is_only_logged(
         let told = format!("the hook for lease-lost failed: {told}\n");
         assert!(daemon.log().contains(&told), "{}", daemon.log());
     }
+}
+
+#[test]
+fn with_a_stop_timeout_of_0_the_hook_at_the_loss_of_a_lease_runs_all_the_same() {
+    let script = "[ $KCLPIPE_EVENT = initialize ] || { sleep 0.05; echo x >>ran; }";
+    let mut daemon = begun(hooked(script).options("--stop-timeout 0"));
+    daemon.say(r#"{"action":"leaseLost"}"#);
+    daemon.expect_status("leaseLost");
+    assert_eq!(daemon.wait_exit(), 0);
+    assert_eq!(daemon.lines("ran"), ["x"]);
 }

@@ -23,7 +23,7 @@ for argument; do
 done
 for jar in multilang-3.1.3 3.1.3; do echo jar > "$to/amazon-kinesis-client-$jar.jar"; done"#;
 
-const PROPERTIES: &str = "executableName = kclpipe -- cat\nstreamName = orders\napplicationName = a\n\
+const PROPERTIES: &str = "executableName = kclpipe -- cat\nstreamName = orders\napplicationName = reader\n\
     AWSCredentialsProvider = DefaultCredentialsProvider\nregionName = us-east-1\nshutdownGraceMillis = 60000\n\
     callProcessRecordsEvenForEmptyRecordList = true\n";
 
@@ -72,7 +72,7 @@ impl World {
         command.arg("launch").args(arguments);
         command.current_dir(self.folder.path());
         // Not the system's own folders, for Java and Maven may be there.
-        for program in ["sh", "sed", "cat", "env", "sleep", "kill"] {
+        for program in ["sh", "sed", "cat", "env", "sleep"] {
             let own = self.path("bin").join(program);
             if !own.exists() {
                 std::os::unix::fs::symlink(system(program), own).expect("linked");
@@ -82,6 +82,9 @@ impl World {
         command.env("HOME", self.path("home"));
         command.env("XDG_RUNTIME_DIR", self.path("home"));
         command.env_remove("XDG_DATA_HOME").env_remove("JAVA_HOME");
+        for options in ["JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"] {
+            command.env_remove(options);
+        }
         command
     }
 
@@ -128,7 +131,9 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn kclpipe_becomes_java_with_the_daemon_of_that_version() {
     let world = World::new();
-    let mut command = world.command(&["--jars", "jars", "-Xmx1g", "-Da=b c", "kcl.properties"]);
+    let options = ["-Xmx1g", "-XX:+UseG1GC", "-Da=b c"];
+    let mut command =
+        world.command(&[&["--jars", "jars"], &options[..], &["kcl.properties"]].concat());
     let child = command.stdout(std::process::Stdio::piped()).spawn();
     let child = child.expect("started");
     let id = child.id();
@@ -144,14 +149,36 @@ fn kclpipe_becomes_java_with_the_daemon_of_that_version() {
         "-Dfile.encoding=UTF-8".to_owned(),
         "-Da=b c".to_owned(),
         "-Xmx1g".to_owned(),
+        "-XX:+UseG1GC".to_owned(),
         "-cp".to_owned(),
         format!("{folder}/jars/*"),
         "software.amazon.kinesis.multilang.MultiLangDaemon".to_owned(),
         "--log-configuration".to_owned(),
     ];
-    assert_eq!(lines[..8], expected);
-    assert_eq!(lines[10], format!("{folder}/kcl.properties"));
+    assert_eq!(lines[..9], expected);
+    assert_eq!(lines[11], format!("{folder}/kcl.properties"));
     assert!(world.names("home").is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn a_small_machine_has_the_serial_collector_unless_another_is_chosen() {
+    const SERIAL: &str = "-XX:+UseSerialGC";
+    let world = World::new();
+    let small = std::thread::available_parallelism().is_ok_and(|number| number.get() <= 4);
+    let usual = text(&world.start(&["kcl.properties"]).stdout);
+    assert_eq!(usual.matches(SERIAL).count(), usize::from(small), "{usual}");
+
+    let typed = text(&world.start(&["-XX:+UseZGC", "kcl.properties"]).stdout);
+    assert!(!typed.contains(SERIAL), "{typed}");
+    for variable in ["JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"] {
+        let mut command = world.command(&["--jars", "jars", "kcl.properties"]);
+        command.env(variable, "-Xmx1g -XX:+UseParallelGC");
+        let stdout = text(&command.output().expect("started").stdout);
+        assert!(
+            stdout.contains("pid ") && !stdout.contains(SERIAL),
+            "{variable}: {stdout}"
+        );
+    }
 }
 
 #[test]
@@ -191,7 +218,7 @@ fn what_is_set_wins_over_the_environment_and_that_over_the_file() {
     let world = World::new();
     let mut command = world.command(&["--set", "streamName=set", "kcl.properties"]);
     command.env("KCLPIPE_PROPERTY_streamName", "environment");
-    command.env("KCLPIPE_PROPERTY_applicationName", "from = there");
+    command.env("KCLPIPE_PROPERTY_workerId", "from = there");
     command.env("KCLPIPE_JARS", world.path("jars"));
     let output = command.output().expect("started");
     let stdout = text(&output.stdout);
@@ -201,7 +228,7 @@ fn what_is_set_wins_over_the_environment_and_that_over_the_file() {
         values.next_back().map(str::to_owned)
     };
     assert_eq!(last("streamName").as_deref(), Some("set"), "{stdout}");
-    assert_eq!(last("applicationName").as_deref(), Some("from \\= there"));
+    assert_eq!(last("workerId").as_deref(), Some("from \\= there"));
     assert!(
         stdout.contains("jars unset"),
         "what is ours does not reach the children"
@@ -365,6 +392,18 @@ fn maven_fetches_what_is_not_there() {
         &["--fetch", "--version", "2.5.4", "--jars", "jars"],
         "of KCL 3.1.3, not of 2.5.4",
     );
+}
+
+#[test]
+fn maven_is_to_print_no_colours_and_keeps_the_options_that_it_has() {
+    let world = World::new();
+    let maven = format!("\necho \"told $* $MAVEN_OPTS.\"{MAVEN}");
+    world.program("bin/mvn", &maven);
+    let mut command = world.command(&["--fetch"]);
+    let output = command.env("MAVEN_OPTS", "-Xmx1g").output();
+    let stderr = text(&output.expect("started").stderr);
+    assert!(stderr.contains("-Dstyle.color=never"), "{stderr}");
+    assert!(stderr.contains(" -Xmx1g -Djansi.noreset=true."), "{stderr}");
 }
 
 #[test]

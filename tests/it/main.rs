@@ -1,7 +1,8 @@
 //! Integration tests, one program.
 
-/// The command line, its other two sources, and the log.
+/// `kclpipe check`, a properties file for each mistake.
 mod check;
+/// The command line, its other two sources, and the log.
 mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
@@ -17,6 +18,7 @@ mod harness;
 mod helpers;
 /// Several handlers at a time.
 mod jobs;
+/// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
 /// What is there for people at a terminal: the manual page, completions, first steps.
 mod people;
@@ -30,6 +32,8 @@ mod per_shard;
 mod replay;
 /// What no death, rotation, lock or full disk may break.
 mod safe;
+/// What holds up its shard, and how that is seen.
+mod standstill;
 /// The repository checks itself.
 mod tidy;
 /// Whole conversations with the daemon, without a process.

@@ -923,7 +923,7 @@ fn a_dead_letter_has_everything_about_the_record_and_its_end() {
     daemon.finish();
     let expected = json!({
         "shardId": "shardId-0", "sequenceNumber": "12", "subSequenceNumber": 4, "partitionKey": "a\0b",
-        "approximateArrivalTimestamp": 1_700_000_000_123_i64, "millisBehindLatest": 99, "attempts": 2,
+        "approximateArrivalTimestamp": 1_700_000_000_123_i64, "millisBehindLatest": 99, "attempts": 2, "failures": 2,
         "outcome": "exit code 3", "stderr": "one\ntwo\n", "dataBase64": STANDARD.encode(b"\xffpayload"),
     });
     assert_eq!(letters(&daemon, "letters"), [expected]);

@@ -39,7 +39,6 @@ fn a_handler_that_answers_in_groups_answers_at_the_last_record() {
     assert_eq!(play.events, ["done 3", "done 4", "done 5"]);
 }
 
-/// More than is made ready at once, and more than a pipe holds.
 #[test]
 fn the_record_before_one_that_cannot_be_decompressed_is_the_last() {
     let script = r#"while IFS= read -r r; do
@@ -57,6 +56,7 @@ fn the_record_before_one_that_cannot_be_decompressed_is_the_last() {
     assert_eq!(daemon.lines("dead").len(), 2);
 }
 
+/// More than is made ready at once, and more than a pipe holds.
 #[test]
 fn a_window_of_large_records_comes_whole_and_only_its_last_record_is_the_last() {
     let script = r#"while read -r r; do
@@ -247,7 +247,8 @@ fn one_that_does_not_end_with_its_input_is_stopped_with_a_warning() {
     daemon.expect_status_behind_checkpoints("shutdownRequested");
     daemon.finish();
     let log = daemon.log();
-    let told = "the handler had not ended 50ms after the end of its input (--stop-timeout), and was stopped";
+    let told = "had answered every record and seen the end of its input, but had not ended 50ms later (--stop-timeout), \
+                and was stopped";
     assert!(log.contains(told) && !log.contains("ERROR"), "{log}");
 }
 

@@ -8,15 +8,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use kclpipe::backoff::Delays;
 use kclpipe::bridge::Bridge;
 use kclpipe::checkpoint::{Checkpoints, Strategy, Stuck};
+use kclpipe::clock::Clock;
 use kclpipe::exit::Exit;
-use kclpipe::handler::{Event, Finish, Handlers, Occasion};
+use kclpipe::handler::{Event, Finish, First, Handlers, Occasion};
 use kclpipe::protocol::Wire;
 use kclpipe::record::{Batch, Position};
-use kclpipe::retry::Delays;
 use kclpipe::tally::Tally;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
@@ -74,6 +75,16 @@ impl Read for Play {
     }
 }
 
+impl Clock for Play {
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
 impl Write for Play {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8(bytes.to_vec()).expect("ASCII");
@@ -94,7 +105,10 @@ impl Handlers for Play {
         }
     }
 
-    fn offer(&mut self, batch: Batch) {
+    fn offer(&mut self, batch: Batch, first: First) {
+        if first == First::Alone {
+            self.note("# the first record goes alone");
+        }
         let mut stage = self.0.borrow_mut();
         stage.records = (0..batch.len())
             .map(|index| batch.record(index).position())
@@ -148,6 +162,10 @@ impl Handlers for Play {
             since: stage.stuck?,
             next,
         })
+    }
+
+    fn oldest(&self) -> Option<i64> {
+        None
     }
 
     fn tally(&self) -> Tally {
@@ -255,7 +273,7 @@ fn short(line: &str) -> String {
         r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null}"# => {
             "checkpoint the end".into()
         }
-        r#"{"action":"leaseLost"}"# => "something to ignore".into(),
+        r#"{"action":"shutdownRequested"}"# => "something to ignore".into(),
         other => other.into(),
     }
 }
@@ -293,9 +311,9 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         stuck: None,
     };
     let play = Play(Rc::new(RefCell::new(stage)));
-    let clock = || play.0.borrow().now;
+    let clock = play.clone();
     let (mut input, mut output, mut handlers) = (play.clone(), play.clone(), play.clone());
-    let checkpoints = Checkpoints::new(flags.strategy, DELAYS, flags.keepalive, clock());
+    let checkpoints = Checkpoints::new(flags.strategy, DELAYS, flags.keepalive, clock.now());
     let wire = Wire::new(&mut input, &mut output);
     let exit = Bridge::new(
         wire,
@@ -914,7 +932,7 @@ fn a_hook_behind_an_orderly_shutdown_and_one_behind_the_loss_of_the_lease() {
 }
 
 #[test]
-fn while_the_hook_of_a_shard_end_is_tried_the_run_is_stored_and_a_lost_lease_found() {
+fn a_lease_that_was_lost_during_the_hook_of_a_shard_end_is_found_lost_at_its_end() {
     leaves(
         every(60),
         Exit::Done,
@@ -927,8 +945,8 @@ fn while_the_hook_of_a_shard_end_is_tried_the_run_is_stored_and_a_lost_lease_fou
          # finish orderly
          * finished
          # hook shard-end
-         * 60s later
-         < checkpoint 1.0
+         * hooked
+         < checkpoint the end
          > ack ShutdownException
          # finish stop
          * finished
@@ -963,5 +981,150 @@ fn input_that_ends_during_the_first_hook_gets_no_status() {
         Exit::Done,
         "> initialize TRIM_HORIZON
          # hook initialize",
+    );
+}
+
+/// KCL stores the position that it delivered last as `SHARD_END` while it waits for the answer to `shardEnded`.
+#[test]
+fn the_end_of_a_shard_is_not_stored_before_its_hook_has_succeeded() {
+    let flags = Flags {
+        keepalive: Some(Duration::from_secs(5)),
+        ..every(1)
+    };
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 2
+         < status processRecords
+         > shardEnded
+         # finish orderly
+         * finished
+         # hook shard-end
+         * 5s later
+         < something to ignore
+         * signal
+         * 5s later
+         < something to ignore
+         * hooked
+         < checkpoint the end
+         > ack
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn the_last_position_that_is_stored_already_is_not_repeated_at_the_end_of_a_shard() {
+    let flags = Flags {
+        keepalive: Some(Duration::from_secs(5)),
+        ..strategy(|s| s.batch = true)
+    };
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < checkpoint 1.0
+         > ack
+         < status processRecords
+         > shardEnded
+         # finish orderly
+         * finished
+         # hook shard-end
+         * 5s later
+         < something to ignore
+         * hooked
+         < checkpoint the end
+         > ack
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn a_halt_while_idle_stops_the_worker_whatever_comes_next() {
+    for (next, exit) in [
+        ("> records 2", "< checkpoint 1.0\n> ack"),
+        ("> shutdownRequested", "< checkpoint 1.0\n> ack"),
+        // The last position would be SHARD_END.
+        ("> shardEnded", ""),
+        ("> shutdown TERMINATE", ""),
+        ("> leaseLost", ""),
+        ("> shutdown ZOMBIE", ""),
+        ("", ""),
+    ] {
+        let conversation = format!(
+            "> initialize TRIM_HORIZON
+             < status initialize
+             > records 1
+             * done 1
+             < status processRecords
+             * halt
+             {next}
+             {exit}"
+        );
+        leaves(Flags::default(), Exit::Halt, &conversation);
+    }
+}
+
+#[test]
+fn a_lease_at_latest_is_protected_as_soon_as_a_record_is_done() {
+    leaves(
+        every(60),
+        Exit::Done,
+        "> initialize LATEST
+         < status initialize
+         > records 5 6
+         # the first record goes alone
+         * done 5
+         < checkpoint 5.0
+         > ack ThrottlingException
+         * 1s later
+         < checkpoint 5.0
+         > ack
+         * done 6
+         < status processRecords
+         > records 7
+         * done 7
+         < status processRecords",
+    );
+}
+
+#[test]
+fn a_lease_at_latest_with_checkpoints_by_hand_stays_so() {
+    leaves(
+        strategy(|s| s.manual = true),
+        Exit::Done,
+        "> initialize LATEST
+         < status initialize
+         > records 5
+         * done 5
+         < status processRecords",
+    );
+}
+
+#[test]
+fn a_record_that_is_delivered_again_moves_no_checkpoint_back() {
+    leaves(
+        strategy(|s| s.records = Some(1)),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 5
+         * done 5
+         < checkpoint 5.0
+         > ack
+         < status processRecords
+         > records 4
+         * done 4
+         < status processRecords
+         > records 6
+         * done 6
+         < checkpoint 6.0
+         > ack
+         < status processRecords",
     );
 }

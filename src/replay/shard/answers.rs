@@ -14,15 +14,24 @@ use crate::replay::reply::{self, Misread, Said};
 struct Refusal {
     /// The name of the exception.
     error: Cow<'static, str>,
-    /// What the child did wrong; `None` where the fault was injected.
-    why: Option<String>,
+    why: Why,
+}
+
+/// Why a checkpoint is not stored.
+enum Why {
+    /// The fault was injected, or recorded.
+    Injected,
+    /// The child did this wrong.
+    Wrong(String),
+    /// The child did what is in vain, but allowed.
+    Vain(&'static str),
 }
 
 impl Refusal {
     fn earned(error: &'static str, why: String) -> Refusal {
         Refusal {
             error: error.into(),
-            why: Some(why),
+            why: Why::Wrong(why),
         }
     }
 }
@@ -56,6 +65,11 @@ impl Shard {
                 sub_sequence_number,
                 steps,
             ),
+            Said::Initialize => {
+                self.no_child = true;
+                let text = "sent initialize, which only the daemon does: it echoes what it is given, and never answers";
+                self.fail(text.to_owned(), steps);
+            }
             Said::Ignored => {}
         }
     }
@@ -151,10 +165,14 @@ impl Shard {
 
     fn tell_refusal(&mut self, refusal: Refusal, steps: &mut Vec<Step>) {
         match refusal.why {
-            None => self.report.injected_errors += 1,
-            Some(why) => {
+            Why::Injected => self.report.injected_errors += 1,
+            Why::Wrong(why) => {
                 self.report.refused_checkpoints += 1;
                 self.wrong(format!("{why}: {}", refusal.error), steps);
+            }
+            Why::Vain(why) => {
+                self.report.refused_checkpoints += 1;
+                self.note(why, steps);
             }
         }
     }
@@ -199,9 +217,12 @@ impl Shard {
             return Err(Refusal::earned("InvalidStateException", why));
         }
         if self.lease_gone {
-            let why =
-                "asked for a checkpoint although ShutdownException had said that the lease is gone";
-            return Err(Refusal::earned("ShutdownException", why.to_owned()));
+            return Err(Refusal {
+                error: "ShutdownException".into(),
+                why: Why::Vain(
+                    "a checkpoint after ShutdownException fails in the same way: the lease is gone, so the work may stop",
+                ),
+            });
         }
         let mark = match number {
             None => self.largest.clone(),
@@ -237,7 +258,10 @@ impl Shard {
             steps.push(Step::Say(text));
         }
         self.excused = error == "InvalidStateException";
-        Err(Refusal { error, why: None })
+        Err(Refusal {
+            error,
+            why: Why::Injected,
+        })
     }
 
     /// Checkpoints that the daemon takes, though they may not say what the child means.
@@ -353,6 +377,7 @@ impl Shard {
             "{text}: the daemon's whole worker stops; started again from {}",
             self.lease
         );
+        self.no_child |= self.child == 1 && action == Some(Action::Initialize);
         if self.staged.is_some() {
             self.died_on_stage(text, &mut steps);
         } else if self.excused {

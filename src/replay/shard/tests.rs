@@ -102,7 +102,15 @@ fn written(brief: &str) -> String {
 
 /// Plays the child's lines of `script`, and compares what the daemon does with the rest of it.
 fn converse(shard: &mut Shard, script: &str) -> ShardReport {
-    let mut done = VecDeque::from([Step::Start]);
+    play(shard, script, VecDeque::from([Step::Start]))
+}
+
+/// The same with a child that is there.
+fn converse_on(shard: &mut Shard, script: &str) -> ShardReport {
+    play(shard, script, VecDeque::new())
+}
+
+fn play(shard: &mut Shard, script: &str, mut done: VecDeque<Step>) -> ShardReport {
     for line in script
         .lines()
         .map(str::trim)
@@ -314,6 +322,76 @@ fn restarts_have_a_limit_and_a_child_that_never_answers_has_none() {
          # exit code 64 and initialize unanswered",
     );
     assert_eq!((report.restarts, report.reached_end), (0, false));
+    assert!(other.is_no_child() && !one.is_no_child());
+}
+
+#[test]
+fn a_child_that_echoes_is_none_and_is_not_waited_for() {
+    let mut shard = shard(&["1"], RULES);
+    let report = converse(
+        &mut shard,
+        r#"* start
+         > initialize TRIM_HORIZON.0
+         < {"action":"initialize","shardId":"shardId-0","sequenceNumber":"TRIM_HORIZON","subSequenceNumber":0}
+         # it echoes what it is given
+         * stop"#,
+    );
+    assert!(
+        shard.is_no_child() && report.faults.len() == 1,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn only_the_first_word_of_the_first_child_is_awaited_with_doubt() {
+    let mut shard = shard(&["1"], RULES);
+    converse(
+        &mut shard,
+        "* start
+> initialize TRIM_HORIZON.0",
+    );
+    assert!(shard.awaits_first_word());
+    converse_on(
+        &mut shard,
+        "< status initialize
+> processRecords 1.0",
+    );
+    assert!(!shard.awaits_first_word());
+    converse_on(
+        &mut shard,
+        "^ exit code 1
+         # started again
+         * start
+         > initialize TRIM_HORIZON.0",
+    );
+    assert!(!shard.awaits_first_word() && !shard.is_no_child());
+}
+
+#[test]
+fn a_report_counts_the_records_that_the_checkpoint_covers() {
+    let rules = Rules {
+        batch_size: 9,
+        ..RULES
+    };
+    let mut shard = shard(&["1", "2.0", "2.1", "3"], rules);
+    assert_eq!(shard.report().checkpointed, Some(0));
+    let script = "* start
+                  > initialize TRIM_HORIZON.0
+                  < status initialize
+                  > processRecords 1.0 2.0 2.1 3.0
+                  < checkpoint 2.0
+                  > ack 2.0 ok";
+    assert_eq!(converse(&mut shard, script).checkpointed, Some(2));
+    let report = converse_on(
+        &mut shard,
+        "< checkpoint 3
+         > ack 3.- ok
+         < status processRecords
+         > shardEnded
+         < checkpoint
+         > ack -.- ok",
+    );
+    assert_eq!(report.checkpointed, Some(4));
 }
 
 #[test]

@@ -24,7 +24,6 @@ pub(crate) struct Application {
     pub(crate) leases: Leases,
     pub(crate) journal: Journal,
     case: Case,
-    name: String,
     directory: TempDir,
     stack: Arc<Stack>,
 }
@@ -46,7 +45,6 @@ impl Application {
             leases,
             journal,
             case,
-            name,
             directory,
             stack,
         }
@@ -60,11 +58,11 @@ impl Application {
     /// Starts a daemon, with options of `kclpipe launch`.
     pub(crate) fn start_with(&self, options: &[&str]) -> Daemon {
         Daemon::start(
-            self.case.kcl,
+            self.case,
             &self.stack,
             self.directory.path(),
             &self.stream.name,
-            &self.name,
+            &self.leases,
             options,
         )
     }
@@ -210,17 +208,21 @@ fn handler() -> &'static Path {
     static HANDLER: OnceLock<PathBuf> = OnceLock::new();
     HANDLER.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/handler.rs");
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("daemon-test-handler");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let program = folder.join("daemon-test-handler");
+        // Other runs of these tests may compile it, or run it, at the same time.
+        let compiled = folder.join(format!("daemon-test-handler-{}", process::id()));
         let mut rustc = Command::new("rustc");
         rustc
             .args(["--edition", "2024", "-O", "-o"])
-            .arg(&program)
+            .arg(&compiled)
             .arg(&source);
         assert!(
             rustc.status().expect("rustc can be started").success(),
             "{} compiles",
             source.display()
         );
+        fs::rename(&compiled, &program).expect("the handler can be put in its place");
         program
     })
 }

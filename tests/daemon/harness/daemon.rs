@@ -10,8 +10,9 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
 };
 
+use super::leases::Leases;
 use super::stack::{Stack, installed};
-use super::{Kcl, wait};
+use super::{Case, Kcl, Retrieval, wait};
 
 /// The arguments of kclpipe stand in this file of the daemon's directory.
 pub(crate) const HANDLER_ARGS: &str = "handler.args";
@@ -21,19 +22,20 @@ pub(crate) struct Daemon {
     java: Child,
     log: PathBuf,
     guard: Child,
+    leases: Leases,
 }
 
 impl Daemon {
     /// Starts a daemon in a directory that holds [`HANDLER_ARGS`], with these options of `launch`.
     pub(crate) fn start(
-        kcl: Kcl,
+        case: Case,
         stack: &Stack,
         directory: &Path,
         stream: &str,
-        application: &str,
+        leases: &Leases,
         options: &[&str],
     ) -> Self {
-        let properties = properties(kcl, stack, stream, application);
+        let properties = properties(case, stack, stream, &leases.application);
         fs::write(directory.join("kcl.properties"), properties)
             .expect("the properties can be written");
         let log = (1..)
@@ -41,7 +43,7 @@ impl Daemon {
             .find(|log| !log.exists())
             .expect("there are fewer lives than numbers");
         let output = File::create(&log).expect("a log can be made");
-        let mut command = command(kcl, options);
+        let mut command = command(case.kcl, options);
         command.current_dir(directory).process_group(0);
         command
             .stdin(Stdio::null())
@@ -49,17 +51,24 @@ impl Daemon {
             .stderr(output);
         let java = command.spawn().expect("java can be started");
         let guard = guard(&java);
-        Self { java, log, guard }
+        Self {
+            java,
+            log,
+            guard,
+            leases: leases.clone(),
+        }
     }
 
     /// Looks until it is so, and gives up at once when the daemon ends.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        wait::until(what, || {
+        let look = || {
             let ended = self.ended();
             // What was awaited may have been the last that it did.
-            is_so() || ended.is_some_and(|how| panic!("the daemon ended before {what}: {how:?}"))
-        });
+            (is_so() || ended.is_some_and(|how| panic!("the daemon ended before {what}: {how:?}")))
+                .then_some(())
+        };
+        wait::until_some_or(what, look, || self.show());
     }
 
     /// Waits for a text in its log. What its kclpipes print on stderr is there too.
@@ -92,7 +101,24 @@ impl Daemon {
     /// Waits for its end. The exit code is none after a signal.
     #[track_caller]
     pub(crate) fn wait(&self) -> Option<i32> {
-        wait::until_some("the daemon's end", || self.ended()).exit_status()
+        wait::until_some_or("the daemon's end", || self.ended(), || self.show()).exit_status()
+    }
+
+    /// Shows what no log has: what its threads wait for, and who has which lease.
+    #[expect(clippy::print_stderr, reason = "libtest shows it with the failure")]
+    fn show(&self) {
+        let threads = Command::new("jstack")
+            .arg(self.java.id().to_string())
+            .output();
+        match threads {
+            Ok(output) => eprintln!(
+                "--- the daemon's threads\n{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+            Err(error) => eprintln!("--- no jstack: {error}"),
+        }
+        eprintln!("--- the daemon's tables\n{}", self.leases.rows());
     }
 
     /// How it ended, if it did. It is not reaped before the drop, so that its number stays its own.
@@ -169,13 +195,13 @@ fn without_kclpipe_options(command: &mut Command) {
 }
 
 /// Intervals far below the defaults, so that leases and shards move within seconds.
-fn properties(kcl: Kcl, stack: &Stack, stream: &str, application: &str) -> String {
+fn properties(case: Case, stack: &Stack, stream: &str, application: &str) -> String {
     let executable = format!("{} @{HANDLER_ARGS}", env!("CARGO_BIN_EXE_kclpipe"));
-    let kinesis = match kcl {
+    let kinesis = match case.kcl {
         Kcl::V3 | Kcl::V2 => &stack.kinesis_http2,
         Kcl::V1 => &stack.kinesis.url,
     };
-    let credentials = match kcl {
+    let credentials = match case.kcl {
         Kcl::V3 => "DefaultCredentialsProvider",
         Kcl::V2 | Kcl::V1 => "DefaultAWSCredentialsProviderChain",
     };
@@ -190,9 +216,6 @@ fn properties(kcl: Kcl, stack: &Stack, stream: &str, application: &str) -> Strin
         ("kinesisEndpoint", kinesis),
         ("dynamoDBEndpoint", &stack.dynamodb.url),
         ("metricsLevel", "NONE"),
-        ("retrievalMode", "POLLING"),
-        ("maxRecords", "10000"),
-        ("idleTimeBetweenReadsInMillis", "200"),
         ("callProcessRecordsEvenForEmptyRecordList", "true"),
         ("failoverTimeMillis", "2000"),
         ("leaseAssignmentIntervalMillis", "1000"),
@@ -203,10 +226,23 @@ fn properties(kcl: Kcl, stack: &Stack, stream: &str, application: &str) -> Strin
         // The same in every life, so that a new one takes up its old leases.
         ("workerId", "worker"),
     ];
-    settings
-        .iter()
-        .fold(String::new(), |mut text, (key, value)| {
+    settings.iter().chain(retrieval(case.retrieval)).fold(
+        String::new(),
+        |mut text, (key, value)| {
             writeln!(text, "{key} = {value}").expect("a string takes everything");
             text
-        })
+        },
+    )
+}
+
+/// Polling comes with settings that have no say in fan-out.
+fn retrieval(retrieval: Retrieval) -> &'static [(&'static str, &'static str)] {
+    match retrieval {
+        Retrieval::Polling => &[
+            ("retrievalMode", "POLLING"),
+            ("maxRecords", "10000"),
+            ("idleTimeBetweenReadsInMillis", "200"),
+        ],
+        Retrieval::FanOut => &[("retrievalMode", "FANOUT")],
+    }
 }

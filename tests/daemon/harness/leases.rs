@@ -9,7 +9,7 @@ use super::stream::{Position, Shard};
 #[derive(Clone)]
 pub(crate) struct Leases {
     service: Service,
-    application: String,
+    pub(crate) application: String,
 }
 
 /// What a lease says about its shard.
@@ -86,6 +86,20 @@ impl Leases {
             "DeleteItem",
             &json!({ "TableName": table, "Key": { "key": { "S": "Leader" } } }),
         );
+    }
+
+    /// All rows, as they are, of the table and of that of KCL 3's leader.
+    pub(crate) fn rows(&self) -> String {
+        let of = |table: &str| {
+            let request = json!({ "TableName": table, "ConsistentRead": true });
+            let rows = match self.service.try_call("Scan", &request) {
+                Ok(reply) => reply["Items"].as_array().cloned().unwrap_or_default(),
+                Err(error) => vec![error.into()],
+            };
+            let rows = rows.iter().map(|row| format!("{table}: {row}\n"));
+            rows.collect::<String>()
+        };
+        of(&self.application) + &of(&format!("{}-CoordinatorState", self.application))
     }
 
     /// The table as KCL 3 makes it; the older ones do not mind the index.

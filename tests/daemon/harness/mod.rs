@@ -1,6 +1,6 @@
 //! What the tests stand on: the services, the daemon, and one test's application on them.
 
-mod aggregate;
+pub(crate) mod aggregate;
 mod application;
 mod daemon;
 mod journal;
@@ -44,11 +44,19 @@ impl Per {
     }
 }
 
+/// How the daemon gets records: it asks for them, or the service pushes them (enhanced fan-out).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retrieval {
+    Polling,
+    FanOut,
+}
+
 /// What a test is run with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) kcl: Kcl,
     pub(crate) per: Per,
+    pub(crate) retrieval: Retrieval,
 }
 
 /// Makes a test of a scenario for each case: `scenario: kcl3_per_record kcl2_per_record;` makes the
@@ -68,21 +76,22 @@ pub(crate) use tests;
 
 /// The cases that there are.
 pub(crate) mod cases {
-    use super::{Case, Kcl, Per};
+    use super::{Case, Kcl, Per, Retrieval};
 
     macro_rules! cases {
-        ($($name:ident: $kcl:ident $per:ident;)+) => {$(
+        ($($name:ident: $kcl:ident $per:ident $retrieval:ident;)+) => {$(
             pub(crate) fn $name() -> Case {
-                Case { kcl: Kcl::$kcl, per: Per::$per }
+                Case { kcl: Kcl::$kcl, per: Per::$per, retrieval: Retrieval::$retrieval }
             }
         )+};
     }
 
     cases! {
-        kcl3_per_record: V3 Record;
-        kcl3_per_batch: V3 Batch;
-        kcl3_per_shard: V3 Shard;
-        kcl2_per_record: V2 Record;
-        kcl1_per_record: V1 Record;
+        kcl3_per_record: V3 Record Polling;
+        kcl3_per_batch: V3 Batch Polling;
+        kcl3_per_shard: V3 Shard Polling;
+        kcl3_fan_out: V3 Shard FanOut;
+        kcl2_per_record: V2 Record Polling;
+        kcl1_per_record: V1 Record Polling;
     }
 }

@@ -41,11 +41,19 @@ impl Service {
     /// Makes a request that must succeed.
     #[track_caller]
     pub(crate) fn call(&self, operation: &str, body: &Value) -> Value {
-        let (status, reply) = self
-            .post(operation, &body.to_string())
-            .expect("the service can be reached");
-        assert_eq!(status, 200, "{operation} failed: {reply}");
-        serde_json::from_str(&reply).unwrap_or(Value::Null)
+        self.try_call(operation, body)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Makes a request, and says why it failed.
+    pub(crate) fn try_call(&self, operation: &str, body: &Value) -> Result<Value, String> {
+        match self.post(operation, &body.to_string()) {
+            Ok((200, reply)) => Ok(serde_json::from_str(&reply).unwrap_or(Value::Null)),
+            Ok((_, reply)) => Err(format!("{operation} failed: {reply}")),
+            Err(error) => Err(format!(
+                "{operation}: the service cannot be reached: {error}"
+            )),
+        }
     }
 
     /// Speaks HTTP/1.0, so that the reply is neither chunked nor followed by another.

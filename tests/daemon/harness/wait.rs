@@ -10,15 +10,26 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Looks until there is something to see, and returns it.
 #[track_caller]
-pub(crate) fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_some_or(what, look, || ())
+}
+
+/// The same, but calls `give_up` before it fails: to show what may say why.
+#[track_caller]
+pub(crate) fn until_some_or<T>(
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+    give_up: impl FnOnce(),
+) -> T {
     let start = Instant::now();
-    loop {
+    while start.elapsed() < DEADLINE {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
         thread::sleep(PAUSE);
     }
+    give_up();
+    panic!("waited {DEADLINE:?} for {what}");
 }
 
 /// Looks until it is so.

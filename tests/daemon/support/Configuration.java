@@ -4,7 +4,9 @@ import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.lang.reflect.Proxy;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -23,7 +25,8 @@ import java.util.concurrent.ThreadPoolExecutor;
  * Each key of a file is given to the daemon's configurator alone, beside the keys that it cannot do
  * without; PROVIDER is the credentials provider among them. What it is worth is told by the
  * configuration that comes out: "applied" if that is another one than without the key, "ignored" if it
- * is the same, "refused" if there is none, which is the end of a daemon. Before the keys of a file
+ * is the same, "refused" if there is none, or if no worker can be made from it, which is the end of a
+ * daemon. A region is taken from -Daws.region. Before the keys of a file
  * stands what becomes of all of it together, "taken" or "refused" and "the whole file"; after all files
  * "settable" and every key that there is.
  *
@@ -31,6 +34,8 @@ import java.util.concurrent.ThreadPoolExecutor;
  */
 public final class Configuration {
     private static final String NEW = "software.amazon.kinesis.multilang.";
+    /** What comes out without a key: making a worker takes its time. */
+    private static final Map<Properties, Optional<String>> OUTCOMES = new HashMap<>();
     private static final String OLD = "com.amazonaws.services.kinesis.";
 
     public static void main(String[] arguments) throws Exception {
@@ -64,7 +69,7 @@ public final class Configuration {
 
     private static String verdict(String provider, String key, String value) throws Exception {
         Properties without = new Properties();
-        without.setProperty("applicationName", "probe application");
+        without.setProperty("applicationName", "probe-application");
         without.setProperty("streamName", "probe-stream");
         without.setProperty("workerId", "probe worker");
         // The same key in other letters would be a second one.
@@ -74,7 +79,13 @@ public final class Configuration {
         Properties with = (Properties) without.clone();
         with.setProperty(key, value);
         Optional<String> outcome = outcome(with);
-        return !outcome.isPresent() ? "refused" : outcome.equals(outcome(without)) ? "ignored" : "applied";
+        if (!outcome.isPresent()) {
+            return "refused";
+        }
+        if (!OUTCOMES.containsKey(without)) {
+            OUTCOMES.put(without, outcome(without));
+        }
+        return outcome.equals(OUTCOMES.get(without)) ? "ignored" : "applied";
     }
 
     /** All that the daemon has from the properties, or nothing if it refuses them. */
@@ -87,16 +98,36 @@ public final class Configuration {
             Object configuration = configurator.getMethod("getConfiguration", Properties.class)
                     .invoke(configurator.getConstructor().newInstance(), properties);
             tell(configuration, told, new IdentityHashMap<>());
+            resolve(configuration);
             Method pool = daemon.getDeclaredMethod("buildExecutorService", Properties.class);
             pool.setAccessible(true);
             told.append(((ThreadPoolExecutor) pool.invoke(null, properties)).getMaximumPoolSize());
         } catch (InvocationTargetException e) {
+            explain(e);
             return Optional.empty();
         }
         for (String key : keysOfTheDaemonItself(daemon)) {
             told.append(';').append(properties.getProperty(key));
         }
         return Optional.of(told.toString());
+    }
+
+    /** Makes a worker with all its clients, as the daemon does next; 1.x does that another way. */
+    private static void resolve(Object configuration) throws Exception {
+        if (configuration.getClass().getName().startsWith(NEW)) {
+            Class<?> factory = Class.forName("software.amazon.kinesis.processor.ShardRecordProcessorFactory");
+            Object none = Proxy.newProxyInstance(
+                    factory.getClassLoader(), new Class<?>[] {factory}, (proxy, method, given) -> null);
+            configuration.getClass().getMethod("build", factory).invoke(configuration, none);
+        }
+    }
+
+    /** Why a file is refused: for whoever looks at a failed test. */
+    private static void explain(Throwable error) {
+        while (error.getCause() != null) {
+            error = error.getCause();
+        }
+        System.err.println("refused: " + error);
     }
 
     /** executableName and the other two that MultiLangDaemonConfig reads. */

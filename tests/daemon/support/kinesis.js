@@ -14,6 +14,8 @@ const http2 = require('http2')
 const Module = require('module')
 const path = require('path')
 
+const { withFanOut } = require('./fanout')
+
 const MIB = 1024 * 1024
 const LARGEST_RECORD = 10 * MIB
 // A record of 10 MiB in base64, and the JSON around it.
@@ -103,9 +105,9 @@ function loadKinesalite() {
 
 function serve(kinesalite) {
   const http1 = kinesalite({ createStreamMs: 20, updateStreamMs: 20, shardLimit: 1000 })
-  const second = http2.createServer(http1.listeners('request')[0])
+  const url = server => `http://127.0.0.1:${server.address().port}`
+  const second = http2.createServer(withFanOut(http1.listeners('request')[0], () => url(http1)))
   http1.listen(0, '127.0.0.1', () => second.listen(0, '127.0.0.1', () => {
-    const url = server => `http://127.0.0.1:${server.address().port}`
     console.log(JSON.stringify({ http: url(http1), http2: url(second) }))
   }))
 }

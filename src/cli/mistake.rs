@@ -1,0 +1,129 @@
+//! What is said of a command line that cannot be understood: clap's own words as one line, or better ones
+//! where we know what was meant.
+
+use std::ffi::OsString;
+use std::num::ParseIntError;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory};
+
+use super::{Cli, limit};
+
+/// clap's error as one line: what is wrong, and its tip.
+pub(super) fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
+    let told = match error.kind() {
+        ErrorKind::UnknownArgument => unknown(error, arguments),
+        _ => None,
+    };
+    let told = told.unwrap_or_else(|| in_its_words(error));
+    format!("{told} (see kclpipe --help)")
+}
+
+fn in_its_words(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let told = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"));
+    let told: Vec<&str> = told
+        .filter(|line| !line.is_empty() && !line.starts_with("For more"))
+        // How to pass a mistyped option to the handler is not what the user wants to know.
+        .filter(|line| !line.starts_with("tip: to pass"))
+        .collect();
+    let told = told.join("; ").replace(":;", ":");
+    match number(error) {
+        Some(words) => told.replace(&words, "write a whole number, for example 1000"),
+        None => told,
+    }
+}
+
+/// What Rust says of a text that is no number, if that is what is wrong.
+fn number(error: &clap::Error) -> Option<String> {
+    let source = std::error::Error::source(error)?;
+    source
+        .downcast_ref::<ParseIntError>()
+        .map(ToString::to_string)
+}
+
+/// What was meant by a word that clap does not expect, if that can be told.
+fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    // Of '-5s' clap names what it takes for a flag, '-5'.
+    let is_it = |typed: &&OsString| {
+        typed
+            .to_str()
+            .is_some_and(|typed| typed.starts_with(word.as_str()))
+    };
+    let at = arguments.iter().position(|typed| is_it(&typed));
+    let typed = at.and_then(|at| arguments[at].to_str()).unwrap_or(word);
+    let beside = |at: Option<usize>| at.and_then(|at| arguments.get(at)?.to_str());
+    let before = beside(at.and_then(|at| at.checked_sub(1)));
+    let next = beside(at.map(|at| at + 1));
+    match word.strip_prefix("--") {
+        Some(start) => begun(start, next?),
+        None if word.starts_with('-') => negative(typed, before?),
+        None if of_the_bridge(arguments) => {
+            Some(match misspelled(word).filter(|_| at == Some(0)) {
+                Some(other) => format!("there is no '{word}': did you mean kclpipe {other}?"),
+                None => format!(
+                    "'{word}' is no option: write '--' before the handler, as in kclpipe -- {word}"
+                ),
+            })
+        }
+        None => None,
+    }
+}
+
+/// Whether none of kclpipe's other things is asked for.
+fn of_the_bridge(arguments: &[OsString]) -> bool {
+    let first = arguments.first().and_then(|first| first.to_str());
+    let command = Cli::command();
+    let mut others = command.get_subcommands();
+    first.is_none_or(|first| others.all(|other| other.get_name() != first))
+}
+
+/// The other thing that was meant, if it looks like the word.
+fn misspelled(word: &str) -> Option<String> {
+    let command = Cli::command();
+    let mut others = command.get_subcommands().map(|other| other.get_name());
+    let near = others.find(|other| (1..=2).contains(&strsim::osa_distance(other, word)))?;
+    (word.len() > 3).then(|| near.to_owned())
+}
+
+/// A value with a minus before it, after an option.
+fn negative(value: &str, option: &str) -> Option<String> {
+    let digits = value.strip_prefix('-')?;
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) || !option.starts_with("--") {
+        return None;
+    }
+    let (what, zero) = match digits.bytes().all(|b| b.is_ascii_digit()) {
+        true => ("numbers", "write a whole number, for example 1000"),
+        false => ("durations", "0 is off"),
+    };
+    Some(format!(
+        "invalid value '{value}' for '{option}': {what} are not negative; {zero}"
+    ))
+}
+
+/// The beginning of an option before a value: the option that begins so and takes such a value.
+fn begun(start: &str, value: &str) -> Option<String> {
+    let kind = match value {
+        _ if value.bytes().all(|b| b.is_ascii_digit()) => "N",
+        _ if limit(value).is_ok() => "DURATION",
+        _ => return None,
+    };
+    let takes = |option: &Arg| {
+        let mut names = option.get_value_names().unwrap_or_default().iter();
+        names.any(|name| name.as_str() == kind)
+    };
+    let command = Cli::command();
+    let mut options = command.get_arguments().filter(|option| takes(option));
+    let option =
+        options.find_map(|option| option.get_long().filter(|long| long.starts_with(start)))?;
+    Some(format!(
+        "unexpected argument '--{start}' found; tip: a similar argument exists: '--{option}'"
+    ))
+}

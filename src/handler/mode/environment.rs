@@ -1,0 +1,173 @@
+//! What a handler finds in its environment.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::handler::Occasion;
+use crate::outcome::{Class, OnExit, REJECT, RETRY};
+use crate::record::{Position, Record};
+
+/// The variables that handlers, hooks and what takes dead letters may find.
+pub const VARIABLES: [&str; 17] = [
+    "KCLPIPE_SHARD_ID",
+    "KCLPIPE_TOKEN",
+    "KCLPIPE_REJECT",
+    "KCLPIPE_RETRY",
+    "KCLPIPE_CHECKPOINT",
+    "KCLPIPE_HALT",
+    "KCLPIPE_ATTEMPT",
+    "KCLPIPE_MILLIS_BEHIND_LATEST",
+    "KCLPIPE_SEQUENCE_NUMBER",
+    "KCLPIPE_SUB_SEQUENCE_NUMBER",
+    "KCLPIPE_PARTITION_KEY",
+    "KCLPIPE_PARTITION_KEY_BASE64",
+    "KCLPIPE_ARRIVAL_TIMESTAMP",
+    "KCLPIPE_BATCH_COUNT",
+    "KCLPIPE_LANE",
+    "KCLPIPE_INFLIGHT",
+    "KCLPIPE_EVENT",
+];
+
+/// Variables with their values.
+pub(in crate::handler) type Environment = Vec<(&'static str, OsString)>;
+
+/// The names of our own variables, the options among them: none of them is for the handler.
+pub(in crate::handler) fn ours() -> Vec<OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names
+        .filter(|name| name.as_bytes().starts_with(b"KCLPIPE_"))
+        .collect()
+}
+
+/// What every handler gets.
+pub(in crate::handler) fn of_handler(shard_id: &str, token: &str, on_exit: &OnExit) -> Environment {
+    let mut environment = vec![
+        ("KCLPIPE_SHARD_ID", shard_id.into()),
+        ("KCLPIPE_TOKEN", token.into()),
+        ("KCLPIPE_REJECT", REJECT.to_string().into()),
+        ("KCLPIPE_RETRY", RETRY.to_string().into()),
+    ];
+    for (name, class) in [
+        ("KCLPIPE_CHECKPOINT", Class::Checkpoint),
+        ("KCLPIPE_HALT", Class::Halt),
+    ] {
+        environment.extend(
+            on_exit
+                .code_for(class)
+                .map(|code| (name, code.to_string().into())),
+        );
+    }
+    environment
+}
+
+/// What a handler of one record gets besides. A field that is null leaves its variable unset.
+pub(in crate::handler) fn of_record(
+    environment: &mut Environment,
+    record: &Record<'_>,
+    millis_behind_latest: Option<i64>,
+    attempt: u32,
+) {
+    environment.push(("KCLPIPE_SEQUENCE_NUMBER", record.sequence_number.into()));
+    environment.push((
+        "KCLPIPE_SUB_SEQUENCE_NUMBER",
+        record.sub_sequence_number.to_string().into(),
+    ));
+    environment.push(partition_key(record.partition_key));
+    environment.push(("KCLPIPE_ATTEMPT", attempt.to_string().into()));
+    let numbers = [
+        (
+            "KCLPIPE_ARRIVAL_TIMESTAMP",
+            record.approximate_arrival_timestamp,
+        ),
+        ("KCLPIPE_MILLIS_BEHIND_LATEST", millis_behind_latest),
+    ];
+    for (name, number) in numbers {
+        environment.extend(number.map(|number| (name, number.to_string().into())));
+    }
+}
+
+/// What a handler of a batch gets besides.
+pub(in crate::handler) fn of_batch(
+    environment: &mut Environment,
+    records: usize,
+    millis_behind_latest: Option<i64>,
+    attempt: u32,
+) {
+    environment.push(("KCLPIPE_BATCH_COUNT", records.to_string().into()));
+    environment.push(("KCLPIPE_ATTEMPT", attempt.to_string().into()));
+    environment.extend(
+        millis_behind_latest
+            .map(|millis| ("KCLPIPE_MILLIS_BEHIND_LATEST", millis.to_string().into())),
+    );
+}
+
+/// What a handler that lives as long as the lease gets besides.
+pub(in crate::handler) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
+    environment.push(("KCLPIPE_LANE", lane.to_string().into()));
+    environment.push(("KCLPIPE_INFLIGHT", inflight.to_string().into()));
+}
+
+/// What a command gets that runs beside the handlers, and where it is about a position.
+pub(in crate::handler) fn of_sidecar(shard_id: &str, position: Option<&Position>) -> Environment {
+    let mut environment = vec![("KCLPIPE_SHARD_ID", shard_id.into())];
+    if let Some(position) = position {
+        let sub_sequence_number = position.sub_sequence_number.to_string();
+        environment.push((
+            "KCLPIPE_SEQUENCE_NUMBER",
+            position.sequence_number.as_str().into(),
+        ));
+        environment.push(("KCLPIPE_SUB_SEQUENCE_NUMBER", sub_sequence_number.into()));
+    }
+    environment
+}
+
+/// What a hook gets; at the beginning also the checkpoint, if there is one.
+pub(in crate::handler) fn of_hook(shard_id: &str, occasion: &Occasion) -> Environment {
+    let stored = match occasion {
+        Occasion::Initialize(stored) => stored.as_ref(),
+        Occasion::LeaseLost | Occasion::ShardEnd | Occasion::Shutdown => None,
+    };
+    let mut environment = of_sidecar(shard_id, stored);
+    environment.push(("KCLPIPE_EVENT", occasion.name().into()));
+    environment
+}
+
+/// No variable can hold a NUL, so a key with one goes in base64.
+fn partition_key(key: &str) -> (&'static str, OsString) {
+    if key.contains('\0') {
+        ("KCLPIPE_PARTITION_KEY_BASE64", STANDARD.encode(key).into())
+    } else {
+        ("KCLPIPE_PARTITION_KEY", key.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_variables_that_are_set_are_those_that_are_named() {
+        let on_exit = OnExit(vec![(99, Class::Checkpoint), (98, Class::Halt)]);
+        let mut set = of_handler("shard", "token", &on_exit);
+        for key in ["key", "with a \0"] {
+            let record = Record {
+                sequence_number: "1",
+                sub_sequence_number: 0,
+                partition_key: key,
+                data_base64: "",
+                approximate_arrival_timestamp: Some(1),
+            };
+            of_record(&mut set, &record, Some(7), 1);
+        }
+        of_batch(&mut set, 3, Some(7), 1);
+        of_shard(&mut set, 0, 1);
+        set.extend(of_hook("shard", &Occasion::ShardEnd));
+        let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, VARIABLES.into());
+    }
+}

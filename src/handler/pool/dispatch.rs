@@ -1,0 +1,376 @@
+//! What handlers are given, and when.
+//!
+//! A record that is told of with `last: false` is followed by another in the same input, whatever comes: a handler
+//! that answers in groups waits for it. So what follows is decided before a record is framed.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::attempt::Attempt;
+use super::{Pool, Role};
+use crate::format::{Envelope, Framed};
+use crate::handler::held::Report;
+use crate::handler::mode::{Given, Reason, environment};
+use crate::outcome::{Class, Ended};
+use crate::process::{self, Spawn, Stderr};
+
+/// About so much is made ready for a handler that lives on before its pipe has taken it: enough for the
+/// handler to be busy while the next is made, little enough to stay in the processor's cache.
+const AHEAD: usize = 256 * 1024;
+
+/// What one turn of handing over has come across. Records that cannot be handed over are no reason to keep the
+/// daemon, its clock and all handlers waiting: after so many of them it is the others' turn.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Records that cannot stand in the format.
+    unfit: usize,
+    /// Bytes that were decompressed.
+    decompressed: u64,
+}
+
+impl Turn {
+    const UNFIT: usize = 128;
+    const DECOMPRESSED: u64 = 16 * 1024 * 1024;
+
+    /// Whether there was any such record.
+    pub(super) fn found_unfit(&self) -> bool {
+        self.unfit > 0
+    }
+
+    /// Whether there is more to look at, but not now.
+    pub(super) fn is_over(&self) -> bool {
+        self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.decompressed >= Turn::DECOMPRESSED)
+    }
+}
+
+/// Records on their way into an input.
+#[derive(Debug)]
+struct Run {
+    slot: usize,
+    /// At most so many records; 0 for any number.
+    narrow: usize,
+    now: Instant,
+    /// Bytes of their payloads.
+    bytes: u64,
+    /// The last one: the record, its number, and where it begins in the input's buffer.
+    last: Option<(usize, u64, usize)>,
+}
+
+impl Run {
+    fn new(slot: usize, narrow: usize, now: Instant) -> Run {
+        Run {
+            slot,
+            narrow,
+            now,
+            bytes: 0,
+            last: None,
+        }
+    }
+}
+
+impl Pool<'_> {
+    /// Gives every handler what it may have now.
+    pub(super) fn hand_over(&mut self, now: Instant) -> Result<()> {
+        self.turn = Turn::default();
+        if self.records.lanes.all_done() {
+            return Ok(());
+        }
+        for slot in 0..self.slots.len() {
+            let paused = self.records.paused_until.is_some_and(|until| now < until);
+            if self.finishing || self.records.halted || paused || self.turn.is_over() {
+                return Ok(());
+            }
+            match &self.slots[slot].attempt {
+                // While a letter cannot be got rid of, more records done behind it would only come twice.
+                _ if self.are_letters_stuck() => {}
+                None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
+                    self.start(slot, now)?
+                }
+                Some(attempt) if self.takes_more(slot, attempt) => self.give_more(slot, now)?,
+                _ => {}
+            }
+            while self.is_owed_more(slot) {
+                self.give_more(slot, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a running handler may be given records.
+    fn takes_more(&self, slot: usize, attempt: &Attempt) -> bool {
+        self.mode.lives_on()
+            && self.children.is_fed(Role::Handler(slot))
+            && attempt.stopped.is_none()
+            && !attempt.sealed
+            && !self.mode.is_full(attempt, 0)
+    }
+
+    /// Whether the handler was told that more comes, and its pipe has taken all before that.
+    fn is_owed_more(&self, slot: usize) -> bool {
+        let attempt = self.slots[slot].attempt.as_ref();
+        attempt.is_some_and(|attempt| attempt.owed && self.takes_more(slot, attempt))
+    }
+
+    /// Starts a handler for whatever may start in `slot`.
+    fn start(&mut self, slot: usize, now: Instant) -> Result<()> {
+        let mut attempt = Attempt::new(now);
+        self.framer.begin(self.input.buffer());
+        self.fill(slot, &mut attempt, now)?;
+        let Some(first) = attempt.unanswered.front().copied() else {
+            self.input.clear();
+            return Ok(());
+        };
+        self.framer.end(self.input.buffer());
+        if let Err(why) = self.spawn(slot, &attempt, first) {
+            self.not_started(attempt, &why, now);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.slots[slot].ended_badly) {
+            self.records.tally.respawns += 1;
+        }
+        if self.mode.is_spent(&attempt) {
+            self.children.close_input(Role::Handler(slot));
+        }
+        self.slots[slot].attempt = Some(attempt);
+        Ok(())
+    }
+
+    /// The handler cannot be started: the records that it was to have wait.
+    fn not_started(&mut self, attempt: Attempt, why: &str, now: Instant) {
+        let program = self.settings.command.program.display();
+        let reason = Reason::NotStarted(format!("'{program}' cannot be started: {why}"));
+        self.records.tally.fail(Class::Broken);
+        self.records.tally.exit(Ended::NotStarted, Class::Broken);
+        let given: Vec<usize> = attempt.unanswered.into();
+        let outcome = reason.to_string();
+        let report = Report {
+            outcome: &outcome,
+            stderr: &[],
+        };
+        self.records.broken(&given, report, now);
+    }
+
+    fn spawn(&mut self, slot: usize, attempt: &Attempt, first: usize) -> Result<(), String> {
+        let settings = &self.settings;
+        let mut environment =
+            environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
+        let given = Given {
+            batch: &self.records.batch,
+            first,
+            count: attempt.unanswered.len(),
+            attempt: self.records.attempt_number(first),
+            slot,
+        };
+        self.mode.describe(&mut environment, &given);
+        let spawn = Spawn {
+            environment: &environment,
+            without: &self.without,
+            watch_input: self.mode.must_read(),
+            feed: self.mode.feed(),
+            line_limit: self.mode.line_limit(),
+            stderr: Stderr::Log,
+        };
+        let input = std::mem::take(&mut self.input);
+        self.children
+            .start(Role::Handler(slot), &settings.command, &spawn, input)
+    }
+
+    /// Gives a running handler more records. What it has printed is read first: an answer now would be to
+    /// a record that it does not have.
+    fn give_more(&mut self, slot: usize, now: Instant) -> Result<()> {
+        let idle = self.slots[slot]
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.unanswered.is_empty());
+        if idle {
+            for line in self.children.printed(Role::Handler(slot)) {
+                self.hear(slot, &line, now);
+            }
+        }
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
+            return Ok(());
+        };
+        if attempt.stopped.is_none() {
+            self.fill(slot, &mut attempt, now)?;
+            self.feed(slot);
+            if self.mode.is_spent(&attempt) {
+                self.children.close_input(Role::Handler(slot));
+            }
+        }
+        self.slots[slot].attempt = Some(attempt);
+        Ok(())
+    }
+
+    fn feed(&mut self, slot: usize) {
+        self.children.feed(Role::Handler(slot), self.input.buffer());
+        process::give_back(self.input.buffer());
+    }
+
+    /// Appends to the input what the attempt may have now.
+    fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
+        let mut run = Run::new(slot, self.slots[slot].suspects.div_ceil(2), now);
+        let before = self.input.len();
+        if attempt.unanswered.is_empty() {
+            attempt.fed = 0;
+        }
+        attempt.owed = false;
+        let mut next = self.records.peek(slot, now);
+        while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
+            next = self.append(index, attempt, &mut run)?;
+        }
+        attempt.fed += self.input.len() - before;
+        Ok(())
+    }
+
+    /// Appends a record; which one follows.
+    fn append(
+        &mut self,
+        index: usize,
+        attempt: &mut Attempt,
+        run: &mut Run,
+    ) -> Result<Option<usize>> {
+        self.records.lanes.take(run.slot, index);
+        let n = attempt.give(index, run.now);
+        run.bytes += self.known_size(index);
+        let next = self.next(index, attempt, run);
+        self.spill(run);
+        let start = self.input.buffer().len();
+        let framed = self.frame(index, n, next.is_none())?;
+        run.bytes += self.framer.decompressed();
+        self.turn.decompressed += self.framer.decompressed();
+        match framed {
+            Framed::Unfit(why) => self.take_back(index, Some(why), attempt, run),
+            Framed::Written
+                if attempt.unanswered.len() > 1 && run.bytes > self.mode.most_bytes() =>
+            {
+                self.input.buffer().truncate(start);
+                self.take_back(index, None, attempt, run)
+            }
+            Framed::Written => {
+                run.last = Some((index, n, start));
+                attempt.sealed = next.is_none();
+                match next {
+                    Some(next) if self.is_ahead() => self.pause_before(next, attempt, run),
+                    next => Ok(next),
+                }
+            }
+        }
+    }
+
+    /// The record that follows `last` in the same input, as far as can be known before it is framed.
+    fn next(&mut self, last: usize, attempt: &Attempt, run: &Run) -> Option<usize> {
+        let next = self.records.peek(run.slot, run.now)?;
+        let narrow = run.narrow > 0 && attempt.unanswered.len() >= run.narrow;
+        let ends = narrow || self.records.goes_alone(last);
+        (!ends && self.may_follow(next, attempt, run)).then_some(next)
+    }
+
+    /// Whether a record may stand in the input behind what is there.
+    fn may_follow(&self, index: usize, attempt: &Attempt, run: &Run) -> bool {
+        let alone = self.records.goes_alone(index) && !attempt.unanswered.is_empty();
+        !alone
+            && !self
+                .mode
+                .is_full(attempt, run.bytes + self.known_size(index))
+    }
+
+    /// The bytes of a record's payload, where that does not take decompressing it.
+    fn known_size(&self, index: usize) -> u64 {
+        match self.settings.decompress {
+            None => self.records.batch.payload(index),
+            Some(_) => 0,
+        }
+    }
+
+    /// Takes out of the attempt the record that cannot stand in the input, or has no room there; which one
+    /// follows.
+    fn take_back(
+        &mut self,
+        index: usize,
+        unfit: Option<&'static str>,
+        attempt: &mut Attempt,
+        run: &Run,
+    ) -> Result<Option<usize>> {
+        attempt.unanswered.pop_back();
+        attempt.given -= 1;
+        match unfit {
+            Some(why) if attempt.unanswered.is_empty() => {
+                self.turn.unfit += 1;
+                self.records.unfit(index, why, run.now);
+                let goes_on = !self.records.halted && !self.turn.is_over();
+                let next = self.records.peek(run.slot, run.now);
+                Ok(next.filter(|_| goes_on))
+            }
+            _ => {
+                // What is before it is handled first; then it comes up again.
+                self.records.lanes.put_back(index, None);
+                self.seal(attempt, run).map(|()| None)
+            }
+        }
+    }
+
+    /// Nothing follows the last record before an answer: it is framed anew where that stands in it.
+    fn seal(&mut self, attempt: &mut Attempt, run: &Run) -> Result<()> {
+        attempt.sealed = true;
+        if let Some((index, n, start)) = run.last.filter(|_| self.framer.tells_the_last()) {
+            self.input.buffer().truncate(start);
+            // It could stand there before.
+            let _ = self.frame(index, n, true)?;
+        }
+        Ok(())
+    }
+
+    /// Whether enough is made ready. Not with several lanes: the handler was told that more comes, but
+    /// another one may take it first.
+    fn is_ahead(&mut self) -> bool {
+        self.mode.lives_on() && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
+    }
+
+    /// Leaves the rest of the run for later, if a rest is sure to come.
+    fn pause_before(
+        &mut self,
+        next: usize,
+        attempt: &mut Attempt,
+        run: &Run,
+    ) -> Result<Option<usize>> {
+        let next = self.records.batch.record(next);
+        if self.framer.is_end_before(&next)? {
+            self.seal(attempt, run)?;
+        } else {
+            attempt.owed = true;
+        }
+        Ok(None)
+    }
+
+    /// Moves out of memory what is large and will not be changed any more. What is fed bit by bit stays there.
+    fn spill(&mut self, run: &mut Run) {
+        if self.mode.lives_on() {
+            return;
+        }
+        match &mut run.last {
+            Some((_, _, start)) if self.framer.tells_the_last() => {
+                *start -= self.input.spill(*start);
+            }
+            _ => {
+                let end = self.input.buffer().len();
+                self.input.spill(end);
+            }
+        }
+    }
+
+    fn frame(&mut self, index: usize, n: u64, last: bool) -> Result<Framed> {
+        let attempt = self.records.attempt_number(index);
+        let envelope = Envelope {
+            n,
+            shard_id: &self.records.shard_id,
+            attempt,
+            last,
+        };
+        self.framer.frame(
+            &self.records.batch.record(index),
+            &envelope,
+            self.input.buffer(),
+        )
+    }
+}

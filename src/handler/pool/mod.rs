@@ -1,0 +1,393 @@
+//! The handler pool: the processes that handle a shard's records, and what runs beside them.
+//!
+//! [`dispatch`] is what they are given, [`verdicts`] what their lines and their ends lead to, [`sidecars`] what runs
+//! beside them; here is the loop that waits for them, and what is due by time. In one turn of the loop, in this
+//! order, which must not change:
+//!
+//! 1. letters are kept, for the records behind them may be done then;
+//! 2. records are handed over, and the commands beside the handlers started;
+//! 3. what is done is reported, so that no checkpoint waits for a sleep;
+//! 4. a halt stops everything, after what was done before it was reported;
+//! 5. an event is returned, or the loop sleeps until the next thing that is due;
+//! 6. everything that can be read is read before time limits are judged.
+
+pub(super) mod attempt;
+mod children;
+mod dispatch;
+mod letter_box;
+mod processes;
+mod sidecar;
+mod sidecars;
+mod verdicts;
+
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use humantime::format_duration;
+
+use super::held::{Records, Report};
+use super::mode::{self, Mode, environment};
+use super::{Event, Finish, First, Handlers, Occasion, Settings};
+use crate::checkpoint::Stuck;
+use crate::clock::Clock;
+use crate::format::Framer;
+use crate::process::{self, Input};
+use crate::record::Batch;
+use crate::tally::Tally;
+pub use attempt::ExitReport;
+use attempt::{Attempt, Limit, Stopped};
+pub use children::{Children, Happening, Role};
+use dispatch::Turn;
+use letter_box::LetterBox;
+pub use processes::HandlerProcesses;
+use sidecars::Sidecars;
+
+/// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
+const HINT_AFTER: Duration = Duration::from_secs(10);
+
+/// The handlers of one shard.
+pub struct Pool<'a> {
+    settings: Rc<Settings>,
+    mode: Box<dyn Mode>,
+    children: &'a mut dyn Children,
+    clock: &'a dyn Clock,
+    framer: Framer,
+    without: Vec<OsString>,
+    records: Records,
+    slots: Vec<Slot>,
+    /// Framed records on their way to a handler; kept to be used again.
+    input: Input,
+    turn: Turn,
+    finishing: bool,
+    sidecars: Sidecars,
+    /// What the hook is run for.
+    occasion: Option<Occasion>,
+    advice: Advice,
+}
+
+/// What was said to the user of a mistake that handlers make again and again.
+#[derive(Debug, Default)]
+struct Advice {
+    /// An answer stood without its token.
+    token: bool,
+    /// When a reply was last said to have none of the keys of a reply.
+    reply: Option<Instant>,
+}
+
+/// A place for one handler process.
+#[derive(Debug, Default)]
+struct Slot {
+    attempt: Option<Attempt>,
+    /// A run of so many records failed without naming one, and is being narrowed down.
+    suspects: usize,
+    /// Handlers that died in a row without an answer, and not at a record.
+    deaths: u32,
+    /// The last handler here ended badly, or had to be stopped.
+    ended_badly: bool,
+    /// No handler starts here before.
+    rest_until: Option<Instant>,
+}
+
+impl<'a> Pool<'a> {
+    /// A pool without a shard, which waits for the daemon's input and signals with `children`.
+    pub fn new(
+        settings: Settings,
+        children: &'a mut dyn Children,
+        clock: &'a dyn Clock,
+    ) -> Pool<'a> {
+        let settings = Rc::new(settings);
+        Pool {
+            mode: mode::of(&settings),
+            framer: Framer::new(settings.format.clone(), settings.decompress),
+            slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
+            records: Records::new(Rc::clone(&settings)),
+            sidecars: Sidecars::new(&settings),
+            occasion: None,
+            advice: Advice::default(),
+            settings,
+            children,
+            clock,
+            without: environment::ours(),
+            input: Input::default(),
+            turn: Turn::default(),
+            finishing: false,
+        }
+    }
+
+    /// Notes from now on how long handlers take and how old records are when they are done.
+    pub fn take_times(&mut self) {
+        self.records.tally.timed = true;
+    }
+
+    fn take_in(&mut self, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Input => self.records.events.push_back(Event::Input),
+            Happening::Signal(signal) => {
+                self.records.paused_until = Some(now + self.settings.stop.timeout);
+                self.records.events.push_back(Event::Signal(signal));
+            }
+            Happening::Line { role, line } => match role {
+                Role::Handler(slot) => self.hear(slot, &line, now),
+                Role::DeadLetter | Role::Hook => process::log_stdout(&line),
+            },
+            Happening::Fed => {}
+            Happening::Ended { role, report } => match role {
+                Role::Handler(slot) => self.ended(slot, report, now),
+                Role::DeadLetter => self.letter_command_ended(&report, now),
+                Role::Hook => self.hook_ended(&report, now),
+            },
+        }
+    }
+
+    /// Waits for the processes and the daemon's input, and takes in what happened.
+    fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
+        for happening in self.children.wait(watch_input, until)? {
+            self.take_in(happening, self.clock.now());
+        }
+        self.judge_time(self.clock.now());
+        Ok(())
+    }
+
+    fn halt(&mut self, slot: usize, outcome: &str, now: Instant) {
+        let attempt = self.slots[slot].attempt.as_ref();
+        let at = attempt.and_then(|attempt| attempt.unanswered.front().copied());
+        self.halt_at(at, outcome, now);
+    }
+
+    /// A handler asks to halt, at this record if it has one.
+    fn halt_at(&mut self, at: Option<usize>, outcome: &str, now: Instant) {
+        if let Some(index) = at {
+            self.records.halt(
+                index,
+                Report {
+                    outcome,
+                    stderr: &[],
+                },
+                now,
+            );
+        } else {
+            self.records
+                .events
+                .push_back(Event::Halted(outcome.to_owned()));
+            self.records.halted = true;
+        }
+    }
+
+    fn stop(&mut self, slot: usize, why: Stopped) {
+        if let Some(attempt) = &mut self.slots[slot].attempt {
+            attempt.stopped = Some(why);
+        }
+        self.children.stop(Role::Handler(slot), self.settings.stop);
+    }
+
+    /// Judges what is due by time; everything readable has been read before.
+    fn judge_time(&mut self, now: Instant) {
+        for sidecar in self.sidecars.all_mut() {
+            sidecar.judge_time(self.children, now);
+        }
+        for slot in 0..self.slots.len() {
+            if !self.children.has_ended(Role::Handler(slot)) {
+                self.hint_at_buffering(slot, now);
+                self.judge_limit(slot, now);
+            }
+        }
+    }
+
+    /// Judges the time limit of the handler in `slot`.
+    fn judge_limit(&mut self, slot: usize, now: Instant) {
+        let attempt = self.slots[slot].attempt.as_mut();
+        if let Some((limit, attempt)) = self.settings.timeout.zip(attempt) {
+            match attempt.check_limit(limit, now) {
+                Limit::Nothing => {}
+                Limit::Half => log::warn!(
+                    "{} has been silent about {} for {}, half of its time limit (--timeout); at {} it is stopped, \
+                     and the attempt has failed",
+                    self.handler(slot),
+                    self.at(slot),
+                    format_duration(limit / 2),
+                    format_duration(limit)
+                ),
+                Limit::Over => {
+                    log::error!(
+                        "{} reached its time limit of {} (--timeout) at {} and is stopped",
+                        self.handler(slot),
+                        format_duration(limit),
+                        self.at(slot)
+                    );
+                    self.stop(slot, Stopped::TimedOut);
+                }
+            }
+        }
+    }
+
+    /// The handler in `slot`, for a log line.
+    fn handler(&self, slot: usize) -> String {
+        match self.children.pid(Role::Handler(slot)) {
+            Some(pid) => format!("the handler (process {pid})"),
+            None => "the handler".to_owned(),
+        }
+    }
+
+    /// The record that the handler in `slot` is at, for a log line.
+    fn at(&self, slot: usize) -> String {
+        let attempt = self.slots[slot].attempt.as_ref();
+        match attempt.and_then(|attempt| attempt.unanswered.front()) {
+            Some(index) => format!("record {}", self.records.position(*index)),
+            None => "no record".to_owned(),
+        }
+    }
+
+    /// Says once what usually is the matter with a handler that never answers.
+    fn hint_at_buffering(&mut self, slot: usize, now: Instant) {
+        let Some(attempt) = &mut self.slots[slot].attempt else {
+            return;
+        };
+        let at = hint_at(&self.settings, self.mode.as_ref(), attempt);
+        if at.is_some_and(|at| now >= at) {
+            attempt.hinted = true;
+            log::warn!(
+                "the handler has had a record for {} and has printed nothing: its output is probably buffered; the \
+                 cures are stdbuf -oL COMMAND, python3 -u, jq --unbuffered, fflush() in awk (and mawk -W interactive, \
+                 for its input), grep --line-buffered",
+                format_duration(hint_after(&self.settings))
+            );
+        }
+    }
+
+    fn wake(&self, now: Instant, until: Option<Instant>) -> Option<Instant> {
+        let attempts = self.slots.iter().enumerate();
+        let attempts = attempts
+            .filter(|(slot, _)| !self.children.has_ended(Role::Handler(*slot)))
+            .filter_map(|(_, slot)| slot.attempt.as_ref());
+        let limits = attempts
+            .clone()
+            .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));
+        let mode = self.mode.as_ref();
+        let hints = attempts.filter_map(|attempt| hint_at(&self.settings, mode, attempt));
+        let rests = self
+            .slots
+            .iter()
+            .filter(|slot| slot.attempt.is_none())
+            .filter_map(|slot| slot.rest_until);
+        let starts = rests.chain(self.records.wake());
+        let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
+        let sidecars = self.sidecars.all();
+        let sidecars = sidecars.filter_map(|sidecar| sidecar.wake(self.children, now));
+        limits
+            .chain(hints)
+            .chain(starts)
+            .chain(sidecars)
+            .chain(self.letters_due(now))
+            .chain(self.turn.is_over().then_some(now))
+            .chain(until)
+            .min()
+    }
+}
+
+fn hint_at(settings: &Settings, mode: &dyn Mode, attempt: &Attempt) -> Option<Instant> {
+    let silent = !attempt.hinted && !attempt.printed && !attempt.unanswered.is_empty();
+    (silent && mode.lives_on()).then(|| attempt.started + hint_after(settings))
+}
+
+/// Before the time limit, or the hint would come too late to be of use.
+fn hint_after(settings: &Settings) -> Duration {
+    let limit = settings.timeout;
+    limit.map_or(HINT_AFTER, |limit| HINT_AFTER.min(limit / 2))
+}
+
+impl Handlers for Pool<'_> {
+    fn begin(&mut self, shard_id: &str) -> Result<()> {
+        shard_id.clone_into(&mut self.records.shard_id);
+        self.name_letter_file();
+        self.settings
+            .commands()
+            .try_for_each(|(what, command)| self.children.find(what, command))
+    }
+
+    fn offer(&mut self, batch: Batch, first: First) {
+        let now = self.clock.now();
+        self.records.offer(batch, first, self.mode.advice(), now);
+    }
+
+    fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
+        loop {
+            // One reading of the clock for what may start and for how long to sleep: with two, what falls
+            // due between them would be slept through.
+            let now = self.clock.now();
+            self.records.look_at_clock(self.clock.time_of_day());
+            self.write_letters(now);
+            self.hand_over(now)?;
+            self.start_sidecars(now);
+            self.records.tell_run(now);
+            if std::mem::take(&mut self.records.halted) {
+                self.finish(Finish::Stop);
+            }
+            if self.finishing && !self.children.any_running() {
+                self.finishing = false;
+                self.records.events.push_back(Event::Finished);
+            }
+            if self.turn.found_unfit() {
+                // They may follow each other for long, each with an event, and nobody sleeps meanwhile. Input
+                // that was told of is still there, and must be told of once: reading it twice would wait.
+                let told = self.records.events.contains(&Event::Input);
+                self.sleep(watch_input && !told, Some(now))?;
+            }
+            if let Some(event) = self.records.events.pop_front() {
+                return Ok(event);
+            }
+            if until.is_some_and(|until| now >= until) {
+                return Ok(Event::Deadline);
+            }
+            self.sleep(watch_input, self.wake(now, until))?;
+        }
+    }
+
+    fn finish(&mut self, how: Finish) {
+        self.finishing = true;
+        for slot in 0..self.slots.len() {
+            match how {
+                Finish::Orderly => {
+                    let role = Role::Handler(slot);
+                    self.children.finish(role, self.settings.stop);
+                }
+                Finish::Stop if self.slots[slot].attempt.is_some() => {
+                    self.stop(slot, Stopped::Withdrawn)
+                }
+                Finish::Stop => {}
+            }
+        }
+        if how == Finish::Stop {
+            self.records.withdraw();
+            self.occasion = None;
+            for sidecar in self.sidecars.all_mut() {
+                sidecar.withdraw(self.children);
+            }
+            self.sidecars.file.iter_mut().for_each(LetterBox::withdraw);
+        }
+    }
+
+    fn hook(&mut self, occasion: Occasion) -> bool {
+        let runs = self.settings.hook.is_some();
+        self.occasion = Some(occasion).filter(|_| runs);
+        runs
+    }
+
+    fn stuck(&self) -> Option<Stuck> {
+        self.records.stuck()
+    }
+
+    fn oldest(&self) -> Option<i64> {
+        self.records.oldest()
+    }
+
+    fn tally(&self) -> Tally {
+        let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
+        let mut tally = self.records.tally.clone();
+        tally.in_flight = attempts
+            .map(|attempt| attempt.unanswered.len() as u64)
+            .sum();
+        tally
+    }
+}

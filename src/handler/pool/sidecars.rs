@@ -1,0 +1,208 @@
+//! What goes on beside the handlers: dead letters on their way to a file or a command, and the hook.
+
+use std::time::Instant;
+
+use super::attempt::ExitReport;
+use super::letter_box::{LetterBox, Posted};
+use super::sidecar::{Job, Patience, Sidecar};
+use super::{Pool, Role};
+use crate::clean;
+use crate::handler::held::shown;
+use crate::handler::mode::environment;
+use crate::handler::{Event, OnFailure, Settings};
+use crate::process::Command;
+
+/// The most that is written in one go, but for a letter that is larger by itself.
+const LETTERS: usize = 1024 * 1024;
+
+/// The commands beside the handlers, and the file for letters.
+pub(super) struct Sidecars {
+    /// The file for letters, once the shard is known.
+    pub(super) file: Option<LetterBox>,
+    pub(super) letters: Option<Sidecar>,
+    pub(super) hook: Option<Sidecar>,
+}
+
+impl Sidecars {
+    pub(super) fn new(settings: &Settings) -> Sidecars {
+        let sidecar = |role: Role, command: &Command| {
+            Sidecar::new(role, command.clone(), settings.delays, settings.stop)
+        };
+        let letters = match &settings.on_failure {
+            OnFailure::DeadLetterCommand(command) => Some(command),
+            _ => None,
+        };
+        let hook = settings.hook.as_ref();
+        Sidecars {
+            file: None,
+            letters: letters.map(|command| sidecar(Role::DeadLetter, command)),
+            hook: hook.map(|command| sidecar(Role::Hook, command)),
+        }
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Sidecar> {
+        self.letters.iter().chain(&self.hook)
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Sidecar> {
+        self.letters.iter_mut().chain(&mut self.hook)
+    }
+}
+
+impl Pool<'_> {
+    /// The shard is known, and with it the file for its letters.
+    pub(super) fn name_letter_file(&mut self) {
+        if let Some(file) = self.settings.letter_file() {
+            let path = clean::with_shard(file, &self.records.shard_id);
+            self.sidecars.file = Some(LetterBox::new(path, self.settings.delays));
+        }
+    }
+
+    /// Writes the letters that wait for a file, as many as one turn allows: they share one sync.
+    pub(super) fn write_letters(&mut self, now: Instant) {
+        let Some(file) = self.sidecars.file.as_mut().filter(|file| file.is_free(now)) else {
+            return;
+        };
+        if self.finishing || !self.records.has_letters() {
+            return;
+        }
+        let (count, lines) = self.records.next_letters(LETTERS);
+        let result = self.children.keep_letters(file.path(), &lines);
+        match file.posted(result, now) {
+            Posted::Kept => {
+                let place = format!("it is in {}", file.place());
+                (0..count).for_each(|_| self.records.letter_is_out(&place));
+            }
+            Posted::Later => {}
+            Posted::Failed(why, delay) => self.records.letter_is_not_out(&why, delay),
+        }
+    }
+
+    /// When letters are written next, if any wait.
+    pub(super) fn letters_due(&self, now: Instant) -> Option<Instant> {
+        let file = self.sidecars.file.as_ref()?;
+        let wait = self.records.has_letters() && !self.finishing;
+        wait.then(|| file.free_at(now))
+    }
+
+    /// Whether nothing more may start, for it would only come twice: a letter is not where it is to be.
+    pub(super) fn are_letters_stuck(&self) -> bool {
+        let by_file = self.sidecars.file.is_some() && self.records.has_letters();
+        by_file
+            || self
+                .sidecars
+                .letters
+                .as_ref()
+                .is_some_and(Sidecar::is_failing)
+    }
+
+    /// Starts what is due.
+    pub(super) fn start_sidecars(&mut self, now: Instant) {
+        if self.finishing {
+            return;
+        }
+        self.start_letter(now);
+        self.start_hook(now);
+    }
+
+    fn start_letter(&mut self, now: Instant) {
+        let Some(sidecar) = self.sidecars.letters.as_mut().filter(|h| h.is_free(now)) else {
+            return;
+        };
+        let Some((position, input)) = self.records.next_letter() else {
+            return;
+        };
+        let job = Job {
+            environment: &environment::of_sidecar(&self.records.shard_id, Some(&position)),
+            without: &self.without,
+            input,
+            patience: Patience::Limit(self.settings.timeout),
+        };
+        if let Err(why) = sidecar.start(self.children, job, now) {
+            self.letter_offered(Err(why), now);
+        }
+    }
+
+    fn start_hook(&mut self, now: Instant) {
+        let Some(sidecar) = self.sidecars.hook.as_mut().filter(|h| h.is_free(now)) else {
+            return;
+        };
+        let Some(occasion) = &self.occasion else {
+            return;
+        };
+        let job = Job {
+            environment: &environment::of_hook(&self.records.shard_id, occasion),
+            without: &self.without,
+            input: Vec::new(),
+            patience: if occasion.must_succeed() {
+                Patience::Limit(self.settings.timeout)
+            } else {
+                Patience::Short(self.settings.ending())
+            },
+        };
+        log::info!("the hook for {} is started", occasion.name());
+        if let Err(why) = sidecar.start(self.children, job, now) {
+            self.hook_ran(Err(why), now);
+        }
+    }
+
+    /// The command that takes dead letters has ended.
+    pub(super) fn letter_command_ended(&mut self, end: &ExitReport, now: Instant) {
+        let sidecar = self.sidecars.letters.as_mut();
+        if let Some(result) = sidecar.and_then(|sidecar| sidecar.ended(end)) {
+            self.letter_offered(result, now);
+        }
+    }
+
+    /// The hook has ended.
+    pub(super) fn hook_ended(&mut self, end: &ExitReport, now: Instant) {
+        let sidecar = self.sidecars.hook.as_mut();
+        if let Some(result) = sidecar.and_then(|sidecar| sidecar.ended(end)) {
+            self.hook_ran(result, now);
+        }
+    }
+
+    fn letter_offered(&mut self, result: Result<(), String>, now: Instant) {
+        let Some(sidecar) = &mut self.sidecars.letters else {
+            return;
+        };
+        let program = sidecar.command.program.display();
+        match result {
+            Ok(()) => {
+                let place = format!("'{program}' has it (--dead-letter-command)");
+                self.records.letter_is_out(&place);
+                sidecar.succeeded();
+            }
+            Err(why) => {
+                let what = format!(
+                    "its dead letter was not taken by '{program}' (--dead-letter-command): {why}"
+                );
+                let delay = sidecar.failed(now);
+                self.records.letter_is_not_out(&what, delay);
+            }
+        }
+    }
+
+    fn hook_ran(&mut self, result: Result<(), String>, now: Instant) {
+        let Some((sidecar, occasion)) = self.sidecars.hook.as_mut().zip(self.occasion.as_ref())
+        else {
+            return;
+        };
+        let name = occasion.name();
+        match result {
+            Err(why) if occasion.must_succeed() => {
+                let delay = sidecar.failed(now);
+                log::error!(
+                    "the hook for {name} failed: {why}; this shard waits for it, and it is run again in {}",
+                    shown(delay)
+                );
+                return;
+            }
+            Err(why) => log::error!("the hook for {name} failed: {why}"),
+            Ok(()) => log::info!("the hook for {name} is done"),
+        }
+        sidecar.succeeded();
+        self.occasion = None;
+        self.records.events.push_back(Event::Hooked);
+    }
+}

@@ -1,0 +1,404 @@
+//! What handlers say, and what their end says of the records they had.
+
+use std::time::{Duration, Instant};
+
+use humantime::format_duration;
+
+use super::attempt::{Attempt, ExitReport, Stopped};
+use super::{Pool, Role, Slot};
+use crate::handler::held::{Disposition, Records, Report, shown};
+use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
+use crate::outcome::{Class, Ended};
+use crate::process;
+
+/// The time between two pieces of advice on a reply.
+const ADVICE_EVERY: Duration = Duration::from_secs(60);
+
+impl Pool<'_> {
+    pub(super) fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {
+        let Some(attempt) = self.slots[slot]
+            .attempt
+            .as_mut()
+            .filter(|attempt| attempt.stopped.is_none())
+        else {
+            return process::log_stdout(line);
+        };
+        attempt.printed = true;
+        let heard = self.mode.hear(attempt, line, now);
+        let answered = matches!(heard, Heard::Done { .. } | Heard::Bad(_));
+        if answered && self.mode.lives_on() {
+            let took = now - attempt.asked;
+            self.records.tally.took(took);
+            attempt.asked = now;
+            log_answer(&self.records, attempt, heard, took);
+        }
+        match heard {
+            Heard::Noted => {}
+            Heard::Log => process::log_stdout(line),
+            Heard::Untokened => {
+                process::log_stdout(line);
+                self.advise_token(slot, line);
+            }
+            Heard::Done {
+                records,
+                checkpoint,
+            } => self.answered(slot, records, checkpoint),
+            Heard::Bad(class) => self.answered_badly(slot, class, now),
+            Heard::Halt => self.halt(slot, "the handler answered 'halt'", now),
+            Heard::Invalid(why) => {
+                log::error!(
+                    "the handler sent {why}: '{}'; it is stopped",
+                    process::excerpt(line)
+                );
+                self.stop(slot, Stopped::InvalidAnswer(why));
+            }
+        }
+    }
+
+    /// The oldest records of the handler in `slot` are done.
+    fn answered(&mut self, slot: usize, records: usize, checkpoint: bool) {
+        let Slot {
+            attempt: Some(attempt),
+            suspects,
+            deaths,
+            ..
+        } = &mut self.slots[slot]
+        else {
+            return;
+        };
+        self.records.answered(attempt, records, checkpoint);
+        *suspects = suspects.saturating_sub(records);
+        *deaths = 0;
+        self.finish_spent(slot);
+    }
+
+    /// Lets a handler go that has answered all that it may have. It has no record any more, so no time limit
+    /// runs; but the place is needed for the next one.
+    fn finish_spent(&mut self, slot: usize) {
+        let Some(attempt) = &self.slots[slot].attempt else {
+            return;
+        };
+        if self.mode.is_spent(attempt) && attempt.unanswered.is_empty() {
+            let role = Role::Handler(slot);
+            self.children.finish(role, self.settings.ending());
+        }
+    }
+
+    /// Says once that an answer stands without its token, for the record then stays unanswered.
+    fn advise_token(&mut self, slot: usize, line: &[u8]) {
+        if std::mem::replace(&mut self.advice.token, true) {
+            return;
+        }
+        let word = process::excerpt(line);
+        log::warn!(
+            "{} printed '{word}', an answer without its token, so {} stays unanswered: let it echo \
+             $KCLPIPE_TOKEN {word}, or run kclpipe with --plain-answers",
+            self.handler(slot),
+            self.at(slot)
+        );
+    }
+
+    /// Says once a minute that a reply counts as success though it was probably meant otherwise.
+    fn advise_reply(&mut self, attempt: &Attempt, now: Instant) {
+        let said = self.advice.reply;
+        if said.is_some_and(|said| now < said + ADVICE_EVERY) {
+            return;
+        }
+        if let Some(found) = self.mode.remark(attempt) {
+            self.advice.reply = Some(now);
+            log::warn!(
+                "the function's reply has no 'batchItemFailures' but {found}: its batch counts as done, as on Lambda; \
+                 expected was {{\"batchItemFailures\": [{{\"itemIdentifier\": SEQUENCE_NUMBER}}]}}, or null"
+            );
+        }
+    }
+
+    /// The oldest record of the handler in `slot` is not done. If it has to be given again, those behind
+    /// it must not be handled before it.
+    fn answered_badly(&mut self, slot: usize, class: Class, now: Instant) {
+        let Some(attempt) = &mut self.slots[slot].attempt else {
+            return;
+        };
+        let Some(index) = attempt.answer() else {
+            return;
+        };
+        let more = !attempt.unanswered.is_empty();
+        let outcome = format!("the handler answered '{class}'");
+        let done = self.records.settle(
+            index,
+            class,
+            Report {
+                outcome: &outcome,
+                stderr: &[],
+            },
+            now,
+        );
+        if !done.is_over() && more {
+            self.rest_as(slot, done);
+            self.stop(slot, Stopped::OutOfOrder);
+        } else {
+            self.finish_spent(slot);
+        }
+    }
+
+    pub(super) fn ended(&mut self, slot: usize, mut end: ExitReport, now: Instant) {
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
+            return;
+        };
+        if attempt.stopped == Some(Stopped::Withdrawn) {
+            return;
+        }
+        self.log_attempt(&attempt, &end, now);
+        match attempt.stopped {
+            Some(Stopped::OutOfOrder) => {
+                return self.records.come_back(attempt.unanswered.into_iter(), None);
+            }
+            Some(Stopped::TimedOut) => end.ended = Ended::TimedOut,
+            Some(Stopped::InvalidAnswer(_)) => end.ended = Ended::InvalidAnswer,
+            Some(Stopped::Withdrawn) | None => {}
+        }
+        let class = self.class(&attempt, &end);
+        self.records.tally.exit(end.ended, class);
+        if !self.mode.lives_on() {
+            self.records.tally.took(now - attempt.started);
+        }
+        if class == Class::Halt && (attempt.unanswered.is_empty() || self.is_unread(&attempt, &end))
+        {
+            let at = attempt.unanswered.front().copied();
+            return self.halt_at(at, &end.ended.to_string(), now);
+        }
+        if self.is_unread(&attempt, &end) && !class.is_good() {
+            return self.ended_unread(slot, attempt, &end, now);
+        }
+        if attempt.unanswered.is_empty() || self.is_unread(&attempt, &end) {
+            self.records.come_back(attempt.unanswered.drain(..), None);
+            return self.ended_idle(slot, &attempt, &end, now);
+        }
+        let verdict = self.verdict(&attempt, &end);
+        if matches!(verdict.finding, Finding::Done { .. }) {
+            self.advise_reply(&attempt, now);
+        }
+        let outcome = verdict.reason.to_string();
+        self.judge(
+            slot,
+            attempt,
+            verdict.finding,
+            Report {
+                outcome: &outcome,
+                stderr: &end.stderr,
+            },
+            now,
+        );
+    }
+
+    /// Whether a handler that lives on has not even begun to read the records that it has.
+    fn is_unread(&self, attempt: &Attempt, end: &ExitReport) -> bool {
+        self.mode.lives_on() && !attempt.unanswered.is_empty() && attempt.has_read_none(end.unread)
+    }
+
+    /// The class of a handler's end. One that should live on and has read nothing in all its life has
+    /// failed, whatever its exit code says; after an answer it may end between two records.
+    fn class(&self, attempt: &Attempt, end: &ExitReport) -> Class {
+        let class = self.settings.on_exit.class(end.ended);
+        if !self.is_unread(attempt, end) || (class.is_good() && attempt.answered > 0) {
+            return class;
+        }
+        match class {
+            Class::Broken | Class::Halt => class,
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Retry | Class::Fail => {
+                Class::Fail
+            }
+        }
+    }
+
+    fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+        let number = |index: &usize| self.records.batch.record(*index).sequence_number;
+        let front = attempt.unanswered.front();
+        let evidence = Evidence {
+            on_exit: &self.settings.on_exit,
+            is_suspect: front.is_some_and(|index| self.records.is_suspect(*index)),
+            find: &|id| {
+                let mut unanswered = attempt.unanswered.iter();
+                unanswered.position(|index| number(index) == id)
+            },
+        };
+        let verdict = self.mode.verdict(attempt, end, &evidence);
+        match attempt.stopped {
+            Some(Stopped::InvalidAnswer(why)) => Verdict {
+                reason: Reason::Invalid(why),
+                ..verdict
+            },
+            _ => verdict,
+        }
+    }
+
+    /// Does what the end of a handler says of the records that it had.
+    fn judge(
+        &mut self,
+        slot: usize,
+        mut attempt: Attempt,
+        finding: Finding,
+        report: Report<'_>,
+        now: Instant,
+    ) {
+        let (done, checkpoint, next) = match finding {
+            Finding::Done { checkpoint } => (attempt.unanswered.len(), checkpoint, None),
+            Finding::Upto { records, next } => (records, false, Some(next)),
+            Finding::Oldest(class) => (0, false, Some(class)),
+            Finding::Unnamed(class) => {
+                return self.judge_unnamed(slot, attempt, class, report, now);
+            }
+        };
+        self.records.answered(&mut attempt, done, checkpoint);
+        let suspects = &mut self.slots[slot].suspects;
+        *suspects = if next.is_some() {
+            0
+        } else {
+            suspects.saturating_sub(done)
+        };
+        if let Some((class, index)) = next.zip(attempt.answer()) {
+            let disposition = self.records.settle(index, class, report, now);
+            self.rest_as(slot, disposition);
+        }
+        self.records.come_back(attempt.unanswered.into_iter(), None);
+    }
+
+    /// The handler failed, but it is not known at which of its records.
+    fn judge_unnamed(
+        &mut self,
+        slot: usize,
+        attempt: Attempt,
+        class: Class,
+        report: Report<'_>,
+        now: Instant,
+    ) {
+        self.records.tally.fail(class);
+        let records: Vec<usize> = attempt.unanswered.into();
+        let until = match class {
+            Class::Retry => self
+                .records
+                .all_again(&records, "is to be retried", report, now),
+            Class::Broken => self.records.broken(&records, report, now),
+            Class::Halt => return self.records.halt(records[0], report, now),
+            _ if self.mode.narrows() && records.len() > 1 => {
+                self.slots[slot].suspects = records.len();
+                return self.records.narrow(&records, report, now);
+            }
+            _ => {
+                self.records.suspect(records[0]);
+                self.records
+                    .all_again(&records, "was not answered", report, now)
+            }
+        };
+        self.rest_as(slot, Disposition::RetryAt(until));
+    }
+
+    /// A handler that lives on has ended before it read any of its records.
+    fn ended_unread(&mut self, slot: usize, attempt: Attempt, end: &ExitReport, now: Instant) {
+        let class = self.class(&attempt, end);
+        let records: Vec<usize> = attempt.unanswered.into();
+        self.records.unread(&records, class, now);
+        let delay = self.rest(slot, now);
+        log::error!(
+            "the handler ended with {} before it read record {}; with --per shard it must read until its input ends; it \
+             is started again in {}, without a limit, and this shard waits",
+            end.ended,
+            self.records.position(records[0]),
+            shown(delay)
+        );
+    }
+
+    /// A handler has ended that had no record: one that lives on, between two records or after its input
+    /// ended.
+    fn ended_idle(&mut self, slot: usize, attempt: &Attempt, end: &ExitReport, now: Instant) {
+        let good = self.settings.on_exit.class(end.ended).is_good();
+        if end.stopped && attempt.stopped.is_none() {
+            log::warn!(
+                "the handler (process {}) had answered every record and seen the end of its input, but had not ended {} \
+                 later (--stop-timeout), and was stopped: {}",
+                end.pid,
+                format_duration(self.settings.ending().timeout),
+                end.ended
+            );
+        } else if !good && attempt.stopped.is_none() {
+            log::error!(
+                "the handler ended with {} though every record was answered",
+                end.ended
+            );
+        }
+        if self.mode.lives_on() && (!good || attempt.answered == 0) {
+            self.rest(slot, now);
+        }
+    }
+
+    /// No handler that lives on starts in `slot` for a while, longer each time until one answers: no path
+    /// leads from a failure to an attempt without a delay. Returns the delay.
+    fn rest(&mut self, slot: usize, now: Instant) -> Duration {
+        let slot = &mut self.slots[slot];
+        slot.deaths = slot.deaths.saturating_add(1);
+        let delay = self.settings.delays.after(slot.deaths);
+        (slot.ended_badly, slot.rest_until) = (true, Some(now + delay));
+        delay
+    }
+
+    /// A handler that lives on failed at a record: the next starts when that is tried again, as announced,
+    /// and at once if it is over.
+    fn rest_as(&mut self, slot: usize, disposition: Disposition) {
+        if self.mode.lives_on() {
+            let slot = &mut self.slots[slot];
+            (slot.deaths, slot.ended_badly) = (0, true);
+            slot.rest_until = match disposition {
+                Disposition::RetryAt(until) => Some(until),
+                _ => None,
+            };
+        }
+    }
+
+    fn log_attempt(&self, attempt: &Attempt, end: &ExitReport, now: Instant) {
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let seconds = (now - attempt.started).as_secs_f64();
+        match attempt.unanswered.front() {
+            Some(index) => log::debug!(
+                "record {}, attempt {}: {} after {seconds:.3} s",
+                self.records.position(*index),
+                self.records.attempt_number(*index),
+                end.ended
+            ),
+            None => log::debug!(
+                "the handler of {} records: {} after {seconds:.3} s",
+                attempt.given,
+                end.ended
+            ),
+        }
+    }
+}
+
+/// One line for an attempt that an answer ends, where the handler lives on.
+fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let (count, class) = match heard {
+        Heard::Done { records, .. } => (records, Class::Done),
+        Heard::Bad(class) => (1, class),
+        Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Invalid(_) => return,
+    };
+    let Some(index) = count
+        .checked_sub(1)
+        .and_then(|last| attempt.unanswered.get(last))
+    else {
+        return;
+    };
+    let those_before = match count {
+        1 => String::new(),
+        _ => format!(" and the {} before it", count - 1),
+    };
+    log::debug!(
+        "record {}{those_before}, attempt {}: answered '{class}' after {:.3} s",
+        records.position(*index),
+        records.attempt_number(*index),
+        took.as_secs_f64()
+    );
+}
