@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck, ToSay};
 use crate::clock::Clock;
+use crate::due::Due;
 use crate::exit::Exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
@@ -324,7 +325,7 @@ impl<'a> Bridge<'a> {
             let now = self.clock.now();
             self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
-            self.send(goal.moment(), stuck.as_ref(), now);
+            let wake = self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
                     Step::Leave(Exit::Halt)
@@ -337,7 +338,6 @@ impl<'a> Bridge<'a> {
                 return Ok(Step::Leave(Exit::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
-            let wake = self.checkpoints.wake(now, stuck.as_ref());
             let until = wake.into_iter().chain(self.watch.wake()).min();
             let event = self.handlers.wait(watch_input, until)?;
             if let Step::Leave(exit) = self.take_in(event, &mut goal)? {
@@ -409,25 +409,27 @@ impl<'a> Bridge<'a> {
         self.watch.tell(&snapshot, now);
     }
 
-    /// Sends whatever is due.
-    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) {
-        match self.checkpoints.next(now, moment, stuck) {
-            Some(Request::Store(at) | Request::Repeat(at)) => self.wire.write(&Reply::Checkpoint {
-                sequence_number: Some(&at.sequence_number),
-                sub_sequence_number: Some(at.sub_sequence_number),
-            }),
-            Some(Request::ShardEnd) => {
-                self.wire.write(&Reply::Checkpoint {
-                    sequence_number: None,
-                    sub_sequence_number: None,
-                });
+    /// Says whatever is due; when there may be more by time alone.
+    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) -> Option<Instant> {
+        loop {
+            match self.checkpoints.poll(now, moment, stuck) {
+                Due::Now(ToSay::Ask(request)) => self.ask(&request),
+                Due::Now(ToSay::KeepAlive) => self.wire.write(&Reply::KeepAlive),
+                Due::At(at) => return Some(at),
+                Due::Never => return None,
             }
-            None if self.checkpoints.must_be_heard(now) => {
-                self.wire.write(&Reply::KeepAlive);
-                self.checkpoints.heard(now);
-            }
-            None => {}
         }
+    }
+
+    fn ask(&mut self, request: &Request) {
+        let at = match request {
+            Request::Store(at) | Request::Repeat(at) => Some(at),
+            Request::ShardEnd => None,
+        };
+        self.wire.write(&Reply::Checkpoint {
+            sequence_number: at.map(|at| at.sequence_number.as_str()),
+            sub_sequence_number: at.map(|at| at.sub_sequence_number),
+        });
     }
 
     fn ack(&mut self, line: String, goal: &mut Goal) -> Result<Step> {

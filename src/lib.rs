@@ -23,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dead_letter;
+pub mod due;
 pub mod exit;
 pub mod format;
 pub mod handler;

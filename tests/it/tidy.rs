@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 24] = [
+const LAYERS: [(&str, u32); 25] = [
     ("backoff", 0),
     ("clean", 0),
     ("clock", 0),
+    ("due", 0),
     ("exit", 0),
     ("logging", 1),
     ("protocol", 0),

@@ -18,8 +18,6 @@ mod letter_box;
 mod processes;
 mod sidecar;
 mod sidecars;
-#[cfg(test)]
-mod tests;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -393,3 +391,6 @@ impl Handlers for Pool<'_> {
         tally
     }
 }
+
+#[cfg(test)]
+mod tests;
