@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use crate::due::Due;
 use crate::handler::mode::answer::Line;
 use crate::outcome::Ended;
 
@@ -58,7 +59,6 @@ pub(in crate::handler) enum Stopped {
 /// What becomes due on an attempt's time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::handler) enum Limit {
-    Nothing,
     /// Half of it is over, which is said once.
     Half,
     Over,
@@ -144,24 +144,19 @@ impl Attempt {
             .then_some(records)
     }
 
-    /// What is due at `now`, given the time limit.
-    pub(in crate::handler) fn check_limit(&mut self, limit: Duration, now: Instant) -> Limit {
+    /// What is due on its time limit. It runs only while a record is unanswered.
+    pub(in crate::handler) fn limit(&self, limit: Duration, now: Instant) -> Due<Limit> {
         if self.stopped.is_some() || self.unanswered.is_empty() {
-            return Limit::Nothing;
+            return Due::Never;
         }
-        if now >= self.alive + limit {
-            return Limit::Over;
-        }
-        let half = now >= self.alive + limit / 2 && !self.half_said;
-        self.half_said |= half;
-        if half { Limit::Half } else { Limit::Nothing }
+        let half = Some(self.alive + limit / 2).filter(|_| !self.half_said);
+        let over = Due::from(Some(self.alive + limit), now, Limit::Over);
+        over.or(Due::from(half, now, Limit::Half))
     }
 
-    /// When [`Attempt::check_limit`] has something new to say.
-    pub(in crate::handler) fn limit_at(&self, limit: Duration) -> Option<Instant> {
-        let running = self.stopped.is_none() && !self.unanswered.is_empty();
-        let next = if self.half_said { limit } else { limit / 2 };
-        running.then_some(self.alive + next)
+    /// It was said that half of the limit is over.
+    pub(in crate::handler) fn said_half(&mut self) {
+        self.half_said = true;
     }
 
     /// Whether the handler has not even begun to read the records that it has, given how much of its input
@@ -192,20 +187,16 @@ mod tests {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let limit = second * 10;
         let mut attempt = Attempt::new(now);
-        assert_eq!(
-            (
-                attempt.check_limit(limit, now + limit),
-                attempt.limit_at(limit)
-            ),
-            (Limit::Nothing, None)
-        );
+        assert_eq!(attempt.limit(limit, now + limit), Due::Never);
         attempt.give(0, now);
-        assert_eq!(attempt.limit_at(limit), Some(now + second * 5));
-        assert_eq!(attempt.check_limit(limit, now + second * 5), Limit::Half);
-        assert_eq!(attempt.check_limit(limit, now + second * 9), Limit::Nothing);
-        attempt.is_alive(now + second * 9);
-        assert_eq!(attempt.check_limit(limit, now + second * 14), Limit::Half);
-        assert_eq!(attempt.check_limit(limit, now + second * 19), Limit::Over);
+        let at = |seconds| now + second * seconds;
+        assert_eq!(attempt.limit(limit, now), Due::At(at(5)));
+        assert_eq!(attempt.limit(limit, at(5)), Due::Now(Limit::Half));
+        attempt.said_half();
+        assert_eq!(attempt.limit(limit, at(9)), Due::At(at(10)));
+        attempt.is_alive(at(9));
+        assert_eq!(attempt.limit(limit, at(14)), Due::Now(Limit::Half));
+        assert_eq!(attempt.limit(limit, at(19)), Due::Now(Limit::Over));
     }
 
     #[test]

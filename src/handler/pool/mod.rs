@@ -32,6 +32,7 @@ use super::mode::{self, Mode, environment};
 use super::{Event, Finish, First, Handlers, Occasion, Settings};
 use crate::checkpoint::Stuck;
 use crate::clock::Clock;
+use crate::due::Due;
 use crate::format::Framer;
 use crate::process::{self, Input};
 use crate::record::Batch;
@@ -198,26 +199,30 @@ impl<'a> Pool<'a> {
     /// Judges the time limit of the handler in `slot`.
     fn judge_limit(&mut self, slot: usize, now: Instant) {
         let attempt = self.slots[slot].attempt.as_mut();
-        if let Some((limit, attempt)) = self.settings.timeout.zip(attempt) {
-            match attempt.check_limit(limit, now) {
-                Limit::Nothing => {}
-                Limit::Half => log::warn!(
+        let Some((limit, attempt)) = self.settings.timeout.zip(attempt) else {
+            return;
+        };
+        match attempt.limit(limit, now).now() {
+            None => {}
+            Some(Limit::Half) => {
+                attempt.said_half();
+                log::warn!(
                     "{} has been silent about {} for {}, half of its time limit (--timeout); at {} it is stopped, \
                      and the attempt has failed",
                     self.handler(slot),
                     self.at(slot),
                     format_duration(limit / 2),
                     format_duration(limit)
-                ),
-                Limit::Over => {
-                    log::error!(
-                        "{} reached its time limit of {} (--timeout) at {} and is stopped",
-                        self.handler(slot),
-                        format_duration(limit),
-                        self.at(slot)
-                    );
-                    self.stop(slot, Stopped::TimedOut);
-                }
+                );
+            }
+            Some(Limit::Over) => {
+                log::error!(
+                    "{} reached its time limit of {} (--timeout) at {} and is stopped",
+                    self.handler(slot),
+                    format_duration(limit),
+                    self.at(slot)
+                );
+                self.stop(slot, Stopped::TimedOut);
             }
         }
     }
@@ -244,8 +249,8 @@ impl<'a> Pool<'a> {
         let Some(attempt) = &mut self.slots[slot].attempt else {
             return;
         };
-        let at = hint_at(&self.settings, self.mode.as_ref(), attempt);
-        if at.is_some_and(|at| now >= at) {
+        let hint = hint(&self.settings, self.mode.as_ref(), attempt, now);
+        if hint.now().is_some() {
             attempt.hinted = true;
             log::warn!(
                 "the handler has had a record for {} and has printed nothing: its output is probably buffered; the \
@@ -263,9 +268,10 @@ impl<'a> Pool<'a> {
             .filter_map(|(_, slot)| slot.attempt.as_ref());
         let limits = attempts
             .clone()
-            .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));
+            .filter_map(|attempt| attempt.limit(self.settings.timeout?, now).wake(now));
         let mode = self.mode.as_ref();
-        let hints = attempts.filter_map(|attempt| hint_at(&self.settings, mode, attempt));
+        let hints =
+            attempts.filter_map(|attempt| hint(&self.settings, mode, attempt, now).wake(now));
         let rests = self
             .slots
             .iter()
@@ -274,7 +280,7 @@ impl<'a> Pool<'a> {
         let starts = rests.chain(self.records.wake());
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
         let sidecars = self.sidecars.all();
-        let sidecars = sidecars.filter_map(|sidecar| sidecar.wake(self.children, now));
+        let sidecars = sidecars.filter_map(|sidecar| sidecar.due(self.children, now).wake(now));
         limits
             .chain(hints)
             .chain(starts)
@@ -286,9 +292,11 @@ impl<'a> Pool<'a> {
     }
 }
 
-fn hint_at(settings: &Settings, mode: &dyn Mode, attempt: &Attempt) -> Option<Instant> {
+/// Whether to say what probably is the matter with a handler that has printed nothing.
+fn hint(settings: &Settings, mode: &dyn Mode, attempt: &Attempt, now: Instant) -> Due<()> {
     let silent = !attempt.hinted && !attempt.printed && !attempt.unanswered.is_empty();
-    (silent && mode.lives_on()).then(|| attempt.started + hint_after(settings))
+    let at = (silent && mode.lives_on()).then(|| attempt.started + hint_after(settings));
+    Due::from(at, now, ())
 }
 
 /// Before the time limit, or the hint would come too late to be of use.

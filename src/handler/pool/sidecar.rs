@@ -8,6 +8,7 @@ use humantime::format_duration;
 use super::attempt::ExitReport;
 use super::{Children, Role};
 use crate::backoff::Delays;
+use crate::due::Due;
 use crate::handler::mode::environment::Environment;
 use crate::outcome::Ended;
 use crate::process::{self, Command, Feed, Spawn, Stderr, Stop};
@@ -109,7 +110,7 @@ impl Sidecar {
 
     /// Stops the command if it has used up its time; everything readable has been read before.
     pub(super) fn judge_time(&mut self, children: &mut dyn Children, now: Instant) {
-        if children.has_ended(self.role) || self.limit_at().is_none_or(|at| now < at) {
+        if self.run.is_none() || self.due(children, now).now().is_none() {
             return;
         }
         children.stop(self.role, self.stop);
@@ -161,21 +162,21 @@ impl Sidecar {
         }
     }
 
-    /// When [`Sidecar::judge_time`] or [`Sidecar::is_free`] has something new to say.
-    pub(super) fn wake(&self, children: &dyn Children, now: Instant) -> Option<Instant> {
-        match self.run {
-            Some(_) => self.limit_at().filter(|_| !children.has_ended(self.role)),
-            None => self.not_before.filter(|at| *at > now),
+    /// What is due by time: while it runs, that it is stopped; else that it may run again.
+    pub(super) fn due(&self, children: &dyn Children, now: Instant) -> Due<()> {
+        match &self.run {
+            Some(_) if children.has_ended(self.role) => Due::Never,
+            Some(run) => Due::from(run.limit_at(), now, ()),
+            None => Due::from(self.not_before.filter(|at| *at > now), now, ()),
         }
     }
+}
 
+impl Run {
     fn limit_at(&self) -> Option<Instant> {
-        let run = self
-            .run
-            .as_ref()
-            .filter(|run| !run.timed_out && !run.withdrawn)?;
-        match run.patience {
-            Patience::Limit(limit) => Some(run.started + limit?),
+        match self.patience {
+            _ if self.timed_out || self.withdrawn => None,
+            Patience::Limit(limit) => Some(self.started + limit?),
             Patience::Short(_) => None,
         }
     }
