@@ -81,6 +81,23 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("--per", "--per"),
         ("--per page -- cat", "'page'"),
         ("--jobs 0 -- cat", "--jobs"),
+        ("--jobs 10001 -- cat", "write a number from 1 to 10000"),
+        (
+            "--jobs 18446744073709551615 -- cat",
+            "write a number from 1 to 10000",
+        ),
+        (
+            "--checkpoint-every 300000000000y -- cat",
+            "--checkpoint-every",
+        ),
+        (
+            "--stats-every 101years -- cat",
+            "that is longer than 100 years; 0 is off",
+        ),
+        (
+            "--retry-max-delay 101years -- cat",
+            "that is longer than 100 years",
+        ),
         ("--per shard --inflight 0 -- cat", "--inflight"),
         ("--timeout 5 -- cat", "--timeout"),
         (
