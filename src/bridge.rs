@@ -1,10 +1,12 @@
 //! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
+use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck, ToSay};
+use crate::clock::Clock;
+use crate::due::Due;
 use crate::exit::Exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
@@ -22,7 +24,7 @@ pub struct Bridge<'a> {
     wire: Wire<'a>,
     handlers: &'a mut dyn Handlers,
     checkpoints: Checkpoints,
-    clock: &'a dyn Fn() -> Instant,
+    clock: &'a dyn Clock,
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
     watch: Watch,
@@ -74,7 +76,7 @@ impl<'a> Bridge<'a> {
         wire: Wire<'a>,
         handlers: &'a mut dyn Handlers,
         checkpoints: Checkpoints,
-        clock: &'a dyn Fn() -> Instant,
+        clock: &'a dyn Clock,
         drain: Duration,
     ) -> Bridge<'a> {
         Bridge {
@@ -139,7 +141,7 @@ impl<'a> Bridge<'a> {
 
     fn answer(&mut self, line: String) -> Result<Step> {
         let heard = hear(line)?;
-        self.checkpoints.heard((self.clock)());
+        self.checkpoints.heard(self.clock.now());
         match heard {
             Heard::Initialize { shard_id, start } => self.initialize(&shard_id, start),
             _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
@@ -199,7 +201,7 @@ impl<'a> Bridge<'a> {
             Start::After(position) => log::info!("the lease begins, after {position}"),
             Start::Sentinel(name) => log::info!("the lease begins, at {name}"),
         }
-        self.watch.begin(shard_id, (self.clock)());
+        self.watch.begin(shard_id, self.clock.now());
         if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
             return Ok(leave);
         }
@@ -209,16 +211,16 @@ impl<'a> Bridge<'a> {
         if let leave @ Step::Leave(_) = self.work(goal)? {
             return Ok(leave);
         }
-        self.checkpoints.begin(&start, (self.clock)());
+        self.checkpoints.begin(&start, self.clock.now());
         Ok(self.status("initialize"))
     }
 
     /// Looks for the handler's command, and again for a while.
     fn find_handler(&mut self, shard_id: &str) -> Result<Step> {
-        let give_up_at = (self.clock)() + LOOK_AGAIN;
+        let give_up_at = self.clock.now() + LOOK_AGAIN;
         let mut said = false;
         while let Err(e) = self.handlers.begin(shard_id) {
-            let now = (self.clock)();
+            let now = self.clock.now();
             if now >= give_up_at {
                 log::error!("{e:#}; giving up");
                 return Ok(Step::Leave(Exit::Config));
@@ -228,7 +230,7 @@ impl<'a> Bridge<'a> {
             }
             said = true;
             let until = now + LOOK_EVERY;
-            while (self.clock)() < until && !self.wire.ended() {
+            while self.clock.now() < until && !self.wire.ended() {
                 if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
                     self.wire.fill();
                 }
@@ -320,10 +322,10 @@ impl<'a> Bridge<'a> {
     fn work(&mut self, mut goal: Goal) -> Result<Step> {
         loop {
             self.look();
-            let now = (self.clock)();
+            let now = self.clock.now();
             self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
-            self.send(goal.moment(), stuck.as_ref(), now);
+            let wake = self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
                     Step::Leave(Exit::Halt)
@@ -336,7 +338,6 @@ impl<'a> Bridge<'a> {
                 return Ok(Step::Leave(Exit::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
-            let wake = self.checkpoints.wake(now, stuck.as_ref());
             let until = wake.into_iter().chain(self.watch.wake()).min();
             let event = self.handlers.wait(watch_input, until)?;
             if let Step::Leave(exit) = self.take_in(event, &mut goal)? {
@@ -387,12 +388,12 @@ impl<'a> Bridge<'a> {
         let Some(due) = self.watch.wake() else {
             return;
         };
-        let now = (self.clock)();
+        let now = self.clock.now();
         if now < due {
             return;
         }
         let snapshot = Snapshot {
-            time: SystemTime::now(),
+            time: self.clock.time_of_day(),
             tally: self.handlers.tally(),
             checkpoints: self.checkpoints.results(),
             unsaved: self.checkpoints.ledger().unsaved(),
@@ -401,30 +402,34 @@ impl<'a> Bridge<'a> {
                 let time = now.saturating_duration_since(stuck.since);
                 (stuck.next, time)
             }),
-            behind: self.watch.behind(self.handlers.oldest(), SystemTime::now()),
+            behind: self
+                .watch
+                .behind(self.handlers.oldest(), self.clock.time_of_day()),
         };
         self.watch.tell(&snapshot, now);
     }
 
-    /// Sends whatever is due.
-    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) {
-        match self.checkpoints.next(now, moment, stuck) {
-            Some(Request::Store(at) | Request::Repeat(at)) => self.wire.write(&Reply::Checkpoint {
-                sequence_number: Some(&at.sequence_number),
-                sub_sequence_number: Some(at.sub_sequence_number),
-            }),
-            Some(Request::ShardEnd) => {
-                self.wire.write(&Reply::Checkpoint {
-                    sequence_number: None,
-                    sub_sequence_number: None,
-                });
+    /// Says whatever is due; when there may be more by time alone.
+    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) -> Option<Instant> {
+        loop {
+            match self.checkpoints.poll(now, moment, stuck) {
+                Due::Now(ToSay::Ask(request)) => self.ask(&request),
+                Due::Now(ToSay::KeepAlive) => self.wire.write(&Reply::KeepAlive),
+                Due::At(at) => return Some(at),
+                Due::Never => return None,
             }
-            None if self.checkpoints.must_be_heard(now) => {
-                self.wire.write(&Reply::KeepAlive);
-                self.checkpoints.heard(now);
-            }
-            None => {}
         }
+    }
+
+    fn ask(&mut self, request: &Request) {
+        let at = match request {
+            Request::Store(at) | Request::Repeat(at) => Some(at),
+            Request::ShardEnd => None,
+        };
+        self.wire.write(&Reply::Checkpoint {
+            sequence_number: at.map(|at| at.sequence_number.as_str()),
+            sub_sequence_number: at.map(|at| at.sub_sequence_number),
+        });
     }
 
     fn ack(&mut self, line: String, goal: &mut Goal) -> Result<Step> {
@@ -435,7 +440,10 @@ impl<'a> Bridge<'a> {
                 message.action()
             );
         };
-        match self.checkpoints.answered((self.clock)(), error.as_deref()) {
+        match self
+            .checkpoints
+            .answered(self.clock.now(), error.as_deref())
+        {
             Answered::GoOn => {}
             Answered::ShardEndRefused => {
                 log::error!(
@@ -457,7 +465,7 @@ impl<'a> Bridge<'a> {
         log::info!(
             "signal {signal}: finishing what is under way; the daemon decides what comes then"
         );
-        self.checkpoints.drain((self.clock)() + self.drain);
+        self.checkpoints.drain(self.clock.now() + self.drain);
     }
 
     fn status(&mut self, action: &'static str) -> Step {

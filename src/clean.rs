@@ -1,8 +1,6 @@
 //! Words of others, made fit for a line of ours and for the name of a file.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Text in which no character can disturb a terminal, forge a line or turn its order round.
@@ -39,18 +37,12 @@ pub fn file_name(text: &str) -> String {
     }
 }
 
-/// The file that `path` stands for, where `{shard}` in it is the shard.
+/// The file that `path` stands for, where `{shard}` in it is the shard. What is not UTF-8 stays as it is.
 pub fn with_shard(path: &Path, shard_id: &str) -> PathBuf {
-    const WORD: &[u8] = b"{shard}";
-    let shard = file_name(shard_id);
-    let (mut rest, mut name) = (path.as_os_str().as_bytes(), Vec::new());
-    while let Some(at) = memchr::memmem::find(rest, WORD) {
-        name.extend_from_slice(&rest[..at]);
-        name.extend_from_slice(shard.as_bytes());
-        rest = &rest[at + WORD.len()..];
+    match path.to_str() {
+        Some(text) => text.replace("{shard}", &file_name(shard_id)).into(),
+        None => path.to_path_buf(),
     }
-    name.extend_from_slice(rest);
-    OsString::from_vec(name).into()
 }
 
 #[cfg(test)]
@@ -84,10 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn the_shard_is_put_into_any_path() {
-        let path = OsString::from_vec(b"/x\xff/{shard}/{shard}.jsonl".to_vec());
-        let expected = OsString::from_vec(b"/x\xff/.._y/.._y.jsonl".to_vec());
-        assert_eq!(with_shard(path.as_ref(), "../y"), PathBuf::from(expected));
+    fn the_shard_is_put_into_a_path() {
+        let path = with_shard("/x/{shard}/{shard}.jsonl".as_ref(), "../y");
+        assert_eq!(path, PathBuf::from("/x/.._y/.._y.jsonl"));
         assert_eq!(with_shard("/x/y".as_ref(), "s"), PathBuf::from("/x/y"));
     }
 }

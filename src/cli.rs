@@ -130,7 +130,7 @@ pub struct Options {
     #[arg(long, value_parser = size, value_name = "SIZE")]
     pub max_decompressed: Option<u64>,
     /// So many handlers at a time; records of one partition key stay in order [default: 1]
-    #[arg(long, value_parser = at_least_one, value_name = "N")]
+    #[arg(long, value_parser = jobs, value_name = "N")]
     pub jobs: Option<usize>,
     /// Per shard: so many records may be unanswered, per handler [default: 1]
     #[arg(long, value_parser = at_least_one, value_name = "N")]
@@ -567,6 +567,12 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// The longest duration that is understood: what a clock can be ahead of itself is bounded, too.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// The most handlers at a time: each has a place and three pipes, whether it runs or not.
+const MOST_JOBS: usize = 10_000;
+
 fn limit(text: &str) -> Result<Limit, String> {
     if text == "0" {
         return Ok(Limit(None));
@@ -576,6 +582,9 @@ fn limit(text: &str) -> Result<Limit, String> {
     }
     let duration =
         humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 60s, 5m or 1h"))?;
+    if duration > LONGEST {
+        return Err("that is longer than 100 years; 0 is off".to_owned());
+    }
     Ok(Limit(Some(duration).filter(|duration| !duration.is_zero())))
 }
 
@@ -592,6 +601,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|n| *n > 0)
         .ok_or_else(|| "write a number from 1 on".to_owned())
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    at_least_one(text)
+        .ok()
+        .filter(|jobs| *jobs <= MOST_JOBS)
+        .ok_or_else(|| format!("write a number from 1 to {MOST_JOBS}"))
 }
 
 /// Bytes, with a unit of powers of 1000 or 1024.

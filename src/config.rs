@@ -12,18 +12,19 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use rustix::process::Signal;
 
+use crate::backoff::Delays;
 use crate::checkpoint::Strategy;
 use crate::cli::{
     self, DataName, DecompressName, FormatName, Limit, LogFormatName, OnFailureName, Options,
     Parsed, PerName, Typed, Variables, Words,
 };
 use crate::format::{Data, Decompress, Decompression, Format};
+use crate::handler::Limits;
 use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::recording;
-use crate::retry::{Delays, Limits};
 use crate::watch;
 pub use check::{child, region_is_known};
 
@@ -125,7 +126,7 @@ pub fn read(
                 let arguments = &config.settings.command.arguments;
                 remarks.extend(cli::misplaced(arguments).map(|word| {
                     format!(
-                        "{word} stands behind '--' and so is the handler's: kclpipe's own options come before '--'"
+                        "{word} stands after '--' and so is the handler's: kclpipe's own options come before '--'"
                     )
                 }));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));

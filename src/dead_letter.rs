@@ -88,6 +88,9 @@ pub struct LetterFile {
     lasting: Option<Place>,
 }
 
+/// What brings a file's bytes to the disk.
+type Sync<'a> = &'a dyn Fn(&File) -> io::Result<()>;
+
 /// What became of letters that were to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
@@ -134,7 +137,7 @@ impl LetterFile {
     /// The file cannot be opened, locked, written or synced. Nothing of the letters counts then, and they may
     /// be in it all the same.
     pub fn append(&mut self, letters: &[u8]) -> Result<Appended> {
-        self.write(letters).with_context(|| {
+        self.write(letters, &File::sync_data).with_context(|| {
             format!(
                 "cannot write the dead-letter file '{}'",
                 self.path.display()
@@ -142,24 +145,29 @@ impl LetterFile {
         })
     }
 
-    fn write(&mut self, letters: &[u8]) -> Result<Appended> {
+    fn write(&mut self, letters: &[u8], sync: Sync<'_>) -> Result<Appended> {
         for _ in 0..MOVES {
             let file = open(&self.path)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => return Ok(Appended::Locked(holder(&file))),
-                locked => locked?,
-            }
-            if !self.is_in_place(&file)? {
-                continue;
-            }
-            self.make_lasting(&file)?;
-            append_whole(&file, letters)?;
-            // Moved away before we wrote, its new owner may have read it to its end by now.
-            if self.is_in_place(&file)? {
-                return Ok(Appended::Kept);
+            if let Some(appended) = self.offer(&file, letters, sync)? {
+                return Ok(appended);
             }
         }
         bail!("it is moved away again and again")
+    }
+
+    /// Appends letters to a file that had the name when it was opened; `None` if it was moved away meanwhile.
+    fn offer(&mut self, file: &File, letters: &[u8], sync: Sync<'_>) -> Result<Option<Appended>> {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(Some(Appended::Locked(holder(file)))),
+            locked => locked?,
+        }
+        if !self.is_in_place(file)? {
+            return Ok(None);
+        }
+        self.make_lasting(file)?;
+        append_whole(file, letters, sync)?;
+        // Moved away before we wrote, its new owner may have read it to its end by now.
+        Ok(self.is_in_place(file)?.then_some(Appended::Kept))
     }
 
     /// Whether `file` still has the name.
@@ -204,12 +212,12 @@ fn open(path: &Path) -> Result<File> {
 }
 
 /// Appends all of the letters, or nothing. The file is locked: nobody else has written behind us.
-fn append_whole(mut file: &File, letters: &[u8]) -> Result<()> {
+fn append_whole(mut file: &File, letters: &[u8], sync: Sync<'_>) -> Result<()> {
     let length = file.metadata()?.len();
     let before: &[u8] = if is_torn(file, length) { b"\n" } else { b"" };
     let written = file
         .write_all(&[before, letters].concat())
-        .and_then(|()| file.sync_data());
+        .and_then(|()| sync(file));
     if let Err(e) = written {
         let cut = file.set_len(length).err();
         let cut = cut.map(|e| format!("; what is in it of the letter cannot be cut off: {e}"));
@@ -364,54 +372,99 @@ mod tests {
         assert_eq!(holder_in(locks, place(79)), None);
     }
 
-    /// What a rotation does between the opening and the lock, and between the lock and the sync.
+    /// Root can read it all the same, and sees nothing of the difference.
     #[test]
-    fn a_file_that_was_moved_away_is_not_the_one() {
+    fn a_letter_is_written_once_into_a_directory_that_cannot_be_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
+        let file = folder.path().join("letters");
+        mode(0o300).expect("set");
+        let appended = append(&file, &letter(""));
+        mode(0o700).expect("set");
+        assert_eq!(appended.expect("written"), Appended::Kept);
+        assert_eq!(fs::read_to_string(&file).expect("it").lines().count(), 1);
+    }
+
+    /// What a rotation does: the file is moved away, read to its end, and removed.
+    fn rotate(path: &Path) -> String {
+        let moved = path.with_extension("1");
+        fs::rename(path, &moved).expect("moved");
+        let text = fs::read_to_string(&moved).expect("it was moved");
+        fs::remove_file(&moved).expect("it was moved");
+        text
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_before_the_lock_takes_no_letter() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("letters");
-        let letters = LetterFile::new(path.clone());
+        let mut letters = LetterFile::new(path.clone());
+        let mut offer = |file: &File| letters.offer(file, b"one\n", &File::sync_data);
         let file = open(&path).expect("made");
-        assert!(letters.is_in_place(&file).expect("it can be seen"));
-        fs::rename(&path, folder.path().join("letters.1")).expect("moved");
-        assert!(!letters.is_in_place(&file).expect("it can be seen"), "gone");
-        let other = open(&path).expect("made");
-        assert!(
-            !letters.is_in_place(&file).expect("it can be seen"),
-            "another"
+        rotate(&path);
+        assert_eq!(
+            offer(&file).expect("it is there"),
+            None,
+            "nothing has the name"
         );
-        assert!(letters.is_in_place(&other).expect("it can be seen"));
+        let other = open(&path).expect("made");
+        assert_eq!(
+            offer(&file).expect("it is there"),
+            None,
+            "another has the name"
+        );
+        assert_eq!(offer(&other).expect("it is there"), Some(Appended::Kept));
+        assert_eq!(file.metadata().expect("it is open").len(), 0);
     }
 
-    /// Whoever moves the file away, reads it to its end and removes it has every letter that counts as kept.
     #[test]
-    fn no_letter_is_lost_when_its_file_is_moved_away() {
+    fn a_letter_is_written_again_if_its_file_is_moved_away_before_it_is_on_disk() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, moved) = (folder.path().join("letters"), folder.path().join("moved"));
-        let writer = std::thread::spawn({
-            let path = path.clone();
-            move || {
-                let mut file = LetterFile::new(path);
-                for number in 0..300 {
-                    let line = format!("{number}\n");
-                    while !matches!(file.append(line.as_bytes()), Ok(Appended::Kept)) {}
-                }
+        let path = folder.path().join("letters");
+        let syncs = std::cell::Cell::new(0);
+        let sync = |file: &File| {
+            syncs.set(syncs.get() + 1);
+            if syncs.get() == 1 {
+                rotate(&path);
             }
-        });
-        let mut text = String::new();
-        while !writer.is_finished() {
-            if fs::rename(&path, &moved).is_ok() {
-                text += &fs::read_to_string(&moved).expect("it was moved");
-                fs::remove_file(&moved).expect("it was moved");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        writer.join().expect("no panic");
-        text += &fs::read_to_string(&path).unwrap_or_default();
-        let lost = (0..300).filter(|number| !text.lines().any(|line| line == number.to_string()));
-        assert_eq!(lost.count(), 0, "of {} lines", text.lines().count());
+            file.sync_data()
+        };
+        let appended = LetterFile::new(path.clone()).write(b"one\n", &sync);
+        assert_eq!(appended.expect("written"), Appended::Kept);
+        assert_eq!(
+            (syncs.get(), fs::read_to_string(&path).expect("it")),
+            (2, "one\n".into())
+        );
     }
 
-    /// As a full disk: no byte is taken, and none is left.
+    #[test]
+    fn a_file_that_is_always_moved_away_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("letters");
+        let sync = |file: &File| {
+            rotate(&path);
+            file.sync_data()
+        };
+        let error = LetterFile::new(path.clone()).write(b"one\n", &sync);
+        assert!(
+            error
+                .expect_err("never kept")
+                .to_string()
+                .contains("again and again")
+        );
+    }
+
+    #[test]
+    fn a_letter_that_does_not_get_to_the_disk_is_cut_off_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("letters");
+        fs::write(&path, "one\n").expect("written");
+        let full = |_: &File| Err(io::Error::other("no room"));
+        let error = LetterFile::new(path.clone()).write(b"two\n", &full);
+        assert!(format!("{:#}", error.expect_err("no room")).ends_with("no room"));
+        assert_eq!(fs::read_to_string(&path).expect("it"), "one\n");
+    }
+
     #[test]
     fn what_is_no_regular_file_takes_nothing() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -2,8 +2,8 @@
 //! MultiLangDaemon.
 //!
 //! The way of a record: [`protocol`] reads the daemon's line, [`record`] finds the records in it,
-//! [`handler`] hands each to the user's command by way of [`mod@format`], [`lanes`] and [`process`], and makes
-//! of its end what [`outcome`], [`retry`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
+//! [`handler`] hands each to the user's command by way of [`mod@format`] and [`process`], and makes
+//! of its end what [`outcome`] and [`dead_letter`] say; [`mod@bridge`] tells [`checkpoint`] how far
 //! the run of done records goes, asks the daemon to store that, and answers. [`cli`] and [`config`] turn
 //! what was typed into what all of these need.
 //!
@@ -14,17 +14,19 @@
 //! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
 //! [`mod@launch`] starts the real daemon. [`recording`] is what replay can play again.
 
+pub mod backoff;
 pub mod bridge;
 pub mod check;
 pub mod checkpoint;
 pub mod clean;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dead_letter;
+pub mod due;
 pub mod exit;
 pub mod format;
 pub mod handler;
-pub mod lanes;
 pub mod launch;
 pub mod logging;
 pub mod outcome;
@@ -34,7 +36,6 @@ pub mod protocol;
 pub mod record;
 pub mod recording;
 pub mod replay;
-pub mod retry;
 pub mod tally;
 pub mod watch;
 
@@ -49,9 +50,10 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use bridge::Bridge;
 use checkpoint::Checkpoints;
+use clock::SystemClock;
 use config::{Config, Task};
 use exit::Exit;
-use handler::Crew;
+use handler::{HandlerProcesses, Pool};
 use process::Processes;
 use properties::Properties;
 use protocol::{Tap, Wire};
@@ -135,13 +137,14 @@ fn bridge(config: Config) -> Result<Exit> {
     let daemon = input.try_clone()?;
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
-    let mut crew = Crew::new(config.settings, processes);
+    let mut processes = HandlerProcesses::new(processes);
+    let mut pool = Pool::new(config.settings, &mut processes, &SystemClock);
     if config.watching.metrics_dir.is_some() {
-        crew.take_times();
+        pool.take_times();
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
-    Bridge::new(wire, &mut crew, checkpoints, &Instant::now, drain)
+    Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
         .watched(Watch::new(&config.watching))
         .run()
 }

@@ -62,7 +62,12 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
                     .iter()
                     .filter_map(|p| place(p, property, scope)),
             );
-            findings.extend(child.misplaced.as_ref().map(|what| behind(what, property)));
+            findings.extend(
+                child
+                    .misplaced
+                    .as_ref()
+                    .map(|word| misplaced(word, property)),
+            );
             findings.extend(child.curl.then(|| curl(property)));
             (findings, Some(child))
         }
@@ -293,9 +298,9 @@ fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
 }
 
 /// An option of kclpipe's that the handler is given.
-fn behind(word: &str, property: &Property) -> Finding {
+fn misplaced(word: &str, property: &Property) -> Finding {
     Finding::about(property, Severity::Warning).says(
-        format!("{word} stands behind '--' and is an argument of the handler's"),
+        format!("{word} stands after '--' and is an argument of the handler's"),
         "kclpipe has an option of this name, which is not set by it.",
         "Write it before the '--'.",
     )

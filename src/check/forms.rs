@@ -62,10 +62,10 @@ fn name(text: &str, of: Names, version: Version) -> Option<Trouble> {
     }
     let mend = match text {
         _ if text.starts_with("arn:") && of == Names::Stream && version >= Version(2, 5, 1) => {
-            "Write it as streamArn, or only what stands behind its last '/'.".to_owned()
+            "Write it as streamArn, or only what comes after its last '/'.".to_owned()
         }
         _ if text.starts_with("arn:") => {
-            "Write only the name, which stands behind its last '/'.".to_owned()
+            "Write only the name, which comes after its last '/'.".to_owned()
         }
         _ if text.contains(['"', '\'']) => {
             "Take the quotes away: to the daemon they are a part of the name.".to_owned()
@@ -123,7 +123,7 @@ fn region(text: &str, scope: &Scope) -> Option<Trouble> {
     };
     let mend = match regions::nearest(text) {
         Some(near) => format!("Write {near}."),
-        None => "Write it as eu-central-1, in lower case, without blanks and quotes.".to_owned(),
+        None => "Write it like eu-central-1, in lower case, without blanks and quotes.".to_owned(),
     };
     Some((
         severity,
@@ -151,12 +151,12 @@ fn address(text: &str, version: Version) -> Option<Trouble> {
     (!fits).then(|| {
         refused(
             text,
-            &format!("an address as http://localhost:4567{scheme}"),
+            &format!("an address such as http://localhost:4567{scheme}"),
         )
     })
 }
 
-/// A host, perhaps with a port, and what `java.net.URI` takes behind it.
+/// A host, perhaps with a port, and what `java.net.URI` takes after it.
 fn is_rest_of_address(rest: &str) -> bool {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (_, place) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -238,9 +238,9 @@ fn period(text: &str) -> Option<Trouble> {
     match nanoseconds(text.trim()) {
         None => wrong(
             "is not a duration",
-            "Write it as PT12H, PT30M or P1D: days, hours, minutes and seconds, and no other unit.",
+            "Write it like PT12H, PT30M or P1D: days, hours, minutes and seconds, and no other unit.",
         ),
-        Some(..0) => wrong("is negative", "Write it without the sign, as PT12H."),
+        Some(..0) => wrong("is negative", "Write it without the sign, like PT12H."),
         Some(_) => None,
     }
 }

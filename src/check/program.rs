@@ -16,7 +16,7 @@ pub(super) enum Starter {
     Kclpipe,
 }
 
-/// What is wrong with a file's beginning, why, and the mend.
+/// What is wrong with a file's beginning, why, and the fix.
 pub(super) type Wrong = (String, &'static str, &'static str);
 
 /// What is said of a text without an interpreter, first.
@@ -38,7 +38,7 @@ pub(super) fn examine(file: &Path, directory: &Path, starter: Starter) -> Option
     }
 }
 
-/// What the kernel makes of the line behind `#!`: an interpreter, and one argument with all that follows.
+/// What the kernel makes of the line after `#!`: an interpreter, and one argument with all that follows.
 fn first_line(line: &[u8], directory: &Path) -> Option<Wrong> {
     const MISLEADING: &str =
         "The system says 'No such file or directory' of it, although the file is there.";

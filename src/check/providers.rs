@@ -8,7 +8,7 @@ use super::report::{Severity, Trouble, shown};
 struct Provider {
     /// As it is called below its package.
     name: &'static str,
-    /// How many arguments it can be made from, with the words of who tries in vain.
+    /// How many arguments it can be made from, and what they are.
     arguments: Arguments,
 }
 
@@ -52,7 +52,7 @@ struct Sdk {
     packages: [&'static str; 2],
     /// What all classes of the SDK begin with.
     own: &'static str,
-    /// What can be made from a text, the usual one first.
+    /// What can be made from a text, the default first.
     providers: &'static [Provider],
     /// What is there and cannot be made from a text.
     others: &'static [&'static str],
@@ -243,7 +243,7 @@ fn is_of_another(name: &str, sdk: &Sdk) -> bool {
     name.starts_with(other)
 }
 
-/// The provider that does what one of another name does, or looks like it; else the usual one.
+/// The provider that does what one of another name does, or looks like it; else the default.
 fn counterpart(name: &str, sdk: &Sdk) -> &'static str {
     let last = name.rsplit('.').next().unwrap_or_default();
     let mut near: Vec<(usize, &'static str)> = sdk
@@ -269,7 +269,7 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
         Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
         Arguments::Exactly(_, words) => Made::Not(
             format!("'{name}' cannot be made from {}", counted(count)),
-            format!("Write '|' and then {words} behind its name, with '|' between."),
+            format!("Write '|' and then {words} after its name, with '|' between."),
         ),
         Arguments::Role if version.generation() == 1 => Made::Not(
             format!("KCL {version} has no credentials provider '{name}'"),
@@ -303,7 +303,7 @@ fn too_many(name: &str, most: usize, count: usize, version: Version) -> Made {
             mend,
         ),
         _ => Made::Oddly(
-            format!("'{name}' is made without what stands behind it"),
+            format!("'{name}' is made without its arguments"),
             "It takes no such arguments, and the daemon then makes it without any.",
             mend,
         ),
@@ -331,7 +331,7 @@ fn with_role(name: &str, arguments: &[&str]) -> Made {
         .unwrap_or(Made::Well)
 }
 
-/// One of the arguments behind role and session (`NestedPropertyKey`).
+/// One of the arguments after role and session (`NestedPropertyKey`).
 fn nested(argument: &str) -> Made {
     const FORM: &str = "Write endpointRegion=REGION, endpoint=URL^REGION or externalId=ID.";
     let parts: Vec<&str> = argument.trim_end_matches('=').split('=').collect();
@@ -362,10 +362,10 @@ fn nested(argument: &str) -> Made {
         ["endpointRegion" | "endpoint" | "externalId", _] => Made::Well,
         _ => Made::Oddly(
             format!(
-                "'{}' is passed over",
+                "'{}' is skipped",
                 shown(argument.split('=').next().unwrap_or_default())
             ),
-            "Behind role and session the daemon looks for the three words that it knows.",
+            "After role and session the daemon looks for the three words that it knows, and for no others.",
             FORM.to_owned(),
         ),
     }
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mend_names_what_was_meant() {
+    fn the_fix_names_what_was_meant() {
         for (text, said) in [
             (
                 "DefaultCredentialProvider",

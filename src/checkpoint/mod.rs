@@ -10,8 +10,9 @@ pub use ledger::Ledger;
 pub use response::Response;
 pub use strategy::Strategy;
 
+use crate::backoff::Delays;
+use crate::due::Due;
 use crate::record::Position;
-use crate::retry::Delays;
 
 /// Attempts at one checkpoint before the lease table is left alone for a while.
 const ATTEMPTS: u32 = 5;
@@ -75,6 +76,15 @@ pub enum Request {
     /// The stored position once more, which writes nothing but restarts the daemon's timer
     /// (`ShardRecordProcessorCheckpointer.java:304`).
     Repeat(Position),
+}
+
+/// What to say to the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToSay {
+    /// This, which it answers with an ack.
+    Ask(Request),
+    /// Something that only restarts its timer.
+    KeepAlive,
 }
 
 /// What an answer leaves to do for the bridge.
@@ -253,39 +263,46 @@ impl Checkpoints {
         self.heard = now;
     }
 
-    /// What to send now. It counts as sent: [`Checkpoints::answered`] must follow.
-    pub fn next(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Option<Request> {
-        if self.lease_gone
-            || self.shard_end_stored
-            || self.in_flight.is_some()
-            || self.not_before.is_some_and(|at| now < at)
-        {
-            return None;
-        }
-        let request = match moment {
-            Moment::ShardEnd => Some(Request::ShardEnd),
-            _ => self
-                .position_due(now, moment)
-                .or_else(|| self.probe(now, stuck))
-                .map(Request::Store),
-        };
-        if let Some(Request::Store(position)) = &request {
-            self.ledger.ask(position);
-        }
-        self.in_round = request.is_some();
-        self.in_flight = request.or_else(|| self.repeat(now));
-        if self.in_flight.is_some() {
+    /// What to say to the daemon now, or when there may be something by time alone. What is due now counts as
+    /// said: for a request [`Checkpoints::answered`] must follow.
+    pub fn poll(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<ToSay> {
+        let due = self.due(now, moment, stuck);
+        if let Due::Now(what) = &due {
             self.heard = now;
+            if let ToSay::Ask(request) = what {
+                self.asked(request);
+            }
         }
-        self.in_flight.clone()
+        due
     }
 
-    /// The keep-alive is due but there is no position yet that could be repeated.
-    pub fn must_be_heard(&self, now: Instant) -> bool {
-        self.in_flight.is_none()
-            && self
-                .keepalive
-                .is_some_and(|every| now >= self.heard + every)
+    fn asked(&mut self, request: &Request) {
+        if let Request::Store(position) = request {
+            self.ledger.ask(position);
+        }
+        self.in_round = !matches!(request, Request::Repeat(_));
+        self.in_flight = Some(request.clone());
+    }
+
+    /// What is due, and when: the one place that knows.
+    fn due(&self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<ToSay> {
+        if self.in_flight.is_some() {
+            return Due::Never;
+        }
+        let keepalive = Due::from(self.keepalive.map(|every| self.heard + every), now, ());
+        let keepalive = keepalive.map(|()| self.repeat());
+        if self.lease_gone || self.shard_end_stored {
+            return keepalive.map(|_| ToSay::KeepAlive);
+        }
+        let request = match moment {
+            Moment::ShardEnd => Due::Now(Request::ShardEnd),
+            Moment::Working | Moment::BatchEnd | Moment::Shutdown => self
+                .position_due(now, moment)
+                .or(self.probe(now, stuck))
+                .map(Request::Store),
+        };
+        let request = request.not_before(self.not_before, now);
+        request.map(ToSay::Ask).or(keepalive)
     }
 
     /// The daemon answered what [`Checkpoints::next`] returned.
@@ -318,42 +335,27 @@ impl Checkpoints {
         }
     }
 
-    /// When [`Checkpoints::next`] or [`Checkpoints::must_be_heard`] may have something new by time alone.
-    pub fn wake(&self, now: Instant, stuck: Option<&Stuck>) -> Option<Instant> {
-        if self.lease_gone || self.in_flight.is_some() {
-            return None;
+    fn position_due(&self, now: Instant, moment: Moment) -> Due<Position> {
+        let sendable = |position: &&Position| self.may_send(position);
+        let end = self.ledger.unsaved_end().filter(|_| !self.strategy.manual);
+        if let Some(wished) = self.ledger.wished() {
+            let position = Some(end.unwrap_or(wished)).filter(sendable);
+            return position.cloned().map_or(Due::Never, Due::Now);
         }
-        let unsaved = self.ledger.unsaved_end().filter(|end| self.may_send(end));
-        let due = unsaved.and_then(|_| self.strategy.due_at(self.last));
-        let probe = stuck
-            .filter(|stuck| self.probe_position(stuck).is_some())
-            .map(|stuck| self.probe_at(stuck));
-        let soonest = due.into_iter().chain(probe).min();
-        let keepalive = self.keepalive.map(|every| self.heard + every);
-        let checkpoint = match self.not_before.filter(|pause| *pause > now) {
-            Some(pause) if self.in_round || self.ledger.wished().is_some() || unsaved.is_some() => {
-                Some(pause)
-            }
-            Some(pause) => soonest.map(|at| at.max(pause)),
-            None => soonest,
+        let Some(end) = end.filter(sendable) else {
+            return Due::Never;
         };
-        checkpoint.into_iter().chain(keepalive).min()
-    }
-
-    fn position_due(&self, now: Instant, moment: Moment) -> Option<Position> {
-        let due = self.in_round
+        let at_once = self.in_round
             || moment == Moment::Shutdown
             || self.is_unprotected()
-            || self.draining.is_some_and(|until| now < until)
-            || self
-                .strategy
-                .is_due(&self.ledger, self.last, now, moment == Moment::BatchEnd);
-        let end = self.ledger.unsaved_end().filter(|_| !self.strategy.manual);
-        let position = match self.ledger.wished() {
-            Some(wished) => Some(end.unwrap_or(wished)),
-            None => end.filter(|_| due),
+            || self.draining.is_some_and(|until| now < until);
+        let due = if at_once {
+            Due::Now(())
+        } else {
+            let batch_ended = moment == Moment::BatchEnd;
+            self.strategy.due(&self.ledger, self.last, now, batch_ended)
         };
-        position.filter(|at| self.may_send(at)).cloned()
+        due.map(|()| end.clone())
     }
 
     /// Whether the daemon would take this position, and for what it is.
@@ -364,13 +366,15 @@ impl Checkpoints {
 
     /// A checkpoint just behind the run's end, which KCL must write: a lease that was lost without a word
     /// shows as `ShutdownException`.
-    fn probe(&self, now: Instant, stuck: Option<&Stuck>) -> Option<Position> {
-        let stuck = stuck.filter(|stuck| now >= self.probe_at(stuck))?;
-        self.probe_position(stuck)
-    }
-
-    fn probe_at(&self, stuck: &Stuck) -> Instant {
-        stuck.since.max(self.last) + PROBE_AFTER
+    fn probe(&self, now: Instant, stuck: Option<&Stuck>) -> Due<Position> {
+        let probe = stuck.and_then(|stuck| Some((stuck, self.probe_position(stuck)?)));
+        match probe {
+            Some((stuck, position)) => {
+                let at = stuck.since.max(self.last) + PROBE_AFTER;
+                Due::from(Some(at), now, position)
+            }
+            None => Due::Never,
+        }
     }
 
     fn probe_position(&self, stuck: &Stuck) -> Option<Position> {
@@ -391,13 +395,13 @@ impl Checkpoints {
         (clear && self.may_send(&probe)).then_some(probe)
     }
 
-    fn repeat(&self, now: Instant) -> Option<Request> {
-        let stored = self
-            .ledger
-            .stored_position()
-            .filter(|_| self.must_be_heard(now))?;
-        self.may_send(stored)
-            .then(|| Request::Repeat(stored.clone()))
+    /// What restarts the daemon's timer: the stored position once more, if there is one that may be sent.
+    fn repeat(&self) -> ToSay {
+        let stored = self.ledger.stored_position();
+        match stored.filter(|stored| self.may_send(stored)) {
+            Some(stored) => ToSay::Ask(Request::Repeat(stored.clone())),
+            None => ToSay::KeepAlive,
+        }
     }
 
     fn stored(&mut self, now: Instant, request: Request) -> Answered {
@@ -464,6 +468,24 @@ fn shown(position: Option<&Position>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Checkpoints {
+        /// What is asked of the daemon now.
+        fn next(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Option<Request> {
+            match self.poll(now, moment, stuck).now()? {
+                ToSay::Ask(request) => Some(request),
+                ToSay::KeepAlive => None,
+            }
+        }
+
+        fn wake(&self, now: Instant, stuck: Option<&Stuck>) -> Option<Instant> {
+            self.due(now, Moment::Working, stuck).wake(now)
+        }
+
+        fn must_be_heard(&self, now: Instant) -> bool {
+            self.due(now, Moment::Working, None) == Due::Now(ToSay::KeepAlive)
+        }
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
     const DELAYS: Delays = Delays {
@@ -532,7 +554,8 @@ mod tests {
             it.answered(now, Some("ThrottlingException"));
             assert_eq!(it.next(now, Moment::BatchEnd, None), None, "never at once");
             assert_eq!(it.in_round(), attempt < 5);
-            let wake = it.wake(now, None).expect("a next attempt");
+            let due = it.due(now, Moment::BatchEnd, None);
+            let wake = due.wake(now).expect("a next attempt");
             assert!(wake > now && (attempt == 5 || wake <= now + SECOND));
             now = wake;
         }
@@ -605,7 +628,8 @@ mod tests {
                 it.answered(now, Some("KinesisClientLibDependencyException")),
                 Answered::GoOn
             );
-            now = it.wake(now, None).expect("a next attempt");
+            let due = it.due(now, Moment::ShardEnd, None);
+            now = due.wake(now).expect("a next attempt");
         }
         it.next(now, Moment::ShardEnd, None);
         assert_eq!(
@@ -736,20 +760,18 @@ mod tests {
             (it.wake(now, None), it.must_be_heard(now)),
             (Some(now + SECOND), false)
         );
-        assert_eq!(
-            (
-                it.next(now + SECOND, Moment::Working, None),
-                it.must_be_heard(now + SECOND)
-            ),
-            (None, true)
-        );
+        assert!(it.must_be_heard(now + SECOND));
+        let said = it.poll(now + SECOND, Moment::Working, None);
+        assert_eq!(said, Due::Now(ToSay::KeepAlive));
         it.begin(&Start::After(at(4, 2)), now);
+        let later = now + SECOND * 2;
+        assert_eq!(it.wake(now + SECOND, None), Some(later));
         assert_eq!(
-            it.next(now + SECOND, Moment::Working, None),
+            it.next(later, Moment::Working, None),
             Some(Request::Repeat(at(4, 2)))
         );
-        assert!(!it.must_be_heard(now + SECOND), "one is on its way");
-        it.answered(now + SECOND, None);
-        assert_eq!(it.wake(now + SECOND, None), Some(now + SECOND * 2));
+        assert!(!it.must_be_heard(later), "one is on its way");
+        it.answered(later, None);
+        assert_eq!(it.wake(later, None), Some(later + SECOND));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
+use crate::due::Due;
 
 /// The pause after a round that failed, where `--checkpoint-every` is off.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -21,18 +22,13 @@ pub struct Strategy {
 }
 
 impl Strategy {
-    /// Whether a checkpoint at the run's end is due; `last` is the time of the last one.
-    pub fn is_due(&self, ledger: &Ledger, last: Instant, now: Instant, batch_ended: bool) -> bool {
-        (self.batch && batch_ended)
-            || self
-                .records
-                .is_some_and(|records| ledger.unsaved() >= records)
-            || self.every.is_some_and(|every| now >= last + every)
-    }
-
-    /// When time alone will make one due.
-    pub fn due_at(&self, last: Instant) -> Option<Instant> {
-        self.every.map(|every| last + every)
+    /// When a checkpoint at the run's end is due; `last` is the time of the last one.
+    pub fn due(&self, ledger: &Ledger, last: Instant, now: Instant, batch_ended: bool) -> Due<()> {
+        let enough = |records| ledger.unsaved() >= records;
+        if (self.batch && batch_ended) || self.records.is_some_and(enough) {
+            return Due::Now(());
+        }
+        Due::from(self.every.map(|every| last + every), now, ())
     }
 
     /// How long to leave the lease table alone after a round that failed.
@@ -50,12 +46,13 @@ mod tests {
         let mut ledger = Ledger::new(None);
         ledger.advance(Position::new("1", 0).expect("digits"), records);
         let start = Instant::now();
-        strategy.is_due(
+        let due = strategy.due(
             &ledger,
             start,
             start + Duration::from_secs(seconds),
             batch_ended,
-        )
+        );
+        due == Due::Now(())
     }
 
     #[test]

@@ -41,7 +41,7 @@ Exit code: 78 the daemon was not started, 64 a mistake in the command line, else
 )]
 pub struct LaunchOptions {
     /// The daemon's properties file
-    #[arg(value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
+    #[arg(value_parser = super::path(), value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
     pub file: Option<PathBuf>,
     /// FILE, as Amazon's own class wants it to be written
     #[arg(long, short = 'p', value_parser = super::path(), value_name = "FILE", hide = true, conflicts_with = "file")]

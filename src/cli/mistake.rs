@@ -33,7 +33,7 @@ fn in_its_words(error: &clap::Error) -> String {
         .collect();
     let told = told.join("; ").replace(":;", ":");
     match number(error) {
-        Some(words) => told.replace(&words, "write a whole number, as 1000"),
+        Some(words) => told.replace(&words, "write a whole number, for example 1000"),
         None => told,
     }
 }
@@ -93,14 +93,14 @@ fn misspelled(word: &str) -> Option<String> {
     (word.len() > 3).then(|| near.to_owned())
 }
 
-/// A value with a minus before it, behind an option.
+/// A value with a minus before it, after an option.
 fn negative(value: &str, option: &str) -> Option<String> {
     let digits = value.strip_prefix('-')?;
     if !digits.starts_with(|c: char| c.is_ascii_digit()) || !option.starts_with("--") {
         return None;
     }
     let (what, zero) = match digits.bytes().all(|b| b.is_ascii_digit()) {
-        true => ("numbers", "write a whole number, as 1000"),
+        true => ("numbers", "write a whole number, for example 1000"),
         false => ("durations", "0 is off"),
     };
     Some(format!(

@@ -104,7 +104,7 @@ fn places(config: &Config) -> Vec<Place> {
         place(
             "dead-letter",
             letters,
-            "The first record that is given up cannot be written, and blocks its shard.",
+            "A record that kclpipe gives up on cannot be written, and blocks its shard.",
         ),
         place(
             "log-file",

@@ -1,31 +1,25 @@
 //! Handlers: how records get to the user's command, and what comes of them.
 
-mod attempt;
-mod batch;
-mod crew;
-mod environment;
-mod helper;
-mod lambda;
-mod letter_file;
-mod pace;
-mod record;
-mod records;
-mod shard;
+mod held;
+mod lag;
+mod mode;
+mod pool;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-pub use crew::Crew;
-pub use environment::VARIABLES;
+pub use held::Limits;
+pub use mode::environment::VARIABLES;
+pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Role};
 
+use crate::backoff::Delays;
 use crate::checkpoint::Stuck;
 use crate::format::{Decompression, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
-use crate::retry::{Delays, Limits};
 use crate::tally::Tally;
 
 /// What the bridge knows of handlers. [`Handlers::wait`] is where kclpipe sleeps: the daemon's input, its

@@ -13,9 +13,10 @@ use rustix::process::{
 };
 
 use super::lines::{Lines, Tail};
-use super::phase::{Due, Looks, Phase};
+use super::phase::{Looks, Phase, Step};
 use super::stdin::Stdin;
 use super::{Command, Input, Spawn, Stderr, Stop};
+use crate::due::Due;
 
 /// How much of stderr is kept for reports.
 const TAIL: usize = 4 * 1024;
@@ -165,21 +166,19 @@ impl Child {
         if self.next_look().is_some_and(|at| now >= at) {
             self.look(now);
         }
-        match self.phase.due(now) {
-            Due::Nothing => {}
-            Due::Stop(stop) => self.stop(stop, now),
-            Due::Kill => self.kill(now),
-            Due::GiveUp => self.give_up(),
+        match self.phase.due(now).now() {
+            Some(Step::Stop(stop)) => self.stop(stop, now),
+            Some(Step::Kill) => self.kill(now),
+            Some(Step::GiveUp) => self.give_up(),
+            // Whoever reaps asks whether the outputs are read, too.
+            Some(Step::Reap) | None => {}
         }
     }
 
     /// When [`Child::advance`] has something to do, or the output has been waited for long enough.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.phase
-            .deadline()
-            .into_iter()
-            .chain(self.next_look())
-            .min()
+    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
+        let due = self.phase.due(now).wake(now);
+        due.into_iter().chain(self.next_look()).min()
     }
 
     /// Whether the child has ended.
@@ -191,7 +190,7 @@ impl Child {
     /// long enough; or it cannot be killed.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         match self.phase {
-            Phase::Ended { read_until } => self.is_silent() || now >= read_until,
+            Phase::Ended { .. } => self.is_silent() || self.phase.due(now) == Due::Now(Step::Reap),
             Phase::Lost => true,
             _ => false,
         }

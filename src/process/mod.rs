@@ -328,8 +328,9 @@ impl<'fd> Processes<'fd> {
                 slots.push(slot);
             }
         }
-        let deadlines = self.children.iter().flatten().filter_map(Child::deadline);
-        let until = deadlines.chain(until).min();
+        let (children, now) = (self.children.iter().flatten(), Instant::now());
+        let wakes = children.filter_map(|child| child.wake(now));
+        let until = wakes.chain(until).min();
         // Interrupted, it has not looked at the pipes, and time limits are judged next.
         while let Err(e) = poll(&mut polled, timeout(until).as_ref()) {
             if e != Errno::INTR {

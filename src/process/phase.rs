@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Stop;
+use crate::due::Due;
 
 /// How long the output pipes are read after the process has ended, if something keeps them open.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -36,13 +37,17 @@ pub(super) enum Phase {
     Lost,
 }
 
-/// What is due by time.
+/// What a child's way to its end asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    Nothing,
+pub(super) enum Step {
+    /// It has not ended by itself.
     Stop(Stop),
+    /// It has not ended though it was asked to.
     Kill,
+    /// It has not ended though it was killed.
     GiveUp,
+    /// Its outputs were waited for long enough.
+    Reap,
 }
 
 impl Phase {
@@ -71,24 +76,16 @@ impl Phase {
         }
     }
 
-    pub(super) fn due(&self, now: Instant) -> Due {
-        match *self {
-            Phase::Finishing { stop_at, stop } if now >= stop_at => Due::Stop(stop),
-            Phase::Stopping { kill_at } if now >= kill_at => Due::Kill,
-            Phase::Killed { give_up_at } if now >= give_up_at => Due::GiveUp,
-            _ => Due::Nothing,
-        }
-    }
-
-    /// When [`Phase::due`] has something new to say, or the output has been waited for long enough.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match *self {
-            Phase::Running | Phase::Lost => None,
-            Phase::Finishing { stop_at: at, .. }
-            | Phase::Stopping { kill_at: at }
-            | Phase::Killed { give_up_at: at }
-            | Phase::Ended { read_until: at } => Some(at),
-        }
+    /// What is due by time. No phase but the first and the last is without an end.
+    pub(super) fn due(&self, now: Instant) -> Due<Step> {
+        let (at, step) = match *self {
+            Phase::Running | Phase::Lost => return Due::Never,
+            Phase::Finishing { stop_at, stop } => (stop_at, Step::Stop(stop)),
+            Phase::Stopping { kill_at } => (kill_at, Step::Kill),
+            Phase::Killed { give_up_at } => (give_up_at, Step::GiveUp),
+            Phase::Ended { read_until } => (read_until, Step::Reap),
+        };
+        Due::from(Some(at), now, step)
     }
 
     /// Whether it was sent a signal, and its end is awaited.
@@ -151,22 +148,24 @@ mod tests {
         };
         let mut now = start;
         let mut phase = Phase::finishing(stop, now);
-        for (after, due) in [
-            (3, Due::Stop(stop)),
-            (3, Due::Kill),
-            (DYING.as_secs(), Due::GiveUp),
+        for (after, step) in [
+            (3, Step::Stop(stop)),
+            (3, Step::Kill),
+            (DYING.as_secs(), Step::GiveUp),
         ] {
+            let before = now;
             now += Duration::from_secs(after);
-            let before = now - second;
-            assert_eq!((phase.due(before), phase.due(now)), (Due::Nothing, due));
-            assert_eq!(phase.deadline(), Some(now));
-            phase = match due {
-                Due::Stop(stop) => Phase::stopping(stop, now),
-                Due::Kill => Phase::killed(now),
-                _ => Phase::Lost,
+            assert_eq!(phase.due(before), Due::At(now));
+            assert_eq!(phase.due(now), Due::Now(step));
+            phase = match step {
+                Step::Stop(stop) => Phase::stopping(stop, now),
+                Step::Kill => Phase::killed(now),
+                Step::GiveUp | Step::Reap => Phase::Lost,
             };
         }
-        assert_eq!((phase, phase.deadline()), (Phase::Lost, None));
+        assert_eq!((phase, phase.due(now)), (Phase::Lost, Due::Never));
+        let ended = Phase::ended(now);
+        assert_eq!(ended.due(now + DRAIN), Due::Now(Step::Reap));
     }
 
     #[test]

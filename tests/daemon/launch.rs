@@ -1,6 +1,8 @@
 //! `kclpipe launch`, by which all these tests start the daemon, and what else it promises.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +14,8 @@ use crate::harness::{Application, Case, Kcl, tests, wait};
 tests! {
     what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once:
         kcl3_per_record kcl2_per_record kcl1_per_record;
+    without_credentials_the_daemon_ends_with_0: kcl3_per_record;
+    the_daemon_asks_a_proxy_for_its_services: kcl3_per_record kcl1_per_record;
 }
 
 /// The file's child logs into a file of its own, the one that is set on stderr.
@@ -39,6 +43,53 @@ fn what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once(case: Case) 
         "{logged}"
     );
     application.wait_until_nothing_runs();
+}
+
+/// As troubleshooting.md says: a service manager takes that for a success.
+fn without_credentials_the_daemon_ends_with_0(case: Case) {
+    let application = Application::new(case, "");
+    let daemon = application.start_with(&[
+        "--set",
+        "AWSCredentialsProvider=SystemPropertyCredentialsProvider",
+        "--set",
+        "schedulerInitializationBackoffTimeMillis=50",
+    ]);
+    assert_eq!(daemon.wait(), Some(0));
+    let logged = daemon.logged();
+    for said in [
+        "Caught exception when initializing LeaseCoordinator",
+        "Unable to load credentials from",
+        "Worker loop is complete. Exiting from worker.",
+    ] {
+        assert!(logged.contains(said), "no '{said}' in {logged}");
+    }
+}
+
+/// As launch.md says: KCL 3 has the names that are not those for https, though the services are.
+fn the_daemon_asks_a_proxy_for_its_services(case: Case) {
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let scheme = if case.kcl == Kcl::V1 { "https" } else { "http" };
+    let port = proxy.local_addr().expect("an address").port();
+    let application = Application::new(case, "");
+    let daemon = application.start_with(&[
+        "--set",
+        "dynamoDBEndpoint=https://dynamodb.invalid",
+        &format!("-D{scheme}.proxyHost=127.0.0.1"),
+        &format!("-D{scheme}.proxyPort={port}"),
+    ]);
+    proxy.set_nonblocking(true).expect("set");
+    daemon.until("a request to the proxy", || {
+        first_line(&proxy).is_some_and(|line| line.starts_with("CONNECT dynamodb.invalid:443 "))
+    });
+}
+
+/// The first line of a request that has come, after which it is refused.
+fn first_line(listener: &TcpListener) -> Option<String> {
+    let (connection, _) = listener.accept().ok()?;
+    connection.set_nonblocking(false).expect("set");
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line).ok()?;
+    Some(line)
 }
 
 /// `tests/daemon/local`, as README says, and the metrics of what it does.

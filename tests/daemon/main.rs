@@ -15,4 +15,5 @@ mod launch;
 mod monitoring;
 mod probe;
 mod reshard;
+mod sentences;
 mod shutdown;

@@ -53,7 +53,7 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("--checkpoint 60 -- cat", "'--checkpoint-records'"),
         (
             "--checkpoint-records 1k -- cat",
-            "'--checkpoint-records <N>': write a whole number, as 1000 (",
+            "'--checkpoint-records <N>': write a whole number, for example 1000 (",
         ),
         (
             "--checkpoint-records=-1 -- cat",
@@ -81,6 +81,23 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("--per", "--per"),
         ("--per page -- cat", "'page'"),
         ("--jobs 0 -- cat", "--jobs"),
+        ("--jobs 10001 -- cat", "write a number from 1 to 10000"),
+        (
+            "--jobs 18446744073709551615 -- cat",
+            "write a number from 1 to 10000",
+        ),
+        (
+            "--checkpoint-every 300000000000y -- cat",
+            "--checkpoint-every",
+        ),
+        (
+            "--stats-every 101years -- cat",
+            "that is longer than 100 years; 0 is off",
+        ),
+        (
+            "--retry-max-delay 101years -- cat",
+            "that is longer than 100 years",
+        ),
         ("--per shard --inflight 0 -- cat", "--inflight"),
         ("--timeout 5 -- cat", "--timeout"),
         (
@@ -102,6 +119,7 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
             "--dead-letter f --on-failure skip -- cat",
             "--on-failure skip and --dead-letter exclude each other: take one out",
         ),
+        ("--dead-letter /dev/null -- cat", "--dead-letter"),
         ("--on-failure dead-letter -- cat", "--dead-letter"),
         (
             "--retry-delay 2m --retry-max-delay 1m -- cat",
@@ -143,8 +161,8 @@ fn a_path_that_is_not_utf_8_is_a_mistake() {
 }
 
 #[test]
-fn an_option_behind_the_handler_is_told_once() {
-    let told = "--checkpoint-records stands behind '--'";
+fn an_option_after_the_dashes_is_logged_once() {
+    let told = "--checkpoint-records stands after '--'";
     for (line, times) in [
         ("-- cat --checkpoint-records 10 --max-attempts=3", 1),
         ("-- cat --retry-delay 3 --timeout 5 --name x", 0),

@@ -4,13 +4,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use kclpipe::backoff::Delays;
+use kclpipe::clock::SystemClock;
 use kclpipe::format::Format;
-use kclpipe::handler::{Crew, Event, Finish, First, Handlers, OnFailure, Per, Settings};
+use kclpipe::handler::Limits;
+use kclpipe::handler::{
+    Event, Finish, First, HandlerProcesses, Handlers, OnFailure, Per, Pool, Settings,
+};
 use kclpipe::outcome::OnExit;
 use kclpipe::process::{Command, Processes, Stop};
 use kclpipe::protocol::Message;
 use kclpipe::record::{Batch, Layout};
-use kclpipe::retry::{Delays, Limits};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -106,7 +110,8 @@ impl Play {
     /// `key:payload` has that key.
     pub(crate) fn run(mut self, batches: &[&str]) -> Outcome {
         let processes = Processes::new(None, false).expect("a poll loop");
-        let mut crew = Crew::new(self.settings.clone(), processes);
+        let mut processes = HandlerProcesses::new(processes);
+        let mut crew = Pool::new(self.settings.clone(), &mut processes, &SystemClock);
         crew.begin("shardId-7").expect("the handler");
         let mut events = Vec::new();
         let give_up_at = Instant::now() + PATIENCE;
@@ -210,7 +215,7 @@ impl Play {
 }
 
 /// The next event. Attempts that never end well are no event, so they end a play, too.
-fn next(crew: &mut Crew<'_>, give_up_at: Instant) -> Event {
+fn next(crew: &mut Pool<'_>, give_up_at: Instant) -> Event {
     let event = crew
         .wait(false, Some(give_up_at))
         .expect("the system works");

@@ -26,9 +26,10 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 21] = [
+const OF_OTHERS: [&str; 23] = [
     "--collector",
     "--config",
+    "--consumer-name",
     "--data-binary",
     "--endpoint-url",
     "--ignored",
@@ -41,6 +42,7 @@ const OF_OTHERS: [&str; 21] = [
     "--path",
     "--properties-file",
     "--release",
+    "--restart",
     "--shard-count",
     "--stream",
     "--stream-name",
@@ -397,8 +399,17 @@ const ONLY_NAMED: [&str; 5] = [
 /// the commands that are only named do nothing.
 fn place() -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("a folder");
-    for name in ["docs", "properties", "tests"] {
+    for name in ["docs", "tests"] {
         symlink(root().join(name), place.path().join(name)).expect("linked");
+    }
+    fs::create_dir(place.path().join("properties")).expect("made");
+    for name in ["kclpipe.properties", "local.properties", "handler.args"] {
+        // As the pages say, with a stream and an application of one's own.
+        let sample = read(&format!("properties/{name}"));
+        let own = sample
+            .replace("my-stream", "orders")
+            .replace("my-application", "orders-reader");
+        fs::write(place.path().join("properties").join(name), own).expect("written");
     }
     let bin = place.path().join("bin");
     fs::create_dir(&bin).expect("made");
@@ -412,7 +423,7 @@ fn place() -> tempfile::TempDir {
         ("handler.sh", "docs/examples/handler.sh"),
         ("records.txt", "docs/examples/records.txt"),
     ] {
-        fs::copy(root().join(sample), place.path().join(name)).expect("copied");
+        fs::copy(place.path().join(sample), place.path().join(name)).expect("copied");
     }
     // What README asks for: your stream and your application.
     let properties = place.path().join("kclpipe.properties");

@@ -37,6 +37,8 @@ pub(crate) struct Bridge {
     options: Vec<String>,
     command: Vec<String>,
     variables: Vec<(String, String)>,
+    /// The program that starts kclpipe, with its first arguments; none if it is the test itself.
+    under: Vec<String>,
     /// Nobody reads its stdout.
     deaf: bool,
 }
@@ -56,6 +58,7 @@ impl Bridge {
             options: Vec::new(),
             command: command.iter().map(|&word| word.to_owned()).collect(),
             variables: Vec::new(),
+            under: Vec::new(),
             deaf: false,
         }
     }
@@ -63,6 +66,12 @@ impl Bridge {
     /// Lets the daemon close kclpipe's stdout at once.
     pub(crate) fn deaf(mut self) -> Bridge {
         self.deaf = true;
+        self
+    }
+
+    /// Lets this program start kclpipe, which is its last arguments.
+    pub(crate) fn under(mut self, program: &[&str]) -> Bridge {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -101,8 +110,11 @@ impl Bridge {
     /// Starts it with these arguments instead of its options and its command.
     pub(crate) fn start_with(self, arguments: &[impl AsRef<str>]) -> Daemon {
         let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kclpipe"));
+        let mut words = self.under.iter().map(String::as_str).collect::<Vec<_>>();
+        words.push(env!("CARGO_BIN_EXE_kclpipe"));
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .args(&arguments)
             .current_dir(self.folder.path())
             .env_clear()

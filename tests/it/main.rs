@@ -30,11 +30,13 @@ mod per_record;
 mod per_shard;
 /// `kclpipe replay`, and children that break the daemon's rules.
 mod replay;
-/// Whole conversations with the daemon, without a process.
+/// What no death, rotation, lock or full disk may break.
+mod safe;
 /// What holds up its shard, and how that is seen.
 mod standstill;
 /// The repository checks itself.
 mod tidy;
+/// Whole conversations with the daemon, without a process.
 mod transcript;
 /// Replay's daemon as a value: in one thread, and in a time of its own.
 mod virtual_daemon;

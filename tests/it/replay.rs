@@ -440,9 +440,16 @@ fn a_checkpoint_may_stand_within_an_aggregate() {
     place.write("in", KPL);
     place.script(
         "handler.sh",
-        "case $(cat) in plums*) mkdir killed && { kill -9 $PPID; exit 1; } ;; esac; echo $KCLPIPE_PARTITION_KEY >> out",
+        r#"case $(cat) in plums*)
+            # Both records before it are stored.
+            until [ "$(grep -c '"error":null' recording)" -ge 2 ]; do sleep 0.01; done
+            mkdir killed && { kill -9 $PPID; exit 1; } ;;
+        esac
+        echo $KCLPIPE_PARTITION_KEY >> out"#,
     );
-    let left = place.replay("in --report json -- kclpipe --checkpoint-records 1 -- ./handler.sh");
+    let left = place.replay(
+        "in --report json -- kclpipe --record recording --checkpoint-records 1 -- ./handler.sh",
+    );
     let report = left.with_code(0).json();
     assert_eq!(report["redelivered"], 2, "those after the second: {report}");
     assert_eq!(report["checkpointed"], 4, "{report}");
@@ -737,13 +744,13 @@ fn the_daemon_may_end_in_every_way() {
 fn the_environment_is_the_childs_alone() {
     let place = Place::new();
     place.write("in", &numbers(4));
-    let mut command = place.command("in --report json -- kclpipe -- cat");
+    let mut command = place.command("in --report json --batch-size 1 -- kclpipe -- cat");
     command
-        .env("KCLPIPE_CHECKPOINT_RECORDS", "1")
+        .env("KCLPIPE_CHECKPOINT_BATCH", "1")
         .env("KCLPIPE_REPORT", "text");
     let output = command.output().expect("started");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(report["checkpoints"], 5, "one a record, and the end");
+    assert_eq!(report["checkpoints"], 5, "one a batch, and the end");
 }
 
 #[test]

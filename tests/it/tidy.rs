@@ -4,16 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 24] = [
+const LAYERS: [(&str, u32); 25] = [
+    ("backoff", 0),
     ("clean", 0),
+    ("clock", 0),
+    ("due", 0),
     ("exit", 0),
     ("logging", 1),
     ("protocol", 0),
     ("record", 1),
     ("recording", 1),
-    ("retry", 1),
     ("outcome", 1),
-    ("lanes", 1),
     ("checkpoint", 2),
     ("format", 2),
     ("process", 2),

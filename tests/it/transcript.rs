@@ -8,15 +8,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use kclpipe::backoff::Delays;
 use kclpipe::bridge::Bridge;
 use kclpipe::checkpoint::{Checkpoints, Strategy, Stuck};
+use kclpipe::clock::Clock;
 use kclpipe::exit::Exit;
 use kclpipe::handler::{Event, Finish, First, Handlers, Occasion};
 use kclpipe::protocol::Wire;
 use kclpipe::record::{Batch, Position};
-use kclpipe::retry::Delays;
 use kclpipe::tally::Tally;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
@@ -71,6 +72,16 @@ impl Read for Play {
         to[..n].copy_from_slice(&stage.line[..n]);
         stage.line.drain(..n);
         Ok(n)
+    }
+}
+
+impl Clock for Play {
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
     }
 }
 
@@ -300,9 +311,9 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         stuck: None,
     };
     let play = Play(Rc::new(RefCell::new(stage)));
-    let clock = || play.0.borrow().now;
+    let clock = play.clone();
     let (mut input, mut output, mut handlers) = (play.clone(), play.clone(), play.clone());
-    let checkpoints = Checkpoints::new(flags.strategy, DELAYS, flags.keepalive, clock());
+    let checkpoints = Checkpoints::new(flags.strategy, DELAYS, flags.keepalive, clock.now());
     let wire = Wire::new(&mut input, &mut output);
     let exit = Bridge::new(
         wire,

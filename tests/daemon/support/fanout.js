@@ -7,7 +7,7 @@
 module.exports = { withFanOut }
 
 // The service ends a subscription after five minutes, and the KCL subscribes anew. Here every test is to see that.
-const SUBSCRIPTION_MS = 5000
+const SUBSCRIPTION_MS = 2000
 const PAUSE_MS = 200
 const RECORDS_PER_EVENT = 500
 

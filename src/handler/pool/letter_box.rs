@@ -1,12 +1,14 @@
 //! Dead letters on their way into a file: when they are offered to it, and what is said if it does not take
 //! them. The handlers of their records are not run again for that.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::records::shown;
-use crate::dead_letter::{Appended, LetterFile};
-use crate::retry::Delays;
+use anyhow::Result;
+
+use crate::backoff::Delays;
+use crate::dead_letter::Appended;
+use crate::handler::held::shown;
 
 /// The first pause before a locked file is looked at again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
@@ -23,7 +25,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// The file, and when letters are offered to it again.
 #[derive(Debug)]
 pub(super) struct LetterBox {
-    file: LetterFile,
+    path: PathBuf,
     delays: Delays,
     /// Failures in a row.
     failures: u32,
@@ -53,7 +55,7 @@ struct Locked {
 impl LetterBox {
     pub(super) fn new(path: PathBuf, delays: Delays) -> LetterBox {
         LetterBox {
-            file: LetterFile::new(path),
+            path,
             delays,
             failures: 0,
             not_before: None,
@@ -63,7 +65,12 @@ impl LetterBox {
 
     /// Where the letters are.
     pub(super) fn place(&self) -> String {
-        format!("'{}'", self.file.path().display())
+        format!("'{}'", self.path.display())
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether letters may be offered now.
@@ -76,9 +83,9 @@ impl LetterBox {
         self.not_before.unwrap_or(now)
     }
 
-    /// Offers letters to the file.
-    pub(super) fn post(&mut self, letters: &[u8], now: Instant) -> Posted {
-        match self.file.append(letters) {
+    /// What came of letters that were offered to the file.
+    pub(super) fn posted(&mut self, result: Result<Appended>, now: Instant) -> Posted {
+        match result {
             Ok(Appended::Kept) => {
                 (self.failures, self.not_before, self.locked) = (0, None, None);
                 Posted::Kept

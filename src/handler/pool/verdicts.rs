@@ -4,20 +4,18 @@ use std::time::{Duration, Instant};
 
 use humantime::format_duration;
 
-use super::{Crew, Slot};
-use crate::handler::attempt::{Attempt, End, Heard, Stopped, Verdict};
-use crate::handler::records::{Disposition, Records, Report, shown};
-use crate::handler::shard::Answers;
-use crate::handler::{Per, batch, lambda, record, shard};
+use super::attempt::{Attempt, ExitReport, Stopped};
+use super::{Pool, Role, Slot};
+use crate::handler::held::{Disposition, Records, Report, Why, shown};
+use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
 use crate::outcome::{Class, Ended};
 use crate::process;
 
 /// The time between two pieces of advice on a reply.
 const ADVICE_EVERY: Duration = Duration::from_secs(60);
 
-impl Crew<'_> {
+impl Pool<'_> {
     pub(super) fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {
-        let replies = self.replies();
         let Some(attempt) = self.slots[slot]
             .attempt
             .as_mut()
@@ -26,23 +24,9 @@ impl Crew<'_> {
             return process::log_stdout(line);
         };
         attempt.printed = true;
-        let heard = match self.settings.per {
-            Per::Record => record::hear(attempt, line, now),
-            Per::Batch { .. } => batch::hear(attempt, line, replies, now),
-            Per::Shard {
-                inflight, plain, ..
-            } => shard::hear(
-                attempt,
-                line,
-                Answers {
-                    plain,
-                    bare: inflight == 1,
-                },
-                now,
-            ),
-        };
+        let heard = self.mode.hear(attempt, line, now);
         let answered = matches!(heard, Heard::Done { .. } | Heard::Bad(_));
-        if answered && matches!(self.settings.per, Per::Shard { .. }) {
+        if answered && self.mode.lives_on() {
             let took = now - attempt.asked;
             self.records.tally.took(took);
             attempt.asked = now;
@@ -55,21 +39,24 @@ impl Crew<'_> {
                 process::log_stdout(line);
                 self.advise_token(slot, line);
             }
-            Heard::Done { records, wish } => self.answered(slot, records, wish),
+            Heard::Done {
+                records,
+                checkpoint,
+            } => self.answered(slot, records, checkpoint),
             Heard::Bad(class) => self.answered_badly(slot, class, now),
-            Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
-            Heard::Misled(why) => {
+            Heard::Halt => self.halt(slot, "the handler answered 'halt'", now),
+            Heard::Invalid(why) => {
                 log::error!(
                     "the handler sent {why}: '{}'; it is stopped",
                     process::excerpt(line)
                 );
-                self.stop(slot, Stopped::Misled(why));
+                self.stop(slot, Stopped::InvalidAnswer(why));
             }
         }
     }
 
     /// The oldest records of the handler in `slot` are done.
-    fn answered(&mut self, slot: usize, records: usize, wish: bool) {
+    fn answered(&mut self, slot: usize, records: usize, checkpoint: bool) {
         let Slot {
             attempt: Some(attempt),
             suspects,
@@ -79,7 +66,7 @@ impl Crew<'_> {
         else {
             return;
         };
-        self.records.answered(attempt, records, wish);
+        self.records.answered(attempt, records, checkpoint);
         *suspects = suspects.saturating_sub(records);
         *deaths = 0;
         self.finish_spent(slot);
@@ -91,12 +78,9 @@ impl Crew<'_> {
         let Some(attempt) = &self.slots[slot].attempt else {
             return;
         };
-        let has_all = match self.settings.per {
-            Per::Record | Per::Batch { .. } => true,
-            Per::Shard { .. } => self.is_spent(attempt),
-        };
-        if has_all && attempt.unanswered.is_empty() {
-            self.processes.finish(slot, self.settings.ending());
+        if self.mode.is_spent(attempt) && attempt.unanswered.is_empty() {
+            let role = Role::Handler(slot);
+            self.children.finish(role, self.settings.ending());
         }
     }
 
@@ -117,10 +101,10 @@ impl Crew<'_> {
     /// Says once a minute that a reply counts as success though it was probably meant otherwise.
     fn advise_reply(&mut self, attempt: &Attempt, now: Instant) {
         let said = self.advice.reply;
-        if !self.replies() || said.is_some_and(|said| now < said + ADVICE_EVERY) {
+        if said.is_some_and(|said| now < said + ADVICE_EVERY) {
             return;
         }
-        if let Some(found) = lambda::misunderstood(&attempt.reply) {
+        if let Some(found) = self.mode.remark(attempt) {
             self.advice.reply = Some(now);
             log::warn!(
                 "the function's reply has no 'batchItemFailures' but {found}: its batch counts as done, as on Lambda; \
@@ -157,7 +141,7 @@ impl Crew<'_> {
         }
     }
 
-    pub(super) fn ended(&mut self, slot: usize, mut end: End, now: Instant) {
+    pub(super) fn ended(&mut self, slot: usize, mut end: ExitReport, now: Instant) {
         let Some(mut attempt) = self.slots[slot].attempt.take() else {
             return;
         };
@@ -170,20 +154,20 @@ impl Crew<'_> {
                 return self.records.come_back(attempt.unanswered.into_iter(), None);
             }
             Some(Stopped::TimedOut) => end.ended = Ended::TimedOut,
-            Some(Stopped::Misled(_)) => end.ended = Ended::Misled,
+            Some(Stopped::InvalidAnswer(_)) => end.ended = Ended::InvalidAnswer,
             Some(Stopped::Withdrawn) | None => {}
         }
         let class = self.class(&attempt, &end);
         self.records.tally.exit(end.ended, class);
-        let is_shard = matches!(self.settings.per, Per::Shard { .. });
-        if !is_shard {
+        if !self.mode.lives_on() {
             self.records.tally.took(now - attempt.started);
         }
         if class == Class::Halt && (attempt.unanswered.is_empty() || self.is_unread(&attempt, &end))
         {
-            return self.halt_at(attempt.unanswered.front().copied(), &end.ended.to_string());
+            let at = attempt.unanswered.front().copied();
+            return self.halt_at(at, &end.ended.to_string(), now);
         }
-        if self.is_unread(&attempt, &end) && !is_good(class) {
+        if self.is_unread(&attempt, &end) && !class.is_good() {
             return self.ended_unread(slot, attempt, &end, now);
         }
         if attempt.unanswered.is_empty() || self.is_unread(&attempt, &end) {
@@ -191,14 +175,14 @@ impl Crew<'_> {
             return self.ended_idle(slot, &attempt, &end, now);
         }
         let verdict = self.verdict(&attempt, &end);
-        if matches!(verdict, Verdict::Done { .. }) {
+        if matches!(verdict.finding, Finding::Done { .. }) {
             self.advise_reply(&attempt, now);
         }
-        let outcome = self.outcome(&attempt, &end, &verdict);
+        let outcome = verdict.reason.to_string();
         self.judge(
             slot,
             attempt,
-            verdict,
+            verdict.finding,
             Report {
                 outcome: &outcome,
                 stderr: &end.stderr,
@@ -208,16 +192,15 @@ impl Crew<'_> {
     }
 
     /// Whether a handler that lives on has not even begun to read the records that it has.
-    fn is_unread(&self, attempt: &Attempt, end: &End) -> bool {
-        let lives_on = matches!(self.settings.per, Per::Shard { .. });
-        lives_on && !attempt.unanswered.is_empty() && attempt.has_read_none(end.unread)
+    fn is_unread(&self, attempt: &Attempt, end: &ExitReport) -> bool {
+        self.mode.lives_on() && !attempt.unanswered.is_empty() && attempt.has_read_none(end.unread)
     }
 
     /// The class of a handler's end. One that should live on and has read nothing in all its life has
     /// failed, whatever its exit code says; after an answer it may end between two records.
-    fn class(&self, attempt: &Attempt, end: &End) -> Class {
+    fn class(&self, attempt: &Attempt, end: &ExitReport) -> Class {
         let class = self.settings.on_exit.class(end.ended);
-        if !self.is_unread(attempt, end) || (is_good(class) && attempt.answered > 0) {
+        if !self.is_unread(attempt, end) || (class.is_good() && attempt.answered > 0) {
             return class;
         }
         match class {
@@ -228,52 +211,24 @@ impl Crew<'_> {
         }
     }
 
-    fn verdict(&self, attempt: &Attempt, end: &End) -> Verdict {
-        let on_exit = &self.settings.on_exit;
-        match self.settings.per {
-            Per::Record => record::verdict(attempt, end.ended, on_exit),
-            Per::Batch { .. } => {
-                let number = |index: &usize| self.records.batch.record(*index).sequence_number;
-                let find = |id: &str| {
-                    attempt
-                        .unanswered
-                        .iter()
-                        .position(|index| number(index) == id)
-                };
-                batch::verdict(attempt, end, on_exit, self.replies().then_some(&find))
-            }
-            Per::Shard { .. } => {
-                let suspect = attempt
-                    .unanswered
-                    .front()
-                    .is_some_and(|index| self.records.is_suspect(*index));
-                shard::verdict(attempt, end.ended, on_exit, suspect)
-            }
-        }
-    }
-
-    /// How the attempt ended, in words: its exit, or where that was a good one what else made it fail.
-    fn outcome(&self, attempt: &Attempt, end: &End, verdict: &Verdict) -> String {
-        let End { ended, unread, .. } = end;
-        let good = is_good(self.settings.on_exit.class(*ended));
-        match (attempt.stopped, self.settings.per) {
-            (Some(Stopped::Misled(why)), _) => format!("the handler sent {why}"),
-            _ if !good || matches!(verdict, Verdict::Done { .. }) => ended.to_string(),
-            (_, Per::Record) => match (verdict, attempt.said) {
-                (Verdict::Oldest(class), Some(said)) if record::is_fit(said) => {
-                    format!("the handler answered '{class}'")
-                }
-                _ => "an answer that makes no sense here".to_owned(),
+    fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+        let number = |index: &usize| self.records.batch.record(*index).sequence_number;
+        let front = attempt.unanswered.front();
+        let evidence = Evidence {
+            on_exit: &self.settings.on_exit,
+            is_suspect: front.is_some_and(|index| self.records.is_suspect(*index)),
+            find: &|id| {
+                let mut unanswered = attempt.unanswered.iter();
+                unanswered.position(|index| number(index) == id)
             },
-            _ if *unread > 0 => format!("{ended}, with {unread} bytes of its input left unread"),
-            (_, Per::Batch { .. }) if matches!(verdict, Verdict::Upto { .. }) => {
-                "the reply names it as failed".to_owned()
-            }
-            (_, Per::Batch { .. }) => format!(
-                "a reply that is not JSON or names a record it was not given: '{}'",
-                process::excerpt(&attempt.reply)
-            ),
-            (_, Per::Shard { .. }) => ended.to_string(),
+        };
+        let verdict = self.mode.verdict(attempt, end, &evidence);
+        match attempt.stopped {
+            Some(Stopped::InvalidAnswer(why)) => Verdict {
+                reason: Reason::Invalid(why),
+                ..verdict
+            },
+            _ => verdict,
         }
     }
 
@@ -282,19 +237,19 @@ impl Crew<'_> {
         &mut self,
         slot: usize,
         mut attempt: Attempt,
-        verdict: Verdict,
+        finding: Finding,
         report: Report<'_>,
         now: Instant,
     ) {
-        let (done, wish, next) = match verdict {
-            Verdict::Done { wish } => (attempt.unanswered.len(), wish, None),
-            Verdict::Upto { records, next } => (records, false, Some(next)),
-            Verdict::Oldest(class) => (0, false, Some(class)),
-            Verdict::Unnamed(class) => {
+        let (done, checkpoint, next) = match finding {
+            Finding::Done { checkpoint } => (attempt.unanswered.len(), checkpoint, None),
+            Finding::Upto { records, next } => (records, false, Some(next)),
+            Finding::Oldest(class) => (0, false, Some(class)),
+            Finding::Unnamed(class) => {
                 return self.judge_unnamed(slot, attempt, class, report, now);
             }
         };
-        self.records.answered(&mut attempt, done, wish);
+        self.records.answered(&mut attempt, done, checkpoint);
         let suspects = &mut self.slots[slot].suspects;
         *suspects = if next.is_some() {
             0
@@ -320,26 +275,24 @@ impl Crew<'_> {
         self.records.tally.fail(class);
         let records: Vec<usize> = attempt.unanswered.into();
         let until = match class {
-            Class::Retry => self
-                .records
-                .all_again(&records, "is to be retried", report, now),
+            Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
-            Class::Halt => return self.records.halt(records[0], report),
-            _ if matches!(self.settings.per, Per::Batch { .. }) && records.len() > 1 => {
+            Class::Halt => return self.records.halt(records[0], report, now),
+            _ if self.mode.narrows() && records.len() > 1 => {
                 self.slots[slot].suspects = records.len();
                 return self.records.narrow(&records, report, now);
             }
             _ => {
                 self.records.suspect(records[0]);
                 self.records
-                    .all_again(&records, "was not answered", report, now)
+                    .all_again(&records, Why::Unanswered, report, now)
             }
         };
         self.rest_as(slot, Disposition::RetryAt(until));
     }
 
     /// A handler that lives on has ended before it read any of its records.
-    fn ended_unread(&mut self, slot: usize, attempt: Attempt, end: &End, now: Instant) {
+    fn ended_unread(&mut self, slot: usize, attempt: Attempt, end: &ExitReport, now: Instant) {
         let class = self.class(&attempt, end);
         let records: Vec<usize> = attempt.unanswered.into();
         self.records.unread(&records, class, now);
@@ -355,8 +308,8 @@ impl Crew<'_> {
 
     /// A handler has ended that had no record: one that lives on, between two records or after its input
     /// ended.
-    fn ended_idle(&mut self, slot: usize, attempt: &Attempt, end: &End, now: Instant) {
-        let good = is_good(self.settings.on_exit.class(end.ended));
+    fn ended_idle(&mut self, slot: usize, attempt: &Attempt, end: &ExitReport, now: Instant) {
+        let good = self.settings.on_exit.class(end.ended).is_good();
         if end.stopped && attempt.stopped.is_none() {
             log::warn!(
                 "the handler (process {}) had answered every record and seen the end of its input, but had not ended {} \
@@ -371,8 +324,7 @@ impl Crew<'_> {
                 end.ended
             );
         }
-        let lives_on = matches!(self.settings.per, Per::Shard { .. });
-        if lives_on && (!good || attempt.answered == 0) {
+        if self.mode.lives_on() && (!good || attempt.answered == 0) {
             self.rest(slot, now);
         }
     }
@@ -390,7 +342,7 @@ impl Crew<'_> {
     /// A handler that lives on failed at a record: the next starts when that is tried again, as announced,
     /// and at once if it is over.
     fn rest_as(&mut self, slot: usize, disposition: Disposition) {
-        if matches!(self.settings.per, Per::Shard { .. }) {
+        if self.mode.lives_on() {
             let slot = &mut self.slots[slot];
             (slot.deaths, slot.ended_badly) = (0, true);
             slot.rest_until = match disposition {
@@ -400,7 +352,7 @@ impl Crew<'_> {
         }
     }
 
-    fn log_attempt(&self, attempt: &Attempt, end: &End, now: Instant) {
+    fn log_attempt(&self, attempt: &Attempt, end: &ExitReport, now: Instant) {
         if !log::log_enabled!(log::Level::Debug) {
             return;
         }
@@ -421,10 +373,6 @@ impl Crew<'_> {
     }
 }
 
-fn is_good(class: Class) -> bool {
-    matches!(class, Class::Done | Class::Checkpoint)
-}
-
 /// One line for an attempt that an answer ends, where the handler lives on.
 fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration) {
     if !log::log_enabled!(log::Level::Debug) {
@@ -433,7 +381,7 @@ fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration
     let (count, class) = match heard {
         Heard::Done { records, .. } => (records, Class::Done),
         Heard::Bad(class) => (1, class),
-        Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Misled(_) => return,
+        Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Invalid(_) => return,
     };
     let Some(index) = count
         .checked_sub(1)

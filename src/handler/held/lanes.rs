@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// The records of a batch, by their index, on their way to being done.
 #[derive(Debug, Default)]
-pub struct Lanes {
+pub(in crate::handler) struct Lanes {
     keys: Vec<Key>,
     /// Each record's key.
     key_of: Vec<u32>,
@@ -46,7 +46,10 @@ enum Listed {
 
 impl Lanes {
     /// The records with these partition keys, for so many lanes.
-    pub fn new<'a>(partition_keys: impl Iterator<Item = &'a str>, lanes: usize) -> Lanes {
+    pub(in crate::handler) fn new<'a>(
+        partition_keys: impl Iterator<Item = &'a str>,
+        lanes: usize,
+    ) -> Lanes {
         let mut by_name = HashMap::new();
         let mut these = Lanes {
             owned: vec![BTreeSet::new(); lanes],
@@ -70,17 +73,17 @@ impl Lanes {
     }
 
     /// So many records at the batch's start are done: the run.
-    pub fn run(&self) -> usize {
+    pub(in crate::handler) fn run(&self) -> usize {
         self.run
     }
 
     /// Whether every record is done.
-    pub fn all_done(&self) -> bool {
+    pub(in crate::handler) fn all_done(&self) -> bool {
         self.run == self.done.len()
     }
 
     /// The record that `lane` may take now.
-    pub fn peek(&mut self, lane: usize, now: Instant) -> Option<usize> {
+    pub(in crate::handler) fn peek(&mut self, lane: usize, now: Instant) -> Option<usize> {
         self.wake_keys(now);
         let (owned, free) = (self.owned.get(lane)?.first(), self.free.first());
         let first = match (owned, free) {
@@ -91,7 +94,7 @@ impl Lanes {
     }
 
     /// The first record that `lane` may take now and that passes `test`.
-    pub fn peek_where(
+    pub(in crate::handler) fn peek_where(
         &mut self,
         lane: usize,
         now: Instant,
@@ -104,7 +107,7 @@ impl Lanes {
     }
 
     /// `lane` takes the record that [`Lanes::peek`] returned.
-    pub fn take(&mut self, lane: usize, index: usize) {
+    pub(in crate::handler) fn take(&mut self, lane: usize, index: usize) {
         let key = self.key_of[index] as usize;
         let state = &mut self.keys[key];
         debug_assert_eq!(state.records[state.next] as usize, index);
@@ -115,7 +118,7 @@ impl Lanes {
     }
 
     /// A record that was taken is done.
-    pub fn done(&mut self, index: usize) {
+    pub(in crate::handler) fn done(&mut self, index: usize) {
         let key = self.key_of[index] as usize;
         self.keys[key].out -= 1;
         self.done[index] = true;
@@ -127,7 +130,7 @@ impl Lanes {
 
     /// A record that was taken goes back to its place; its key waits until `until`, if that is given.
     /// Every later record of the key that is taken must be put back, too.
-    pub fn put_back(&mut self, index: usize, until: Option<Instant>) {
+    pub(in crate::handler) fn put_back(&mut self, index: usize, until: Option<Instant>) {
         let key = self.key_of[index] as usize;
         let state = &mut self.keys[key];
         state.out -= 1;
@@ -141,7 +144,7 @@ impl Lanes {
     }
 
     /// When a key that waits may go on.
-    pub fn wake(&self) -> Option<Instant> {
+    pub(in crate::handler) fn wake(&self) -> Option<Instant> {
         self.waiting.first().map(|(until, _)| *until)
     }
 

@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 
 use humantime::format_duration;
 
-use super::attempt::End;
-use super::environment::Environment;
+use super::attempt::ExitReport;
+use super::{Children, Role};
+use crate::backoff::Delays;
+use crate::due::Due;
+use crate::handler::mode::environment::Environment;
 use crate::outcome::Ended;
-use crate::process::{self, Command, Feed, Processes, Spawn, Stderr, Stop};
-use crate::retry::Delays;
+use crate::process::{self, Command, Feed, Spawn, Stderr, Stop};
 
-/// One such command, with a place of its own among the processes. One of it runs at a time, and only exit
+/// One such command, with a place of its own among the children. One of it runs at a time, and only exit
 /// code 0 is success.
 #[derive(Debug)]
-pub(super) struct Helper {
-    pub(super) slot: usize,
+pub(super) struct Sidecar {
+    role: Role,
     pub(super) command: Command,
     delays: Delays,
     stop: Stop,
@@ -52,10 +54,10 @@ struct Run {
     timed_out: bool,
 }
 
-impl Helper {
-    pub(super) fn new(slot: usize, command: Command, delays: Delays, stop: Stop) -> Helper {
-        Helper {
-            slot,
+impl Sidecar {
+    pub(super) fn new(role: Role, command: Command, delays: Delays, stop: Stop) -> Sidecar {
+        Sidecar {
+            role,
             command,
             delays,
             stop,
@@ -78,7 +80,7 @@ impl Helper {
     /// Runs the command; why not, in words.
     pub(super) fn start(
         &mut self,
-        processes: &mut Processes<'_>,
+        children: &mut dyn Children,
         job: Job<'_>,
         now: Instant,
     ) -> Result<(), String> {
@@ -90,12 +92,12 @@ impl Helper {
             line_limit: process::LINE,
             stderr: Stderr::Log,
         };
-        processes
-            .start(self.slot, &self.command, &spawn, job.input.into())
-            .map_err(|e| format!("it cannot be started: {}", self.command.explain(&e)))?;
+        children
+            .start(self.role, &self.command, &spawn, job.input.into())
+            .map_err(|why| format!("it cannot be started: {why}"))?;
         match job.patience {
-            Patience::Limit(_) => processes.close_input(self.slot),
-            Patience::Short(stop) => processes.finish(self.slot, stop),
+            Patience::Limit(_) => children.close_input(self.role),
+            Patience::Short(stop) => children.finish(self.role, stop),
         }
         self.run = Some(Run {
             patience: job.patience,
@@ -107,18 +109,18 @@ impl Helper {
     }
 
     /// Stops the command if it has used up its time; everything readable has been read before.
-    pub(super) fn judge_time(&mut self, processes: &mut Processes<'_>, now: Instant) {
-        if processes.has_ended(self.slot) || self.limit_at().is_none_or(|at| now < at) {
+    pub(super) fn judge_time(&mut self, children: &mut dyn Children, now: Instant) {
+        if self.run.is_none() || self.due(children, now).now().is_none() {
             return;
         }
-        processes.stop(self.slot, self.stop);
+        children.stop(self.role, self.stop);
         if let Some(run) = &mut self.run {
             run.timed_out = true;
         }
     }
 
     /// How the command ended, in words if not well; `None` where that does not matter any more.
-    pub(super) fn ended(&mut self, end: &End) -> Option<Result<(), String>> {
+    pub(super) fn ended(&mut self, end: &ExitReport) -> Option<Result<(), String>> {
         let run = self.run.take().filter(|run| !run.withdrawn)?;
         Some(match (run.patience, end.ended) {
             (Patience::Limit(Some(limit)), _) if run.timed_out => Err(format!(
@@ -152,29 +154,29 @@ impl Helper {
     }
 
     /// Stops what runs: nobody needs it any more.
-    pub(super) fn withdraw(&mut self, processes: &mut Processes<'_>) {
+    pub(super) fn withdraw(&mut self, children: &mut dyn Children) {
         (self.failures, self.not_before) = (0, None);
         if let Some(run) = &mut self.run {
             run.withdrawn = true;
-            processes.stop(self.slot, self.stop);
+            children.stop(self.role, self.stop);
         }
     }
 
-    /// When [`Helper::judge_time`] or [`Helper::is_free`] has something new to say.
-    pub(super) fn wake(&self, processes: &Processes<'_>, now: Instant) -> Option<Instant> {
-        match self.run {
-            Some(_) => self.limit_at().filter(|_| !processes.has_ended(self.slot)),
-            None => self.not_before.filter(|at| *at > now),
+    /// What is due by time: while it runs, that it is stopped; else that it may run again.
+    pub(super) fn due(&self, children: &dyn Children, now: Instant) -> Due<()> {
+        match &self.run {
+            Some(_) if children.has_ended(self.role) => Due::Never,
+            Some(run) => Due::from(run.limit_at(), now, ()),
+            None => Due::from(self.not_before.filter(|at| *at > now), now, ()),
         }
     }
+}
 
+impl Run {
     fn limit_at(&self) -> Option<Instant> {
-        let run = self
-            .run
-            .as_ref()
-            .filter(|run| !run.timed_out && !run.withdrawn)?;
-        match run.patience {
-            Patience::Limit(limit) => Some(run.started + limit?),
+        match self.patience {
+            _ if self.timed_out || self.withdrawn => None,
+            Patience::Limit(limit) => Some(self.started + limit?),
             Patience::Short(_) => None,
         }
     }

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Per, Settings};
-
 /// The time over which a judgement is made.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -15,7 +13,7 @@ const NEARLY_ALL: f64 = 0.9;
 
 /// How busy the handler was, and how far behind the shard's tip it was, since some time ago.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Lag {
     /// When the window began, and how far behind the tip, in milliseconds.
     began: Option<(Instant, i64)>,
     busy: Duration,
@@ -23,7 +21,7 @@ pub(super) struct Pace {
     said: Option<Instant>,
 }
 
-impl Pace {
+impl Lag {
     /// A batch begins that was read so many milliseconds behind the tip; whether to warn.
     pub(super) fn begin(&mut self, now: Instant, behind: Option<i64>) -> bool {
         self.batch = Some(now);
@@ -55,20 +53,6 @@ impl Pace {
     }
 }
 
-/// What would help a handler that cannot keep up.
-pub(super) fn advice(settings: &Settings) -> &'static str {
-    match settings.per {
-        Per::Record => {
-            "--per batch or --per shard start fewer processes, --jobs N runs several at a time"
-        }
-        Per::Batch { .. } => "--jobs N runs several at a time",
-        Per::Shard { inflight: 1, .. } => {
-            "--inflight N does not wait for each answer, --jobs N runs several at a time"
-        }
-        Per::Shard { .. } => "--jobs N runs several at a time",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,11 +60,11 @@ mod tests {
     /// Batches a minute apart that keep the handler busy for so many seconds each, each read so far behind;
     /// which of them warn.
     fn warnings(busy: u64, behind: &[i64]) -> Vec<bool> {
-        let (mut pace, start) = (Pace::default(), Instant::now());
+        let (mut lag, start) = (Lag::default(), Instant::now());
         let batch = |(minute, behind): (u32, &i64)| {
             let now = start + WINDOW * minute;
-            let warned = pace.begin(now, Some(*behind));
-            pace.end(now + Duration::from_secs(busy));
+            let warned = lag.begin(now, Some(*behind));
+            lag.end(now + Duration::from_secs(busy));
             warned
         };
         (0..).zip(behind).map(batch).collect()

@@ -13,9 +13,6 @@ pub(super) enum Reply {
     Failure,
 }
 
-/// Tells a record's place among those without an answer by its sequence number.
-pub(super) type Find<'a> = dyn Fn(&str) -> Option<usize> + 'a;
-
 /// The key that a reply has on Lambda.
 const KEY: &str = "batchItemFailures";
 
@@ -50,7 +47,7 @@ struct Failure {
 }
 
 /// Reads the reply, the last line that the handler printed. Of several failures the first counts, as for streams the rest comes again anyway.
-pub(super) fn reply(line: &[u8], find: &Find<'_>) -> Reply {
+pub(super) fn reply(line: &[u8], find: &dyn Fn(&str) -> Option<usize>) -> Reply {
     if line.trim_ascii().is_empty() {
         return Reply::Success;
     }

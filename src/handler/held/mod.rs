@@ -1,5 +1,10 @@
 //! The records of a batch on their way to being done: what becomes of each after an attempt.
 
+mod attempts;
+mod disposition;
+mod events;
+mod lanes;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::ops::Range;
@@ -8,16 +13,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use humantime::format_duration;
 
-use super::attempt::Attempt;
-use super::pace::{Pace, advice};
-use super::{Event, First, OnFailure, Settings};
+use super::lag::Lag;
+use super::pool::attempt::Attempt;
+use super::{Event, First, Settings};
 use crate::checkpoint::Stuck;
 use crate::dead_letter::{Cause, DeadLetter};
-use crate::lanes::Lanes;
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
-use crate::retry::{Breaker, GivenUp, Trial};
 use crate::tally::Tally;
+pub use attempts::Limits;
+use attempts::{Attempts, Breaker};
+pub(super) use disposition::Disposition;
+use disposition::{Decision, Policy};
+pub(super) use events::Why;
+use events::{Delay, RecordEvent};
+use lanes::Lanes;
 
 /// The records of a batch, and what is known of those that were not done at once.
 pub(super) struct Records {
@@ -25,9 +35,9 @@ pub(super) struct Records {
     pub(super) shard_id: String,
     pub(super) batch: Batch,
     pub(super) lanes: Lanes,
-    trials: HashMap<usize, Trial>,
+    attempts: HashMap<usize, Attempts>,
     breaker: Breaker,
-    pace: Pace,
+    lag: Lag,
     pub(super) events: VecDeque<Event>,
     /// So much of the run was told.
     told: usize,
@@ -41,6 +51,8 @@ pub(super) struct Records {
     first: First,
     pub(super) halted: bool,
     pub(super) tally: Tally,
+    /// As of the last [`Records::look_at_clock`].
+    time_of_day: SystemTime,
     /// Records that are done once their dead letters are where they are to be.
     letters: VecDeque<Letter>,
 }
@@ -48,38 +60,10 @@ pub(super) struct Records {
 /// A dead letter that waits to be taken, and what led to it.
 struct Letter {
     index: usize,
-    reason: String,
+    why: Why,
     outcome: String,
     stderr: Vec<u8>,
 }
-
-/// What became of a record after an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disposition {
-    /// The handler accepted it.
-    Done,
-    /// It will not be done: the user's policy took it.
-    Disposed,
-    /// It is disposed of as soon as a command has taken its dead letter.
-    AwaitsCommand,
-    /// It is tried again from this time on.
-    RetryAt(Instant),
-    /// The worker stops.
-    Halted,
-}
-
-impl Disposition {
-    /// Whether the record is handed over no more, so that those after it may go on.
-    pub(super) fn is_over(self) -> bool {
-        match self {
-            Disposition::Done | Disposition::Disposed | Disposition::AwaitsCommand => true,
-            Disposition::RetryAt(_) | Disposition::Halted => false,
-        }
-    }
-}
-
-/// What a record does that may neither be done nor passed over.
-const BLOCKS: &str = "blocks its shard";
 
 /// How an attempt at a record ended, for reports.
 #[derive(Clone, Copy, Debug)]
@@ -97,9 +81,9 @@ impl Records {
             shard_id: String::new(),
             batch: Batch::default(),
             lanes: Lanes::default(),
-            trials: HashMap::new(),
+            attempts: HashMap::new(),
             breaker: Breaker::default(),
-            pace: Pace::default(),
+            lag: Lag::default(),
             events: VecDeque::new(),
             told: 0,
             paused_until: None,
@@ -108,17 +92,24 @@ impl Records {
             first: First::WithOthers,
             halted: false,
             tally: Tally::default(),
+            time_of_day: UNIX_EPOCH,
             letters: VecDeque::new(),
         }
     }
 
-    pub(super) fn offer(&mut self, batch: Batch, first: First, now: Instant) {
+    /// The time of day, for the age of records.
+    pub(super) fn look_at_clock(&mut self, time_of_day: SystemTime) {
+        self.time_of_day = time_of_day;
+    }
+
+    /// Takes in the records of a batch; `advice` is for a handler that cannot keep up.
+    pub(super) fn offer(&mut self, batch: Batch, first: First, advice: &str, now: Instant) {
         debug_assert!(self.lanes.all_done());
-        if self.pace.begin(now, batch.millis_behind_latest) {
+        if self.lag.begin(now, batch.millis_behind_latest) {
             log::warn!(
                 "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a \
                  minute ago; {}",
-                advice(&self.settings)
+                advice
             );
         }
         let keys = (0..batch.len()).map(|index| batch.record(index).partition_key);
@@ -133,9 +124,9 @@ impl Records {
         if self.broken_until.is_none_or(|until| now >= until) {
             return self.lanes.peek(lane, now);
         }
-        let trials = &self.trials;
+        let attempts = &self.attempts;
         self.lanes
-            .peek_where(lane, now, |index| trials.contains_key(&index))
+            .peek_where(lane, now, |index| attempts.contains_key(&index))
     }
 
     /// When a record may be tried that must wait now.
@@ -154,14 +145,16 @@ impl Records {
     pub(super) fn withdraw(&mut self) {
         self.batch = Batch::default();
         self.lanes = Lanes::default();
-        self.trials.clear();
+        self.attempts.clear();
         self.letters.clear();
         self.told = 0;
     }
 
     /// The how-manieth handing over of this record the next one is.
     pub(super) fn attempt_number(&self, index: usize) -> u32 {
-        self.trials.get(&index).map_or(1, |trial| trial.handed + 1)
+        self.attempts
+            .get(&index)
+            .map_or(1, |attempts| attempts.handed + 1)
     }
 
     /// Whether the record is to be given alone.
@@ -171,12 +164,16 @@ impl Records {
 
     /// Whether an attempt failed that may have been this record's fault.
     pub(super) fn is_suspect(&self, index: usize) -> bool {
-        !self.trials.is_empty() && self.trials.get(&index).is_some_and(|trial| trial.alone)
+        !self.attempts.is_empty()
+            && self
+                .attempts
+                .get(&index)
+                .is_some_and(|attempts| attempts.alone)
     }
 
     /// The record is to be given alone from now on.
     pub(super) fn suspect(&mut self, index: usize) {
-        self.trial(index).alone = true;
+        self.attempts(index).alone = true;
     }
 
     /// Does with a record what the class of its attempt asks for.
@@ -187,31 +184,134 @@ impl Records {
         report: Report<'_>,
         now: Instant,
     ) -> Disposition {
-        if !matches!(class, Class::Done | Class::Checkpoint) {
+        if !class.is_good() {
             self.tally.fail(class);
+            self.note(index, class, now);
         }
+        let attempts = self.attempts.get(&index).cloned().unwrap_or_default();
+        let age = self.age(index);
+        let decision = self.policy().decide(class, &attempts, age, &self.breaker);
+        if let Decision::Again(Why::Broken, _) = decision {
+            return Disposition::RetryAt(self.broken(&[index], report, now));
+        }
+        self.carry_out(index, decision, report, now)
+    }
+
+    /// Notes an attempt at this record alone that did not go well.
+    fn note(&mut self, index: usize, class: Class, now: Instant) {
+        let attempts = self.attempts(index);
         match class {
-            Class::Done | Class::Checkpoint => {
-                if class == Class::Checkpoint {
+            Class::Retry | Class::Fail => {
+                attempts.handed += 1;
+                attempts.alone = true;
+                attempts.note(now, class == Class::Fail);
+            }
+            Class::Reject => {
+                attempts.handed += 1;
+                attempts.since.get_or_insert(now);
+            }
+            // Who finds the handler broken is noted with all that it was given.
+            Class::Done | Class::Checkpoint | Class::Broken | Class::Halt => {}
+        }
+    }
+
+    fn policy(&self) -> Policy<'_> {
+        Policy {
+            limits: &self.settings.limits,
+            delays: &self.settings.delays,
+            on_failure: &self.settings.on_failure,
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        index: usize,
+        decision: Decision,
+        report: Report<'_>,
+        now: Instant,
+    ) -> Disposition {
+        if let Decision::Skip(why)
+        | Decision::Letter(why)
+        | Decision::Block(why, _)
+        | Decision::GiveUpAndHalt(why) = decision
+        {
+            RecordEvent::GivenUp(why).tell(&mut self.tally);
+        }
+        match decision {
+            Decision::Done { checkpoint } => {
+                if checkpoint {
                     self.wish(index);
                 }
                 self.done(index);
                 Disposition::Done
             }
-            Class::Reject => {
-                self.tally.rejected += 1;
-                let trial = self.trial(index);
-                trial.handed += 1;
-                trial.since.get_or_insert(now);
-                self.dispose(index, "is rejected", report, now)
+            Decision::Again(why, delay) | Decision::Block(why, delay) => {
+                self.try_again(index, why, delay, report, now)
             }
-            Class::Retry | Class::Fail => self.try_again(index, class, report, now),
-            Class::Broken => Disposition::RetryAt(self.broken(&[index], report, now)),
-            Class::Halt => {
-                self.halt(index, report);
+            Decision::Skip(why) => {
+                let at = self.position(index);
+                let outcome = report.outcome;
+                RecordEvent::Skipped { at, why, outcome }.tell(&mut self.tally);
+                self.dispose_of(index);
+                self.count_given_up(why);
+                Disposition::Disposed
+            }
+            Decision::Letter(why) => {
+                self.letters.push_back(Letter {
+                    index,
+                    why,
+                    outcome: report.outcome.to_owned(),
+                    stderr: report.stderr.to_vec(),
+                });
+                self.count_given_up(why);
+                Disposition::AwaitsLetter
+            }
+            Decision::GiveUpAndHalt(why) => {
+                let why = format!("{why}: {} (--on-failure halt)", report.outcome);
+                self.halt_because(index, &why, now);
+                Disposition::Halted
+            }
+            Decision::Halt => {
+                self.halt(index, report, now);
                 Disposition::Halted
             }
         }
+    }
+
+    /// A record was given up: the breaker counts those that failed, for a rejection is the handler's own word.
+    fn count_given_up(&mut self, why: Why) {
+        let limits = &self.settings.limits;
+        if why != Why::Rejected && self.breaker.give_up(limits) {
+            let count = limits.max_consecutive_failures;
+            RecordEvent::BreakerOpened(count).tell(&mut self.tally);
+        }
+    }
+
+    fn try_again(
+        &mut self,
+        index: usize,
+        why: Why,
+        delay: Delay,
+        report: Report<'_>,
+        now: Instant,
+    ) -> Disposition {
+        self.tell_again(index, why, delay, report);
+        let until = now + delay.time;
+        self.lanes.put_back(index, Some(until));
+        Disposition::RetryAt(until)
+    }
+
+    fn tell_again(&mut self, index: usize, why: Why, delay: Delay, report: Report<'_>) {
+        let attempts = self.attempts.get(&index).cloned().unwrap_or_default();
+        let event = RecordEvent::Again {
+            at: self.position(index),
+            why,
+            outcome: report.outcome,
+            attempts: &attempts,
+            limits: &self.settings.limits,
+            delay,
+        };
+        event.tell(&mut self.tally);
     }
 
     /// So many of the attempt's oldest records were handled well.
@@ -229,7 +329,7 @@ impl Records {
 
     /// A record was handled well.
     fn done(&mut self, index: usize) {
-        self.tally.done += 1;
+        RecordEvent::Accepted.tell(&mut self.tally);
         self.breaker.done();
         (self.works, self.broken_until) = (true, None);
         self.dispose_of(index);
@@ -243,18 +343,14 @@ impl Records {
 
     /// Rejects a record that cannot stand in the handler's format.
     pub(super) fn unfit(&mut self, index: usize, why: &str, now: Instant) {
-        self.tally.rejected += 1;
-        self.trial(index).since.get_or_insert(now);
+        self.attempts(index).since.get_or_insert(now);
         let outcome = format!("the payload {why}");
-        self.dispose(
-            index,
-            "is rejected",
-            Report {
-                outcome: &outcome,
-                stderr: &[],
-            },
-            now,
-        );
+        let report = Report {
+            outcome: &outcome,
+            stderr: &[],
+        };
+        let decision = self.policy().give_up(Why::Rejected);
+        self.carry_out(index, decision, report, now);
     }
 
     /// Records come back that were handed over but of which nothing is known.
@@ -264,7 +360,7 @@ impl Records {
         until: Option<Instant>,
     ) {
         for index in indexes {
-            self.trial(index).handed += 1;
+            self.attempts(index).handed += 1;
             self.lanes.put_back(index, until);
         }
     }
@@ -273,18 +369,17 @@ impl Records {
     pub(super) fn all_again(
         &mut self,
         indexes: &[usize],
-        reason: &str,
+        why: Why,
         report: Report<'_>,
         now: Instant,
     ) -> Instant {
-        self.tally.retries += 1;
-        let trial = self.trial(indexes[0]);
-        trial.note(now, false);
-        let failures = trial.unsuccessful;
-        let delay = self.settings.delays.after(failures);
-        self.come_back(indexes.iter().copied(), Some(now + delay));
-        self.say_again(indexes[0], reason, report, delay);
-        now + delay
+        self.attempts(indexes[0]).note(now, false);
+        let attempts = self.attempts(indexes[0]).clone();
+        let delay = self.policy().delay(&attempts);
+        let until = now + delay.time;
+        self.come_back(indexes.iter().copied(), Some(until));
+        self.tell_again(indexes[0], why, delay, report);
+        until
     }
 
     /// The handler is at fault: all of these again, and nothing else starts in between. But if a record was
@@ -296,10 +391,9 @@ impl Records {
         now: Instant,
     ) -> Instant {
         if std::mem::take(&mut self.works) {
-            let reason = "found the handler broken, though others are done, which go on";
-            return self.all_again(indexes, reason, report, now);
+            return self.all_again(indexes, Why::BrokenAlone, report, now);
         }
-        let until = self.all_again(indexes, "found the handler broken", report, now);
+        let until = self.all_again(indexes, Why::Broken, report, now);
         self.broken_until = self.broken_until.max(Some(until));
         until
     }
@@ -309,7 +403,7 @@ impl Records {
     pub(super) fn unread(&mut self, indexes: &[usize], class: Class, now: Instant) {
         self.tally.fail(class);
         if let Some(first) = indexes.first() {
-            self.trial(*first).note(now, false);
+            self.attempts(*first).note(now, false);
         }
         self.come_back(indexes.iter().copied(), None);
     }
@@ -319,26 +413,24 @@ impl Records {
         let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
             return;
         };
-        self.tally.retries += 1;
         let delay = self.settings.delays.after(1);
-        log::warn!(
-            "a run of {} records, {} to {}: {}; it follows in halves in {}",
-            indexes.len(),
-            self.position(*first),
-            self.position(*last),
-            report.outcome,
-            shown(delay)
-        );
-        self.trial(*first).since.get_or_insert(now);
+        let event = RecordEvent::Narrowed {
+            count: indexes.len(),
+            ends: [*first, *last].map(|index| self.position(index)),
+            outcome: report.outcome,
+            delay,
+        };
+        event.tell(&mut self.tally);
+        self.attempts(*first).since.get_or_insert(now);
         self.come_back(indexes.iter().copied(), Some(now + delay));
     }
 
-    pub(super) fn halt(&mut self, index: usize, report: Report<'_>) {
-        self.halt_because(index, &format!("asks to halt: {}", report.outcome));
+    pub(super) fn halt(&mut self, index: usize, report: Report<'_>, now: Instant) {
+        self.halt_because(index, &format!("asks to halt: {}", report.outcome), now);
     }
 
-    fn halt_because(&mut self, index: usize, why: &str) {
-        self.tell_run();
+    fn halt_because(&mut self, index: usize, why: &str, now: Instant) {
+        self.tell_run(now);
         let position = self.position(index);
         self.events
             .push_back(Event::Halted(format!("record {position} {why}")));
@@ -346,7 +438,7 @@ impl Records {
     }
 
     /// Tells how far the run has come. A batch that is done is let go at once: the next one may be as large.
-    pub(super) fn tell_run(&mut self) {
+    pub(super) fn tell_run(&mut self, now: Instant) {
         let run = self.lanes.run();
         if run == self.told {
             return;
@@ -359,14 +451,14 @@ impl Records {
         });
         self.told = run;
         if self.lanes.all_done() {
-            self.pace.end(Instant::now());
+            self.lag.end(now);
             self.withdraw();
         }
     }
 
     pub(super) fn stuck(&self) -> Option<Stuck> {
         let index = self.lanes.run();
-        let since = self.trials.get(&index)?.since?;
+        let since = self.attempts.get(&index)?.since?;
         Some(Stuck {
             since,
             next: self.position(index),
@@ -377,103 +469,6 @@ impl Records {
         self.batch.record(index).position()
     }
 
-    fn try_again(
-        &mut self,
-        index: usize,
-        class: Class,
-        report: Report<'_>,
-        now: Instant,
-    ) -> Disposition {
-        let age = self.age(index);
-        let trial = self.trial(index);
-        trial.handed += 1;
-        trial.alone = true;
-        trial.note(now, class == Class::Fail);
-        let failures = trial.unsuccessful;
-        match trial.clone().given_up(&self.settings.limits, age) {
-            Some(why) => self.give_up(index, why, report, now),
-            None => {
-                let reason = if class == Class::Fail {
-                    "failed"
-                } else {
-                    "is to be retried"
-                };
-                let delay = self.settings.delays.after(failures);
-                self.wait(index, reason, report, delay, now)
-            }
-        }
-    }
-
-    fn give_up(
-        &mut self,
-        index: usize,
-        why: GivenUp,
-        report: Report<'_>,
-        now: Instant,
-    ) -> Disposition {
-        if !self.breaker.allows(&self.settings.limits) {
-            let delay = self.settings.delays.longest();
-            let reason = "is not given up, for the handler seems broken";
-            return self.wait(index, reason, report, delay, now);
-        }
-        let (count, reason) = match why {
-            GivenUp::Attempts => (
-                &mut self.tally.worn_out,
-                "failed for the last time (--max-attempts)",
-            ),
-            GivenUp::Age => (&mut self.tally.too_old, "is too old (--max-record-age)"),
-        };
-        *count += 1;
-        let disposition = self.dispose(index, reason, report, now);
-        if disposition.is_over() && self.breaker.give_up(&self.settings.limits) {
-            log::error!(
-                "{} records were given up in a row with none done between: the handler is taken for broken, and no \
-                 more are given up until one is done (--max-consecutive-failures)",
-                self.settings.limits.max_consecutive_failures
-            );
-        }
-        disposition
-    }
-
-    /// Does with a record that will not be done what the user's flags say.
-    fn dispose(
-        &mut self,
-        index: usize,
-        reason: &str,
-        report: Report<'_>,
-        now: Instant,
-    ) -> Disposition {
-        let blocked = match self.settings.on_failure.clone() {
-            OnFailure::Skip => {
-                self.tally.skipped += 1;
-                self.say_disposed(index, reason, report, "it is skipped (--on-failure skip)");
-                None
-            }
-            OnFailure::DeadLetter(_) | OnFailure::DeadLetterCommand(_) => {
-                self.letters.push_back(Letter {
-                    index,
-                    reason: reason.to_owned(),
-                    outcome: report.outcome.to_owned(),
-                    stderr: report.stderr.to_vec(),
-                });
-                return Disposition::AwaitsCommand;
-            }
-            OnFailure::Halt => {
-                let outcome = report.outcome;
-                self.halt_because(index, &format!("{reason}: {outcome} (--on-failure halt)"));
-                return Disposition::Halted;
-            }
-            OnFailure::Block => Some(format!("{reason} and {BLOCKS}")),
-        };
-        match &blocked {
-            None => {
-                self.dispose_of(index);
-                Disposition::Disposed
-            }
-            Some(why) => self.wait(index, why, report, self.settings.delays.longest(), now),
-        }
-    }
-
     fn letter<T>(
         &self,
         index: usize,
@@ -481,10 +476,10 @@ impl Records {
         send: impl FnOnce(&DeadLetter<'_>) -> T,
     ) -> T {
         let stderr = String::from_utf8_lossy(report.stderr);
-        let trial = self.trials.get(&index);
+        let attempts = self.attempts.get(&index);
         let cause = Cause {
-            attempts: trial.map_or(0, |trial| trial.handed),
-            failures: trial.map_or(0, |trial| trial.charged),
+            attempts: attempts.map_or(0, |attempts| attempts.handed),
+            failures: attempts.map_or(0, |attempts| attempts.charged),
             outcome: report.outcome,
             stderr: &stderr,
         };
@@ -536,98 +531,46 @@ impl Records {
         let Some(letter) = self.letters.pop_front() else {
             return;
         };
-        let report = Report {
+        let event = RecordEvent::DeadLettered {
+            at: self.position(letter.index),
+            why: letter.why,
             outcome: &letter.outcome,
-            stderr: &letter.stderr,
+            place,
         };
-        self.say_disposed(letter.index, &letter.reason, report, place);
-        self.tally.dead_lettered += 1;
+        event.tell(&mut self.tally);
         self.dispose_of(letter.index);
     }
 
     /// The oldest letter was not taken; why, and when it is offered again.
-    pub(super) fn letter_is_not_out(&mut self, why: &str, delay: Duration) {
-        self.tally.unwritten += 1;
+    pub(super) fn letter_is_not_out(&mut self, refusal: &str, delay: Duration) {
         if let Some(letter) = self.letters.front() {
-            log::error!(
-                "record {} {}: {}; {why}; it {BLOCKS}, and its letter is offered again in {}",
-                self.position(letter.index),
-                letter.reason,
-                letter.outcome,
-                shown(delay)
-            );
+            let event = RecordEvent::LetterRefused {
+                at: self.position(letter.index),
+                why: letter.why,
+                outcome: &letter.outcome,
+                refusal,
+                delay,
+            };
+            event.tell(&mut self.tally);
         }
     }
 
     /// The record needs nothing more.
     fn dispose_of(&mut self, index: usize) {
-        if !self.trials.is_empty() {
-            self.trials.remove(&index);
+        if !self.attempts.is_empty() {
+            self.attempts.remove(&index);
         }
         self.lanes.done(index);
     }
 
-    fn wait(
-        &mut self,
-        index: usize,
-        reason: &str,
-        report: Report<'_>,
-        delay: Duration,
-        now: Instant,
-    ) -> Disposition {
-        self.tally.retries += 1;
-        self.say_again(index, reason, report, delay);
-        self.lanes.put_back(index, Some(now + delay));
-        Disposition::RetryAt(now + delay)
-    }
-
-    fn say_again(&self, index: usize, reason: &str, report: Report<'_>, delay: Duration) {
-        let next = match self.attempt_number(index) {
-            1 => "it is looked at again".to_owned(),
-            number => format!("attempt {number} follows"),
-        };
-        let (position, outcome) = (self.position(index), report.outcome);
-        let trial = self.trials.get(&index).cloned().unwrap_or_default();
-        // A record that waits by itself is usual; one that holds up its shard for good is for somebody to see.
-        let blocks = reason.ends_with(BLOCKS);
-        let level = if blocks || self.settings.delays.is_longest(trial.unsuccessful) {
-            log::Level::Error
-        } else {
-            log::Level::Warn
-        };
-        log::log!(
-            level,
-            "record {position} {reason}: {outcome}; {next} in {}{}",
-            shown(delay),
-            self.charged(&trial)
-        );
-    }
-
-    /// The attempts that count against the record, and how many may.
-    fn charged(&self, trial: &Trial) -> String {
-        match (trial.charged, self.settings.limits.max_attempts) {
-            (0, _) => String::new(),
-            (failures, Some(limit)) => format!(" (failure {failures} of {limit})"),
-            (failures, None) => format!(" (failure {failures}, without a limit)"),
-        }
-    }
-
-    fn say_disposed(&self, index: usize, reason: &str, report: Report<'_>, place: &str) {
-        log::warn!(
-            "record {} {reason}: {}; {place}",
-            self.position(index),
-            report.outcome
-        );
-    }
-
-    fn trial(&mut self, index: usize) -> &mut Trial {
-        self.trials.entry(index).or_default()
+    fn attempts(&mut self, index: usize) -> &mut Attempts {
+        self.attempts.entry(index).or_default()
     }
 
     fn age(&self, index: usize) -> Option<Duration> {
         let arrived =
             u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let now = self.time_of_day.duration_since(UNIX_EPOCH).ok()?;
         now.checked_sub(Duration::from_millis(arrived))
     }
 

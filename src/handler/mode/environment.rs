@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Occasion;
+use crate::handler::Occasion;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
 use crate::record::{Position, Record};
 
@@ -32,10 +32,10 @@ pub const VARIABLES: [&str; 17] = [
 ];
 
 /// Variables with their values.
-pub(super) type Environment = Vec<(&'static str, OsString)>;
+pub(in crate::handler) type Environment = Vec<(&'static str, OsString)>;
 
 /// The names of our own variables, the options among them: none of them is for the handler.
-pub(super) fn ours() -> Vec<OsString> {
+pub(in crate::handler) fn ours() -> Vec<OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names
         .filter(|name| name.as_bytes().starts_with(b"KCLPIPE_"))
@@ -43,7 +43,7 @@ pub(super) fn ours() -> Vec<OsString> {
 }
 
 /// What every handler gets.
-pub(super) fn of_handler(shard_id: &str, token: &str, on_exit: &OnExit) -> Environment {
+pub(in crate::handler) fn of_handler(shard_id: &str, token: &str, on_exit: &OnExit) -> Environment {
     let mut environment = vec![
         ("KCLPIPE_SHARD_ID", shard_id.into()),
         ("KCLPIPE_TOKEN", token.into()),
@@ -64,7 +64,7 @@ pub(super) fn of_handler(shard_id: &str, token: &str, on_exit: &OnExit) -> Envir
 }
 
 /// What a handler of one record gets besides. A field that is null leaves its variable unset.
-pub(super) fn of_record(
+pub(in crate::handler) fn of_record(
     environment: &mut Environment,
     record: &Record<'_>,
     millis_behind_latest: Option<i64>,
@@ -90,7 +90,7 @@ pub(super) fn of_record(
 }
 
 /// What a handler of a batch gets besides.
-pub(super) fn of_batch(
+pub(in crate::handler) fn of_batch(
     environment: &mut Environment,
     records: usize,
     millis_behind_latest: Option<i64>,
@@ -105,13 +105,13 @@ pub(super) fn of_batch(
 }
 
 /// What a handler that lives as long as the lease gets besides.
-pub(super) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
+pub(in crate::handler) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
     environment.push(("KCLPIPE_LANE", lane.to_string().into()));
     environment.push(("KCLPIPE_INFLIGHT", inflight.to_string().into()));
 }
 
 /// What a command gets that runs beside the handlers, and where it is about a position.
-pub(super) fn of_helper(shard_id: &str, position: Option<&Position>) -> Environment {
+pub(in crate::handler) fn of_sidecar(shard_id: &str, position: Option<&Position>) -> Environment {
     let mut environment = vec![("KCLPIPE_SHARD_ID", shard_id.into())];
     if let Some(position) = position {
         let sub_sequence_number = position.sub_sequence_number.to_string();
@@ -125,12 +125,12 @@ pub(super) fn of_helper(shard_id: &str, position: Option<&Position>) -> Environm
 }
 
 /// What a hook gets; at the beginning also the checkpoint, if there is one.
-pub(super) fn of_hook(shard_id: &str, occasion: &Occasion) -> Environment {
+pub(in crate::handler) fn of_hook(shard_id: &str, occasion: &Occasion) -> Environment {
     let stored = match occasion {
         Occasion::Initialize(stored) => stored.as_ref(),
         Occasion::LeaseLost | Occasion::ShardEnd | Occasion::Shutdown => None,
     };
-    let mut environment = of_helper(shard_id, stored);
+    let mut environment = of_sidecar(shard_id, stored);
     environment.push(("KCLPIPE_EVENT", occasion.name().into()));
     environment
 }

@@ -4,50 +4,52 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use crate::outcome::{Class, Ended, Line};
+use crate::due::Due;
+use crate::handler::mode::answer::Line;
+use crate::outcome::Ended;
 
 /// A running handler process with its unanswered records.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(in crate::handler) struct Attempt {
     /// What its answers begin with.
-    pub(super) token: String,
+    pub(in crate::handler) token: String,
     /// The records it has, by their index in the batch, oldest first.
-    pub(super) unanswered: VecDeque<usize>,
+    pub(in crate::handler) unanswered: VecDeque<usize>,
     /// Records given to this process so far.
-    pub(super) given: u64,
+    pub(in crate::handler) given: u64,
     /// Records it has answered: the number N of its oldest unanswered one is one more.
-    pub(super) answered: u64,
+    pub(in crate::handler) answered: u64,
     /// Bytes of the records that it was given since it last had none.
-    pub(super) fed: u64,
+    pub(in crate::handler) fed: u64,
     /// The last answer that will mean something once the process ends.
-    pub(super) said: Option<Line>,
+    pub(in crate::handler) said: Option<Line>,
     /// It asked for a checkpoint, without a number.
-    pub(super) wished: bool,
+    pub(in crate::handler) asked_to_checkpoint: bool,
     /// The last line on stdout that was neither empty nor an answer, where such a line is a reply.
-    pub(super) reply: Vec<u8>,
+    pub(in crate::handler) reply: Vec<u8>,
     /// It was told that nothing more comes before it answers.
-    pub(super) sealed: bool,
+    pub(in crate::handler) sealed: bool,
     /// There was more for it than was made ready at once.
-    pub(super) owed: bool,
+    pub(in crate::handler) owed: bool,
     /// It has printed something, so its output is not stuck in a buffer.
-    pub(super) printed: bool,
-    pub(super) hinted: bool,
-    pub(super) started: Instant,
+    pub(in crate::handler) printed: bool,
+    pub(in crate::handler) hinted: bool,
+    pub(in crate::handler) started: Instant,
     /// The time limit runs from here.
-    pub(super) alive: Instant,
+    pub(in crate::handler) alive: Instant,
     /// What it takes for the next answer is counted from here.
-    pub(super) asked: Instant,
+    pub(in crate::handler) asked: Instant,
     half_said: bool,
-    pub(super) stopped: Option<Stopped>,
+    pub(in crate::handler) stopped: Option<Stopped>,
 }
 
 /// Why we stopped a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
+pub(in crate::handler) enum Stopped {
     /// It was silent for too long.
     TimedOut,
     /// It broke the rules for answers; in words.
-    Misled(&'static str),
+    InvalidAnswer(&'static str),
     /// A record has to be given again before those that it has.
     OutOfOrder,
     /// Its records are not ours any more.
@@ -56,61 +58,43 @@ pub(super) enum Stopped {
 
 /// What becomes due on an attempt's time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
-    Nothing,
+pub(in crate::handler) enum Limit {
     /// Half of it is over, which is said once.
     Half,
     Over,
 }
 
-/// What a line on a handler's stdout leads to, at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// It is log output.
-    Log,
-    /// It would be an answer, had it the token.
-    Untokened,
-    /// It was noted.
-    Noted,
-    /// So many of the oldest records are done, and perhaps a checkpoint is wished for there.
-    Done { records: usize, wish: bool },
-    /// The oldest record is not done.
-    Bad(Class),
-    /// The worker is to stop.
-    Halt,
-    /// It breaks the rules; in words.
-    Misled(&'static str),
-}
-
-/// What a handler's end says of the records it had not answered, if there are any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// They are done.
-    Done { wish: bool },
-    /// This, of the oldest of them; nothing of the others.
-    Oldest(Class),
-    /// This, of one of them, but not of which.
-    Unnamed(Class),
-    /// So many are done, and this is the next one's.
-    Upto { records: usize, next: Class },
-}
-
-/// How an attempt ended, and what it left.
-#[derive(Debug)]
-pub(super) struct End {
+/// How a process ended, and what it left.
+#[derive(Clone, Debug)]
+pub struct ExitReport {
     /// Its process number, for the log.
-    pub(super) pid: i32,
-    pub(super) ended: Ended,
+    pub pid: i32,
+    /// How.
+    pub ended: Ended,
     /// Bytes of its input that it did not read.
-    pub(super) unread: u64,
+    pub unread: u64,
     /// The last it wrote on stderr.
-    pub(super) stderr: Vec<u8>,
+    pub stderr: Vec<u8>,
     /// We had sent it the stop signal.
-    pub(super) stopped: bool,
+    pub stopped: bool,
+}
+
+#[cfg(test)]
+impl ExitReport {
+    /// An end that left nothing.
+    pub(in crate::handler) fn of(ended: Ended) -> ExitReport {
+        ExitReport {
+            pid: 1,
+            ended,
+            unread: 0,
+            stderr: Vec::new(),
+            stopped: false,
+        }
+    }
 }
 
 impl Attempt {
-    pub(super) fn new(now: Instant) -> Attempt {
+    pub(in crate::handler) fn new(now: Instant) -> Attempt {
         Attempt {
             token: token(),
             unanswered: VecDeque::new(),
@@ -118,7 +102,7 @@ impl Attempt {
             answered: 0,
             fed: 0,
             said: None,
-            wished: false,
+            asked_to_checkpoint: false,
             reply: Vec::new(),
             sealed: false,
             owed: false,
@@ -133,7 +117,7 @@ impl Attempt {
     }
 
     /// A record is given; returns its number N.
-    pub(super) fn give(&mut self, index: usize, now: Instant) -> u64 {
+    pub(in crate::handler) fn give(&mut self, index: usize, now: Instant) -> u64 {
         if self.unanswered.is_empty() {
             self.is_alive(now);
             self.asked = now;
@@ -144,7 +128,7 @@ impl Attempt {
     }
 
     /// The oldest record is answered.
-    pub(super) fn answer(&mut self) -> Option<usize> {
+    pub(in crate::handler) fn answer(&mut self) -> Option<usize> {
         let index = self.unanswered.pop_front()?;
         self.answered += 1;
         self.sealed = false;
@@ -153,41 +137,36 @@ impl Attempt {
 
     /// How many of the oldest records an answer with this number covers; `None` where it is of a record
     /// that the handler does not have.
-    pub(super) fn through(&self, number: u64) -> Option<usize> {
+    pub(in crate::handler) fn through(&self, number: u64) -> Option<usize> {
         let records = usize::try_from(number.checked_sub(self.answered)?).ok()?;
         (1..=self.unanswered.len())
             .contains(&records)
             .then_some(records)
     }
 
-    /// What is due at `now`, given the time limit.
-    pub(super) fn check_limit(&mut self, limit: Duration, now: Instant) -> Limit {
+    /// What is due on its time limit. It runs only while a record is unanswered.
+    pub(in crate::handler) fn limit(&self, limit: Duration, now: Instant) -> Due<Limit> {
         if self.stopped.is_some() || self.unanswered.is_empty() {
-            return Limit::Nothing;
+            return Due::Never;
         }
-        if now >= self.alive + limit {
-            return Limit::Over;
-        }
-        let half = now >= self.alive + limit / 2 && !self.half_said;
-        self.half_said |= half;
-        if half { Limit::Half } else { Limit::Nothing }
+        let half = Some(self.alive + limit / 2).filter(|_| !self.half_said);
+        let over = Due::from(Some(self.alive + limit), now, Limit::Over);
+        over.or(Due::from(half, now, Limit::Half))
     }
 
-    /// When [`Attempt::check_limit`] has something new to say.
-    pub(super) fn limit_at(&self, limit: Duration) -> Option<Instant> {
-        let running = self.stopped.is_none() && !self.unanswered.is_empty();
-        let next = if self.half_said { limit } else { limit / 2 };
-        running.then_some(self.alive + next)
+    /// It was said that half of the limit is over.
+    pub(in crate::handler) fn said_half(&mut self) {
+        self.half_said = true;
     }
 
     /// Whether the handler has not even begun to read the records that it has, given how much of its input
     /// it left unread: it ended between two records.
-    pub(super) fn has_read_none(&self, unread: u64) -> bool {
+    pub(in crate::handler) fn has_read_none(&self, unread: u64) -> bool {
         self.fed > 0 && unread >= self.fed
     }
 
     /// The handler showed that it is alive.
-    pub(super) fn is_alive(&mut self, now: Instant) {
+    pub(in crate::handler) fn is_alive(&mut self, now: Instant) {
         self.alive = now;
         self.half_said = false;
     }
@@ -208,20 +187,16 @@ mod tests {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let limit = second * 10;
         let mut attempt = Attempt::new(now);
-        assert_eq!(
-            (
-                attempt.check_limit(limit, now + limit),
-                attempt.limit_at(limit)
-            ),
-            (Limit::Nothing, None)
-        );
+        assert_eq!(attempt.limit(limit, now + limit), Due::Never);
         attempt.give(0, now);
-        assert_eq!(attempt.limit_at(limit), Some(now + second * 5));
-        assert_eq!(attempt.check_limit(limit, now + second * 5), Limit::Half);
-        assert_eq!(attempt.check_limit(limit, now + second * 9), Limit::Nothing);
-        attempt.is_alive(now + second * 9);
-        assert_eq!(attempt.check_limit(limit, now + second * 14), Limit::Half);
-        assert_eq!(attempt.check_limit(limit, now + second * 19), Limit::Over);
+        let at = |seconds| now + second * seconds;
+        assert_eq!(attempt.limit(limit, now), Due::At(at(5)));
+        assert_eq!(attempt.limit(limit, at(5)), Due::Now(Limit::Half));
+        attempt.said_half();
+        assert_eq!(attempt.limit(limit, at(9)), Due::At(at(10)));
+        attempt.is_alive(at(9));
+        assert_eq!(attempt.limit(limit, at(14)), Due::Now(Limit::Half));
+        assert_eq!(attempt.limit(limit, at(19)), Due::Now(Limit::Over));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! What handlers are given, and when.
+//!
+//! A record that is told of with `last: false` is followed by another in the same input, whatever comes: a handler
+//! that answers in groups waits for it. So what follows is decided before a record is framed.
 
 use std::time::Instant;
 
 use anyhow::Result;
 
-use super::Crew;
+use super::attempt::Attempt;
+use super::{Pool, Role};
 use crate::format::{Envelope, Framed};
-use crate::handler::attempt::Attempt;
-use crate::handler::records::Report;
-use crate::handler::{Per, environment};
+use crate::handler::held::Report;
+use crate::handler::mode::{Given, Reason, environment};
 use crate::outcome::{Class, Ended};
-use crate::process::{self, Feed, Spawn, Stderr};
-
-/// The longest reply of a Lambda handler that is read.
-const REPLY: usize = 16 * 1024 * 1024;
+use crate::process::{self, Spawn, Stderr};
 
 /// About so much is made ready for a handler that lives on before its pipe has taken it: enough for the
 /// handler to be busy while the next is made, little enough to stay in the processor's cache.
@@ -69,7 +69,7 @@ impl Run {
     }
 }
 
-impl Crew<'_> {
+impl Pool<'_> {
     /// Gives every handler what it may have now.
     pub(super) fn hand_over(&mut self, now: Instant) -> Result<()> {
         self.turn = Turn::default();
@@ -99,43 +99,17 @@ impl Crew<'_> {
 
     /// Whether a running handler may be given records.
     fn takes_more(&self, slot: usize, attempt: &Attempt) -> bool {
-        matches!(self.settings.per, Per::Shard { .. })
-            && self.processes.is_fed(slot)
+        self.mode.lives_on()
+            && self.children.is_fed(Role::Handler(slot))
             && attempt.stopped.is_none()
             && !attempt.sealed
-            && !self.is_full(attempt, 0)
-            && !self.is_spent(attempt)
+            && !self.mode.is_full(attempt, 0)
     }
 
     /// Whether the handler was told that more comes, and its pipe has taken all before that.
     fn is_owed_more(&self, slot: usize) -> bool {
         let attempt = self.slots[slot].attempt.as_ref();
         attempt.is_some_and(|attempt| attempt.owed && self.takes_more(slot, attempt))
-    }
-
-    /// Whether the handler may not have one more record, of so many bytes, before it answers or ends.
-    fn is_full(&self, attempt: &Attempt, bytes: u64) -> bool {
-        let has = attempt.unanswered.len();
-        match self.settings.per {
-            Per::Record => has >= 1,
-            Per::Batch { size, .. } => {
-                size.is_some_and(|size| has >= size) || (has > 0 && bytes > self.most_bytes())
-            }
-            Per::Shard { inflight, .. } => has >= inflight || self.is_spent(attempt),
-        }
-    }
-
-    /// The most bytes of payload in a run.
-    fn most_bytes(&self) -> u64 {
-        match self.settings.per {
-            Per::Batch { bytes, .. } => bytes.unwrap_or(u64::MAX),
-            Per::Record | Per::Shard { .. } => u64::MAX,
-        }
-    }
-
-    /// Whether the handler has had all the records that one process may have.
-    pub(super) fn is_spent(&self, attempt: &Attempt) -> bool {
-        matches!(self.settings.per, Per::Shard { max_records: Some(max), .. } if attempt.given >= max)
     }
 
     /// Starts a handler for whatever may start in `slot`.
@@ -148,67 +122,58 @@ impl Crew<'_> {
             return Ok(());
         };
         self.framer.end(self.input.buffer());
-        if let Err(e) = self.spawn(slot, &attempt, first) {
-            let outcome = format!(
-                "'{}' cannot be started: {}",
-                self.settings.command.program.display(),
-                self.settings.command.explain(&e)
-            );
-            self.records.tally.fail(Class::Broken);
-            self.records.tally.exit(Ended::NotStarted, Class::Broken);
-            let given: Vec<usize> = attempt.unanswered.into();
-            self.records.broken(
-                &given,
-                Report {
-                    outcome: &outcome,
-                    stderr: &[],
-                },
-                now,
-            );
+        if let Err(why) = self.spawn(slot, &attempt, first) {
+            self.not_started(attempt, &why, now);
             return Ok(());
         }
         if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.tally.respawns += 1;
         }
-        if !matches!(self.settings.per, Per::Shard { .. }) || self.is_spent(&attempt) {
-            self.processes.close_input(slot);
+        if self.mode.is_spent(&attempt) {
+            self.children.close_input(Role::Handler(slot));
         }
         self.slots[slot].attempt = Some(attempt);
         Ok(())
     }
 
-    fn spawn(&mut self, slot: usize, attempt: &Attempt, first: usize) -> std::io::Result<()> {
+    /// The handler cannot be started: the records that it was to have wait.
+    fn not_started(&mut self, attempt: Attempt, why: &str, now: Instant) {
+        let program = self.settings.command.program.display();
+        let reason = Reason::NotStarted(format!("'{program}' cannot be started: {why}"));
+        self.records.tally.fail(Class::Broken);
+        self.records.tally.exit(Ended::NotStarted, Class::Broken);
+        let given: Vec<usize> = attempt.unanswered.into();
+        let outcome = reason.to_string();
+        let report = Report {
+            outcome: &outcome,
+            stderr: &[],
+        };
+        self.records.broken(&given, report, now);
+    }
+
+    fn spawn(&mut self, slot: usize, attempt: &Attempt, first: usize) -> Result<(), String> {
         let settings = &self.settings;
         let mut environment =
             environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
-        let (batch, number) = (&self.records.batch, self.records.attempt_number(first));
-        let behind = batch.millis_behind_latest;
-        match settings.per {
-            Per::Record => {
-                environment::of_record(&mut environment, &batch.record(first), behind, number)
-            }
-            Per::Batch { .. } => {
-                environment::of_batch(&mut environment, attempt.unanswered.len(), behind, number);
-            }
-            Per::Shard { inflight, .. } => environment::of_shard(&mut environment, slot, inflight),
-        }
+        let given = Given {
+            batch: &self.records.batch,
+            first,
+            count: attempt.unanswered.len(),
+            attempt: self.records.attempt_number(first),
+            slot,
+        };
+        self.mode.describe(&mut environment, &given);
         let spawn = Spawn {
             environment: &environment,
             without: &self.without,
-            watch_input: !matches!(settings.per, Per::Record),
-            feed: match settings.per {
-                Per::Record | Per::Batch { .. } => Feed::Whole,
-                // Not large for many at a time: the system's memory for pipes is bounded.
-                Per::Shard { .. } => Feed::Stream {
-                    large: settings.jobs == 1,
-                    torn: false,
-                },
-            },
-            line_limit: if self.replies() { REPLY } else { process::LINE },
+            watch_input: self.mode.must_read(),
+            feed: self.mode.feed(),
+            line_limit: self.mode.line_limit(),
             stderr: Stderr::Log,
         };
         let input = std::mem::take(&mut self.input);
-        self.processes.start(slot, &settings.command, &spawn, input)
+        self.children
+            .start(Role::Handler(slot), &settings.command, &spawn, input)
     }
 
     /// Gives a running handler more records. What it has printed is read first: an answer now would be to
@@ -219,7 +184,7 @@ impl Crew<'_> {
             .as_ref()
             .is_some_and(|attempt| attempt.unanswered.is_empty());
         if idle {
-            for line in self.processes.printed(slot) {
+            for line in self.children.printed(Role::Handler(slot)) {
                 self.hear(slot, &line, now);
             }
         }
@@ -229,8 +194,8 @@ impl Crew<'_> {
         if attempt.stopped.is_none() {
             self.fill(slot, &mut attempt, now)?;
             self.feed(slot);
-            if self.is_spent(&attempt) {
-                self.processes.close_input(slot);
+            if self.mode.is_spent(&attempt) {
+                self.children.close_input(Role::Handler(slot));
             }
         }
         self.slots[slot].attempt = Some(attempt);
@@ -238,7 +203,7 @@ impl Crew<'_> {
     }
 
     fn feed(&mut self, slot: usize) {
-        self.processes.feed(slot, self.input.buffer());
+        self.children.feed(Role::Handler(slot), self.input.buffer());
         process::give_back(self.input.buffer());
     }
 
@@ -276,7 +241,9 @@ impl Crew<'_> {
         self.turn.decompressed += self.framer.decompressed();
         match framed {
             Framed::Unfit(why) => self.take_back(index, Some(why), attempt, run),
-            Framed::Written if attempt.unanswered.len() > 1 && run.bytes > self.most_bytes() => {
+            Framed::Written
+                if attempt.unanswered.len() > 1 && run.bytes > self.mode.most_bytes() =>
+            {
                 self.input.buffer().truncate(start);
                 self.take_back(index, None, attempt, run)
             }
@@ -302,7 +269,10 @@ impl Crew<'_> {
     /// Whether a record may stand in the input behind what is there.
     fn may_follow(&self, index: usize, attempt: &Attempt, run: &Run) -> bool {
         let alone = self.records.goes_alone(index) && !attempt.unanswered.is_empty();
-        !alone && !self.is_full(attempt, run.bytes + self.known_size(index))
+        !alone
+            && !self
+                .mode
+                .is_full(attempt, run.bytes + self.known_size(index))
     }
 
     /// The bytes of a record's payload, where that does not take decompressing it.
@@ -354,8 +324,7 @@ impl Crew<'_> {
     /// Whether enough is made ready. Not with several lanes: the handler was told that more comes, but
     /// another one may take it first.
     fn is_ahead(&mut self) -> bool {
-        let lives_on = matches!(self.settings.per, Per::Shard { .. });
-        lives_on && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
+        self.mode.lives_on() && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
     }
 
     /// Leaves the rest of the run for later, if a rest is sure to come.
@@ -366,16 +335,17 @@ impl Crew<'_> {
         run: &Run,
     ) -> Result<Option<usize>> {
         let next = self.records.batch.record(next);
-        match self.framer.is_end_before(&next)? {
-            true => self.seal(attempt, run)?,
-            false => attempt.owed = true,
+        if self.framer.is_end_before(&next)? {
+            self.seal(attempt, run)?;
+        } else {
+            attempt.owed = true;
         }
         Ok(None)
     }
 
     /// Moves out of memory what is large and will not be changed any more. What is fed bit by bit stays there.
     fn spill(&mut self, run: &mut Run) {
-        if matches!(self.settings.per, Per::Shard { .. }) {
+        if self.mode.lives_on() {
             return;
         }
         match &mut run.last {

@@ -1,11 +1,24 @@
-//! The crew: the handler processes of a shard.
+//! The handler pool: the processes that handle a shard's records, and what runs beside them.
 //!
-//! [`supply`] is what they are given, [`answers`] what they say and how they end, [`helpers`] what runs
-//! beside them; here is the loop that waits for them, and what is due by time.
+//! [`dispatch`] is what they are given, [`verdicts`] what their lines and their ends lead to, [`sidecars`] what runs
+//! beside them; here is the loop that waits for them, and what is due by time. In one turn of the loop, in this
+//! order, which must not change:
+//!
+//! 1. letters are kept, for the records behind them may be done then;
+//! 2. records are handed over, and the commands beside the handlers started;
+//! 3. what is done is reported, so that no checkpoint waits for a sleep;
+//! 4. a halt stops everything, after what was done before it was reported;
+//! 5. an event is returned, or the loop sleeps until the next thing that is due;
+//! 6. everything that can be read is read before time limits are judged.
 
-mod answers;
-mod helpers;
-mod supply;
+pub(super) mod attempt;
+mod children;
+mod dispatch;
+mod letter_box;
+mod processes;
+mod sidecar;
+mod sidecars;
+mod verdicts;
 
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -14,25 +27,33 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use humantime::format_duration;
 
-use super::attempt::{Attempt, End, Limit, Stopped};
-use super::letter_file::LetterBox;
-use super::records::{Records, Report};
-use super::{Event, Finish, First, Handlers, Occasion, Per, Settings, environment};
+use super::held::{Records, Report};
+use super::mode::{self, Mode, environment};
+use super::{Event, Finish, First, Handlers, Occasion, Settings};
 use crate::checkpoint::Stuck;
-use crate::format::{Format, Framer};
-use crate::process::{self, Happening, Input, Processes};
+use crate::clock::Clock;
+use crate::due::Due;
+use crate::format::Framer;
+use crate::process::{self, Input};
 use crate::record::Batch;
 use crate::tally::Tally;
-use helpers::Helpers;
-use supply::Turn;
+pub use attempt::ExitReport;
+use attempt::{Attempt, Limit, Stopped};
+pub use children::{Children, Happening, Role};
+use dispatch::Turn;
+use letter_box::LetterBox;
+pub use processes::HandlerProcesses;
+use sidecars::Sidecars;
 
 /// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
 
 /// The handlers of one shard.
-pub struct Crew<'fd> {
+pub struct Pool<'a> {
     settings: Rc<Settings>,
-    processes: Processes<'fd>,
+    mode: Box<dyn Mode>,
+    children: &'a mut dyn Children,
+    clock: &'a dyn Clock,
     framer: Framer,
     without: Vec<OsString>,
     records: Records,
@@ -41,7 +62,7 @@ pub struct Crew<'fd> {
     input: Input,
     turn: Turn,
     finishing: bool,
-    helpers: Helpers,
+    sidecars: Sidecars,
     /// What the hook is run for.
     occasion: Option<Occasion>,
     advice: Advice,
@@ -70,19 +91,25 @@ struct Slot {
     rest_until: Option<Instant>,
 }
 
-impl<'fd> Crew<'fd> {
-    /// A crew without a shard, which waits for the daemon's input and signals with `processes`.
-    pub fn new(settings: Settings, processes: Processes<'fd>) -> Crew<'fd> {
+impl<'a> Pool<'a> {
+    /// A pool without a shard, which waits for the daemon's input and signals with `children`.
+    pub fn new(
+        settings: Settings,
+        children: &'a mut dyn Children,
+        clock: &'a dyn Clock,
+    ) -> Pool<'a> {
         let settings = Rc::new(settings);
-        Crew {
+        Pool {
+            mode: mode::of(&settings),
             framer: Framer::new(settings.format.clone(), settings.decompress),
             slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
             records: Records::new(Rc::clone(&settings)),
-            helpers: Helpers::new(&settings),
+            sidecars: Sidecars::new(&settings),
             occasion: None,
             advice: Advice::default(),
             settings,
-            processes,
+            children,
+            clock,
             without: environment::ours(),
             input: Input::default(),
             turn: Turn::default(),
@@ -95,11 +122,6 @@ impl<'fd> Crew<'fd> {
         self.records.tally.timed = true;
     }
 
-    /// Whether the last line of stdout is a reply to the whole batch.
-    fn replies(&self) -> bool {
-        matches!(self.settings.format, Format::Lambda { .. })
-    }
-
     fn take_in(&mut self, happening: Happening, now: Instant) {
         match happening {
             Happening::Input => self.records.events.push_back(Event::Input),
@@ -107,52 +129,36 @@ impl<'fd> Crew<'fd> {
                 self.records.paused_until = Some(now + self.settings.stop.timeout);
                 self.records.events.push_back(Event::Signal(signal));
             }
-            Happening::Line { slot, line } if slot < self.slots.len() => {
-                self.hear(slot, &line, now);
-            }
-            Happening::Line { line, .. } => process::log_stdout(&line),
-            Happening::Fed { .. } => {}
-            Happening::Ended {
-                slot,
-                pid,
-                status,
-                stderr,
-                unread,
-                stopped,
-            } => {
-                let end = End {
-                    pid,
-                    ended: status.into(),
-                    unread,
-                    stderr,
-                    stopped,
-                };
-                if slot < self.slots.len() {
-                    self.ended(slot, end, now);
-                } else {
-                    self.helper_ended(slot, &end, now);
-                }
-            }
+            Happening::Line { role, line } => match role {
+                Role::Handler(slot) => self.hear(slot, &line, now),
+                Role::DeadLetter | Role::Hook => process::log_stdout(&line),
+            },
+            Happening::Fed => {}
+            Happening::Ended { role, report } => match role {
+                Role::Handler(slot) => self.ended(slot, report, now),
+                Role::DeadLetter => self.letter_command_ended(&report, now),
+                Role::Hook => self.hook_ended(&report, now),
+            },
         }
     }
 
     /// Waits for the processes and the daemon's input, and takes in what happened.
     fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
-        for happening in self.processes.wait(watch_input, until)? {
-            self.take_in(happening, Instant::now());
+        for happening in self.children.wait(watch_input, until)? {
+            self.take_in(happening, self.clock.now());
         }
-        self.judge_time(Instant::now());
+        self.judge_time(self.clock.now());
         Ok(())
     }
 
-    fn halt(&mut self, slot: usize, outcome: &str) {
+    fn halt(&mut self, slot: usize, outcome: &str, now: Instant) {
         let attempt = self.slots[slot].attempt.as_ref();
         let at = attempt.and_then(|attempt| attempt.unanswered.front().copied());
-        self.halt_at(at, outcome);
+        self.halt_at(at, outcome, now);
     }
 
     /// A handler asks to halt, at this record if it has one.
-    fn halt_at(&mut self, at: Option<usize>, outcome: &str) {
+    fn halt_at(&mut self, at: Option<usize>, outcome: &str, now: Instant) {
         if let Some(index) = at {
             self.records.halt(
                 index,
@@ -160,6 +166,7 @@ impl<'fd> Crew<'fd> {
                     outcome,
                     stderr: &[],
                 },
+                now,
             );
         } else {
             self.records
@@ -173,50 +180,56 @@ impl<'fd> Crew<'fd> {
         if let Some(attempt) = &mut self.slots[slot].attempt {
             attempt.stopped = Some(why);
         }
-        self.processes.stop(slot, self.settings.stop);
+        self.children.stop(Role::Handler(slot), self.settings.stop);
     }
 
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
-        for helper in self.helpers.all_mut() {
-            helper.judge_time(&mut self.processes, now);
+        for sidecar in self.sidecars.all_mut() {
+            sidecar.judge_time(self.children, now);
         }
         for slot in 0..self.slots.len() {
-            if self.processes.has_ended(slot) {
-                continue;
+            if !self.children.has_ended(Role::Handler(slot)) {
+                self.hint_at_buffering(slot, now);
+                self.judge_limit(slot, now);
             }
-            self.hint_at_buffering(slot, now);
-            let Some((limit, attempt)) =
-                self.settings.timeout.zip(self.slots[slot].attempt.as_mut())
-            else {
-                continue;
-            };
-            match attempt.check_limit(limit, now) {
-                Limit::Nothing => {}
-                Limit::Half => log::warn!(
+        }
+    }
+
+    /// Judges the time limit of the handler in `slot`.
+    fn judge_limit(&mut self, slot: usize, now: Instant) {
+        let attempt = self.slots[slot].attempt.as_mut();
+        let Some((limit, attempt)) = self.settings.timeout.zip(attempt) else {
+            return;
+        };
+        match attempt.limit(limit, now).now() {
+            None => {}
+            Some(Limit::Half) => {
+                attempt.said_half();
+                log::warn!(
                     "{} has been silent about {} for {}, half of its time limit (--timeout); at {} it is stopped, \
                      and the attempt has failed",
                     self.handler(slot),
                     self.at(slot),
                     format_duration(limit / 2),
                     format_duration(limit)
-                ),
-                Limit::Over => {
-                    log::error!(
-                        "{} reached its time limit of {} (--timeout) at {} and is stopped",
-                        self.handler(slot),
-                        format_duration(limit),
-                        self.at(slot)
-                    );
-                    self.stop(slot, Stopped::TimedOut);
-                }
+                );
+            }
+            Some(Limit::Over) => {
+                log::error!(
+                    "{} reached its time limit of {} (--timeout) at {} and is stopped",
+                    self.handler(slot),
+                    format_duration(limit),
+                    self.at(slot)
+                );
+                self.stop(slot, Stopped::TimedOut);
             }
         }
     }
 
     /// The handler in `slot`, for a log line.
     fn handler(&self, slot: usize) -> String {
-        match self.processes.pid(slot) {
+        match self.children.pid(Role::Handler(slot)) {
             Some(pid) => format!("the handler (process {pid})"),
             None => "the handler".to_owned(),
         }
@@ -236,7 +249,8 @@ impl<'fd> Crew<'fd> {
         let Some(attempt) = &mut self.slots[slot].attempt else {
             return;
         };
-        if hint_at(&self.settings, attempt).is_some_and(|at| now >= at) {
+        let hint = hint(&self.settings, self.mode.as_ref(), attempt, now);
+        if hint.now().is_some() {
             attempt.hinted = true;
             log::warn!(
                 "the handler has had a record for {} and has printed nothing: its output is probably buffered; the \
@@ -250,12 +264,14 @@ impl<'fd> Crew<'fd> {
     fn wake(&self, now: Instant, until: Option<Instant>) -> Option<Instant> {
         let attempts = self.slots.iter().enumerate();
         let attempts = attempts
-            .filter(|(slot, _)| !self.processes.has_ended(*slot))
+            .filter(|(slot, _)| !self.children.has_ended(Role::Handler(*slot)))
             .filter_map(|(_, slot)| slot.attempt.as_ref());
         let limits = attempts
             .clone()
-            .filter_map(|attempt| attempt.limit_at(self.settings.timeout?));
-        let hints = attempts.filter_map(|attempt| hint_at(&self.settings, attempt));
+            .filter_map(|attempt| attempt.limit(self.settings.timeout?, now).wake(now));
+        let mode = self.mode.as_ref();
+        let hints =
+            attempts.filter_map(|attempt| hint(&self.settings, mode, attempt, now).wake(now));
         let rests = self
             .slots
             .iter()
@@ -263,12 +279,12 @@ impl<'fd> Crew<'fd> {
             .filter_map(|slot| slot.rest_until);
         let starts = rests.chain(self.records.wake());
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
-        let helpers = self.helpers.all();
-        let helpers = helpers.filter_map(|helper| helper.wake(&self.processes, now));
+        let sidecars = self.sidecars.all();
+        let sidecars = sidecars.filter_map(|sidecar| sidecar.due(self.children, now).wake(now));
         limits
             .chain(hints)
             .chain(starts)
-            .chain(helpers)
+            .chain(sidecars)
             .chain(self.letters_due(now))
             .chain(self.turn.is_over().then_some(now))
             .chain(until)
@@ -276,10 +292,11 @@ impl<'fd> Crew<'fd> {
     }
 }
 
-fn hint_at(settings: &Settings, attempt: &Attempt) -> Option<Instant> {
+/// Whether to say what probably is the matter with a handler that has printed nothing.
+fn hint(settings: &Settings, mode: &dyn Mode, attempt: &Attempt, now: Instant) -> Due<()> {
     let silent = !attempt.hinted && !attempt.printed && !attempt.unanswered.is_empty();
-    (silent && matches!(settings.per, Per::Shard { .. }))
-        .then(|| attempt.started + hint_after(settings))
+    let at = (silent && mode.lives_on()).then(|| attempt.started + hint_after(settings));
+    Due::from(at, now, ())
 }
 
 /// Before the time limit, or the hint would come too late to be of use.
@@ -288,32 +305,34 @@ fn hint_after(settings: &Settings) -> Duration {
     limit.map_or(HINT_AFTER, |limit| HINT_AFTER.min(limit / 2))
 }
 
-impl Handlers for Crew<'_> {
+impl Handlers for Pool<'_> {
     fn begin(&mut self, shard_id: &str) -> Result<()> {
         shard_id.clone_into(&mut self.records.shard_id);
         self.name_letter_file();
         self.settings
             .commands()
-            .try_for_each(|(what, command)| command.find(what).map(|_| ()))
+            .try_for_each(|(what, command)| self.children.find(what, command))
     }
 
     fn offer(&mut self, batch: Batch, first: First) {
-        self.records.offer(batch, first, Instant::now());
+        let now = self.clock.now();
+        self.records.offer(batch, first, self.mode.advice(), now);
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
         loop {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
-            let now = Instant::now();
+            let now = self.clock.now();
+            self.records.look_at_clock(self.clock.time_of_day());
             self.write_letters(now);
             self.hand_over(now)?;
-            self.start_helpers(now);
-            self.records.tell_run();
+            self.start_sidecars(now);
+            self.records.tell_run(now);
             if std::mem::take(&mut self.records.halted) {
                 self.finish(Finish::Stop);
             }
-            if self.finishing && !self.processes.any_running() {
+            if self.finishing && !self.children.any_running() {
                 self.finishing = false;
                 self.records.events.push_back(Event::Finished);
             }
@@ -337,7 +356,10 @@ impl Handlers for Crew<'_> {
         self.finishing = true;
         for slot in 0..self.slots.len() {
             match how {
-                Finish::Orderly => self.processes.finish(slot, self.settings.stop),
+                Finish::Orderly => {
+                    let role = Role::Handler(slot);
+                    self.children.finish(role, self.settings.stop);
+                }
                 Finish::Stop if self.slots[slot].attempt.is_some() => {
                     self.stop(slot, Stopped::Withdrawn)
                 }
@@ -347,10 +369,10 @@ impl Handlers for Crew<'_> {
         if how == Finish::Stop {
             self.records.withdraw();
             self.occasion = None;
-            for helper in self.helpers.all_mut() {
-                helper.withdraw(&mut self.processes);
+            for sidecar in self.sidecars.all_mut() {
+                sidecar.withdraw(self.children);
             }
-            self.helpers.file.iter_mut().for_each(LetterBox::withdraw);
+            self.sidecars.file.iter_mut().for_each(LetterBox::withdraw);
         }
     }
 
@@ -377,3 +399,6 @@ impl Handlers for Crew<'_> {
         tally
     }
 }
+
+#[cfg(test)]
+mod tests;

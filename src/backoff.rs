@@ -1,0 +1,86 @@
+//! When to try again.
+//!
+//! One rule owns every retry and every respawn: no path leads from a failure to an attempt without a
+//! [`Delays`] in between.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// Delays that grow by doubling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// The delay after the first failure.
+    pub first: Duration,
+    /// The longest delay.
+    pub longest: Duration,
+}
+
+impl Delays {
+    /// How long to wait after so many failures in a row, from 1: between half and the whole of the
+    /// doubled delay, so that many shards that failed together do not come back together.
+    pub fn after(&self, failures: u32) -> Duration {
+        let doubled = self
+            .first
+            .saturating_mul(1 << (failures.max(1) - 1).min(30));
+        jitter(doubled.min(self.longest.max(self.first)))
+    }
+
+    /// Whether the delays grow no more after so many failures in a row.
+    pub fn is_longest(&self, failures: u32) -> bool {
+        let doubled = self
+            .first
+            .saturating_mul(1 << (failures.max(1) - 1).min(30));
+        doubled >= self.longest
+    }
+
+    /// The delay for a record that was given up but may not be passed over.
+    pub fn longest(&self) -> Duration {
+        jitter(self.longest.max(self.first))
+    }
+}
+
+/// A duration between half of `delay` and `delay`. The standard library's hasher keys are the one
+/// source of randomness that needs no crate.
+fn jitter(delay: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0u8) >> 32;
+    delay / 2 + (delay / 2).mul_f64(random as f64 / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_never_vanish() {
+        let delays = Delays {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(10),
+        };
+        for (failures, whole) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (4, 8),
+            (5, 10),
+            (99, 10),
+            (u32::MAX, 10),
+        ] {
+            let (delay, whole) = (delays.after(failures), Duration::from_secs(whole));
+            assert!(
+                delay >= whole / 2 && delay <= whole,
+                "{failures}: {delay:?}"
+            );
+        }
+        assert!(delays.longest() >= Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_longest_delay_below_the_first_does_not_shorten_it() {
+        let delays = Delays {
+            first: Duration::from_secs(8),
+            longest: Duration::from_secs(1),
+        };
+        assert!(delays.after(1) >= Duration::from_secs(4));
+    }
+}

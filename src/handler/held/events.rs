@@ -1,0 +1,209 @@
+//! What becomes of records: each event is counted in one place, and said in one place.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::attempts::{Attempts, Limits};
+use super::shown;
+use crate::record::Position;
+use crate::tally::Tally;
+
+/// Why a record is not done after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::handler) enum Why {
+    /// Its handler, or its format, takes it never.
+    Rejected,
+    /// It has used up its attempts.
+    AttemptsExhausted,
+    /// It failed, and is too old.
+    Expired,
+    /// It failed.
+    Failed,
+    /// Its handler asked to try it later.
+    Retried,
+    /// It found the handler broken.
+    Broken,
+    /// It found the handler broken, and others since the last time have not.
+    BrokenAlone,
+    /// Its handler ended without an answer.
+    Unanswered,
+    /// It would be given up, but so many were that the handler must be at fault.
+    Doubted,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Rejected => "is rejected",
+            Why::AttemptsExhausted => "failed for the last time (--max-attempts)",
+            Why::Expired => "is too old (--max-record-age)",
+            Why::Failed => "failed",
+            Why::Retried => "is to be retried",
+            Why::Broken => "found the handler broken",
+            Why::BrokenAlone => "found the handler broken, though others are done, which go on",
+            Why::Unanswered => "was not answered",
+            Why::Doubted => "is not given up, for the handler seems broken",
+        })
+    }
+}
+
+/// Something that became of a record, or of several.
+#[derive(Debug)]
+pub(super) enum RecordEvent<'a> {
+    /// The handler accepted it.
+    Accepted,
+    /// It is rejected, or given up; what comes of that is another event.
+    GivenUp(Why),
+    /// It is tried again after a delay.
+    Again {
+        at: Position,
+        why: Why,
+        outcome: &'a str,
+        attempts: &'a Attempts,
+        limits: &'a Limits,
+        delay: Delay,
+    },
+    /// So many records failed together, and are tried again in smaller runs.
+    Narrowed {
+        count: usize,
+        ends: [Position; 2],
+        outcome: &'a str,
+        delay: Duration,
+    },
+    /// It is skipped.
+    Skipped {
+        at: Position,
+        why: Why,
+        outcome: &'a str,
+    },
+    /// Its dead letter is where it is to be.
+    DeadLettered {
+        at: Position,
+        why: Why,
+        outcome: &'a str,
+        place: &'a str,
+    },
+    /// Its dead letter was not taken, and is offered again after a delay.
+    LetterRefused {
+        at: Position,
+        why: Why,
+        outcome: &'a str,
+        refusal: &'a str,
+        delay: Duration,
+    },
+    /// So many were given up in a row that no more are.
+    BreakerOpened(u32),
+}
+
+/// The time until a record is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delay {
+    pub(super) time: Duration,
+    /// It grows no more: somebody should look.
+    pub(super) is_longest: bool,
+    /// Nothing but an attempt that goes well will end the wait: the record holds up its shard.
+    pub(super) blocks: bool,
+}
+
+impl RecordEvent<'_> {
+    /// Counts it and says it.
+    pub(super) fn tell(&self, counters: &mut Tally) {
+        self.count(counters);
+        self.say();
+    }
+
+    fn count(&self, counters: &mut Tally) {
+        let counter = match self {
+            RecordEvent::Accepted => &mut counters.done,
+            RecordEvent::GivenUp(Why::AttemptsExhausted) => &mut counters.worn_out,
+            RecordEvent::GivenUp(Why::Expired) => &mut counters.too_old,
+            RecordEvent::GivenUp(_) => &mut counters.rejected,
+            RecordEvent::Again { .. } | RecordEvent::Narrowed { .. } => &mut counters.retries,
+            RecordEvent::Skipped { .. } => &mut counters.skipped,
+            RecordEvent::DeadLettered { .. } => &mut counters.dead_lettered,
+            RecordEvent::LetterRefused { .. } => &mut counters.unwritten,
+            RecordEvent::BreakerOpened(_) => return,
+        };
+        *counter += 1;
+    }
+
+    fn say(&self) {
+        match self {
+            RecordEvent::Accepted | RecordEvent::GivenUp(_) => {}
+            RecordEvent::Again {
+                at,
+                why,
+                outcome,
+                attempts,
+                limits,
+                delay,
+            } => {
+                // A record that waits by itself is usual; one that holds up its shard for good is for somebody to see.
+                let level = if delay.blocks || delay.is_longest {
+                    log::Level::Error
+                } else {
+                    log::Level::Warn
+                };
+                let blocks = if delay.blocks { BLOCKS } else { "" };
+                let next = follows(attempts);
+                let (time, charged) = (shown(delay.time), charged(attempts, limits));
+                log::log!(
+                    level,
+                    "record {at} {why}{blocks}: {outcome}; {next} in {time}{charged}"
+                );
+            }
+            RecordEvent::Narrowed {
+                count,
+                ends: [first, last],
+                outcome,
+                delay,
+            } => log::warn!(
+                "a run of {count} records, {first} to {last}: {outcome}; it follows in halves in {}",
+                shown(*delay)
+            ),
+            RecordEvent::Skipped { at, why, outcome } => {
+                log::warn!("record {at} {why}: {outcome}; it is skipped (--on-failure skip)");
+            }
+            RecordEvent::DeadLettered {
+                at,
+                why,
+                outcome,
+                place,
+            } => log::warn!("record {at} {why}: {outcome}; {place}"),
+            RecordEvent::LetterRefused {
+                at,
+                why,
+                outcome,
+                refusal,
+                delay,
+            } => log::error!(
+                "record {at} {why}: {outcome}; {refusal}; it blocks its shard, and its letter is offered again in {}",
+                shown(*delay)
+            ),
+            RecordEvent::BreakerOpened(limit) => log::error!(
+                "{limit} records were given up in a row with none done between: the handler is taken for broken, and no \
+                 more are given up until one is done (--max-consecutive-failures)"
+            ),
+        }
+    }
+}
+
+/// What a record does that may neither be done nor skipped.
+const BLOCKS: &str = " and blocks its shard";
+
+/// What comes next for a record.
+fn follows(attempts: &Attempts) -> String {
+    match attempts.handed {
+        0 => "it is looked at again".to_owned(),
+        handed => format!("attempt {} follows", handed + 1),
+    }
+}
+
+/// The attempts that count against a record, and how many may.
+fn charged(attempts: &Attempts, limits: &Limits) -> String {
+    match (attempts.charged, limits.max_attempts) {
+        (0, _) => String::new(),
+        (failures, Some(limit)) => format!(" (failure {failures} of {limit})"),
+        (failures, None) => format!(" (failure {failures}, without a limit)"),
+    }
+}

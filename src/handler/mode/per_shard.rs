@@ -1,0 +1,239 @@
+//! One handler process for as long as the lease lasts: its input stays open, and it answers every record
+//! with a line, in order.
+
+use std::time::Instant;
+
+use super::answer::{self, Line, Word, is_untokened};
+use super::environment::{self, Environment};
+use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
+use crate::handler::pool::attempt::{Attempt, ExitReport};
+use crate::outcome::Class;
+use crate::process::Feed;
+
+pub(super) struct PerShard {
+    /// So many records may be unanswered.
+    pub(super) inflight: usize,
+    /// Answers stand without the token.
+    pub(super) plain: bool,
+    /// So many records for one process; `None` for no limit.
+    pub(super) max_records: Option<u64>,
+    /// There is only one handler at a time.
+    pub(super) alone: bool,
+}
+
+impl Mode for PerShard {
+    fn lives_on(&self) -> bool {
+        true
+    }
+
+    fn is_full(&self, attempt: &Attempt, _bytes: u64) -> bool {
+        attempt.unanswered.len() >= self.inflight || self.is_spent(attempt)
+    }
+
+    fn is_spent(&self, attempt: &Attempt) -> bool {
+        self.max_records.is_some_and(|max| attempt.given >= max)
+    }
+
+    fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
+        environment::of_shard(environment, given.slot, self.inflight);
+    }
+
+    fn feed(&self) -> Feed {
+        Feed::Stream {
+            // Not large for many at a time: the system's memory for pipes is bounded.
+            large: self.alone,
+            torn: false,
+        }
+    }
+
+    fn hear(&self, attempt: &mut Attempt, line: &[u8], now: Instant) -> Heard {
+        let (word, number) = match Line::parse(line, &attempt.token, self.plain, false) {
+            Line::Other if !attempt.unanswered.is_empty() && is_untokened(line) => {
+                return Heard::Untokened;
+            }
+            Line::Other => return Heard::Log,
+            Line::Malformed => return Heard::Invalid(answer::MALFORMED),
+            Line::Answer(Word::Halt, None) => return Heard::Halt,
+            Line::Answer(Word::Progress, None) => {
+                attempt.is_alive(now);
+                return Heard::Noted;
+            }
+            Line::Answer(word, number) => (word, number),
+        };
+        if attempt.unanswered.is_empty() {
+            return Heard::Invalid("an answer while it has no record");
+        }
+        // With one record at a time it is clear of which an answer speaks.
+        let number = number.or((self.inflight == 1).then_some(attempt.answered + 1));
+        if (word, number) == (Word::Upto, Some(attempt.answered)) {
+            return Heard::Invalid(answer::FOREIGN);
+        }
+        answer::take(attempt, word, number, now)
+    }
+
+    /// A death is no verdict: the oldest record is first given alone to a new handler, and it is a suspect if
+    /// that has happened already. A rejection of the only record it had is one.
+    fn verdict(&self, attempt: &Attempt, end: &ExitReport, evidence: &Evidence<'_>) -> Verdict {
+        let class = match evidence.on_exit.class(end.ended) {
+            Class::Done | Class::Checkpoint => Class::Fail,
+            class => class,
+        };
+        let rejected = class == Class::Reject && attempt.unanswered.len() == 1;
+        let finding = if rejected || (evidence.is_suspect && attempt.given == 1) {
+            Finding::Oldest(class)
+        } else {
+            Finding::Unnamed(class)
+        };
+        finding.because(Reason::Exit(end.ended))
+    }
+
+    fn advice(&self) -> &'static str {
+        if self.inflight == 1 {
+            "--inflight N does not wait for each answer, --jobs N runs several at a time"
+        } else {
+            "--jobs N runs several at a time"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Ended, OnExit};
+
+    const LOCK_STEP: PerShard = PerShard {
+        inflight: 1,
+        plain: false,
+        max_records: None,
+        alone: true,
+    };
+    const WINDOW: PerShard = PerShard {
+        inflight: 9,
+        plain: false,
+        max_records: None,
+        alone: true,
+    };
+    const PLAIN: PerShard = PerShard {
+        inflight: 1,
+        plain: true,
+        max_records: None,
+        alone: true,
+    };
+
+    fn with(records: usize) -> Attempt {
+        let now = Instant::now();
+        let mut attempt = Attempt::new(now);
+        for index in 0..records {
+            attempt.give(index, now);
+        }
+        attempt
+    }
+
+    fn heard(records: usize, line: &str, mode: PerShard) -> Heard {
+        let mut attempt = with(records);
+        let line = line.replace('@', &attempt.token);
+        mode.hear(&mut attempt, line.as_bytes(), Instant::now())
+    }
+
+    #[test]
+    fn every_word_answers_a_record() {
+        let one = Heard::Done {
+            records: 1,
+            checkpoint: false,
+        };
+        for (records, line, answers, expected) in [
+            (1, "@ ok", LOCK_STEP, one),
+            (1, "@ ok 1", LOCK_STEP, one),
+            (1, "@ upto", LOCK_STEP, one),
+            (
+                1,
+                "@ checkpoint",
+                LOCK_STEP,
+                Heard::Done {
+                    records: 1,
+                    checkpoint: true,
+                },
+            ),
+            (1, "@ retry", LOCK_STEP, Heard::Bad(Class::Retry)),
+            (1, "@ reject", LOCK_STEP, Heard::Bad(Class::Reject)),
+            (1, "@ fail 1", LOCK_STEP, Heard::Bad(Class::Fail)),
+            (
+                9,
+                "@ upto 7",
+                WINDOW,
+                Heard::Done {
+                    records: 7,
+                    checkpoint: false,
+                },
+            ),
+            (
+                9,
+                "@ checkpoint 9",
+                WINDOW,
+                Heard::Done {
+                    records: 9,
+                    checkpoint: true,
+                },
+            ),
+            (1, "@ halt", LOCK_STEP, Heard::Halt),
+            (1, "@ progress", LOCK_STEP, Heard::Noted),
+            (1, "ok", PLAIN, one),
+            (1, "ok", LOCK_STEP, Heard::Untokened),
+            (3, "upto 2", WINDOW, Heard::Untokened),
+            (0, "ok", LOCK_STEP, Heard::Log),
+            (1, "progress", LOCK_STEP, Heard::Log),
+            (1, "ok, all is well", LOCK_STEP, Heard::Log),
+            (1, "all is well", PLAIN, Heard::Log),
+        ] {
+            assert_eq!(heard(records, line, answers), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_is_noticed_at_once() {
+        for (records, line, answers) in [
+            (0, "@ ok", LOCK_STEP),
+            (0, "@ retry", LOCK_STEP),
+            (2, "@ ok", WINDOW),
+            (2, "@ ok 2", WINDOW),
+            (2, "@ upto 3", WINDOW),
+            (2, "@ upto 0", WINDOW),
+            (1, "@ fine", LOCK_STEP),
+        ] {
+            assert!(
+                matches!(heard(records, line, answers), Heard::Invalid(_)),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_death_is_charged_only_to_a_suspect_that_was_given_alone() {
+        let table = OnExit::default();
+        let code = Ended::Code;
+        for (records, ended, suspect, expected) in [
+            (1, code(1), false, Finding::Unnamed(Class::Fail)),
+            (1, code(0), false, Finding::Unnamed(Class::Fail)),
+            (1, code(1), true, Finding::Oldest(Class::Fail)),
+            (1, code(0), true, Finding::Oldest(Class::Fail)),
+            (1, Ended::TimedOut, true, Finding::Oldest(Class::Fail)),
+            (3, code(1), true, Finding::Unnamed(Class::Fail)),
+            (1, code(65), false, Finding::Oldest(Class::Reject)),
+            (3, code(65), false, Finding::Unnamed(Class::Reject)),
+            (3, code(75), false, Finding::Unnamed(Class::Retry)),
+            (3, code(127), false, Finding::Unnamed(Class::Broken)),
+        ] {
+            let evidence = Evidence {
+                on_exit: &table,
+                is_suspect: suspect,
+                find: &|_| None,
+            };
+            let end = ExitReport::of(ended);
+            assert_eq!(
+                WINDOW.verdict(&with(records), &end, &evidence).finding,
+                expected,
+                "{records} {ended} {suspect}"
+            );
+        }
+    }
+}

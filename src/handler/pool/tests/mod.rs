@@ -1,0 +1,477 @@
+//! What the pool does, as transcripts over scripted children and a clock that a test sets.
+//!
+//! `>` is what the bridge tells the pool, `*` what happens to children and to time, `<` what the pool does to its
+//! children, `=` what it reports to the bridge. A test is the whole transcript: `>` and `*` are taken from it, and
+//! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
+
+mod script;
+
+use std::time::Duration;
+
+use super::super::{OnFailure, Per, Settings};
+use crate::process::Command;
+use script::{play, settings};
+
+const RECORD: Per = Per::Record;
+const BATCH: Per = Per::Batch {
+    size: None,
+    bytes: None,
+};
+
+fn shard(inflight: usize) -> Per {
+    Per::Shard {
+        inflight,
+        plain: false,
+        max_records: None,
+    }
+}
+
+fn with(per: Per, edit: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = settings(per);
+    edit(&mut settings);
+    settings
+}
+
+#[test]
+fn records_of_one_lane_go_one_after_the_other() {
+    play(
+        settings(RECORD),
+        "> offer 1 2
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         < start 0: 2
+         < close 0
+         = done 1
+         * exit 0 0
+         = done 2",
+    );
+}
+
+#[test]
+fn a_record_that_failed_waits_longer_each_time_and_holds_up_those_behind_it() {
+    play(
+        settings(RECORD),
+        "> offer 1 2
+         < start 0: 1
+         < close 0
+         * exit 0 1
+         * 1s later
+         < start 0: 1
+         < close 0
+         * exit 0 1
+         * 2s later
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         < start 0: 2
+         < close 0
+         = done 1
+         * exit 0 0
+         = done 2",
+    );
+}
+
+#[test]
+fn a_key_that_waits_holds_up_no_other() {
+    play(
+        with(RECORD, |s| s.jobs = 2),
+        "> offer a:1 b:2 a:3 b:4
+         < start 0: 1
+         < close 0
+         < start 1: 2
+         < close 1
+         * exit 0 75
+         * exit 1 0
+         < start 0: 4
+         < close 0
+         * exit 0 0
+         * 1s later
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         < start 0: 3
+         < close 0
+         = done 2
+         * exit 0 0
+         = done 4",
+    );
+}
+
+#[test]
+fn a_batch_that_names_nobody_is_narrowed_down_and_only_the_culprit_is_charged() {
+    play(
+        with(BATCH, |s| {
+            s.limits.max_attempts = Some(1);
+            s.on_failure = OnFailure::Skip;
+        }),
+        "> offer 1 2 3 4
+         < start 0: 1 2 3 4
+         < close 0
+         * exit 0 1
+         * 1s later
+         < start 0: 1 2
+         < close 0
+         * exit 0 1
+         * 1s later
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         < start 0: 2
+         < close 0
+         = done 1
+         * exit 0 1
+         < start 0: 3 4
+         < close 0
+         = done 2
+         * exit 0 0
+         = done 4",
+    );
+}
+
+#[test]
+fn an_idle_handlers_death_is_followed_by_a_delay_that_grows() {
+    play(
+        settings(shard(1)),
+        "> offer 1
+         < start 0: 1
+         * exit 0 3 unread
+         * 1s later
+         < start 0: 1
+         * exit 0 0 unread
+         * 2s later
+         < start 0: 1
+         * says 0 ok
+         = done 1
+         * exit 0 4
+         > offer 2
+         * 1s later
+         < start 0: 2
+         * says 0 ok
+         = done 2",
+    );
+}
+
+#[test]
+fn a_handler_that_ends_between_two_records_is_replaced_at_once() {
+    play(
+        settings(shard(1)),
+        "> offer 1 2
+         < start 0: 1
+         * says 0 ok
+         < feed 0: 2
+         = done 1
+         * exit 0 0 unread
+         < start 0: 2
+         * says 0 ok
+         = done 2",
+    );
+}
+
+#[test]
+fn a_shard_handlers_death_has_one_delay_and_a_disposed_record_none() {
+    play(
+        with(shard(1), |s| {
+            s.limits.max_attempts = Some(2);
+            s.on_failure = OnFailure::Skip;
+        }),
+        "> offer 1 2
+         < start 0: 1
+         * exit 0 1
+         * 1s later
+         < start 0: 1
+         * exit 0 1
+         * 2s later
+         < start 0: 1
+         * exit 0 1
+         < start 0: 2
+         = done 1
+         * says 0 ok
+         = done 2",
+    );
+}
+
+#[test]
+fn a_bad_answer_with_more_in_flight_restarts_the_handler_at_that_record() {
+    play(
+        settings(shard(3)),
+        "> offer 1 2 3
+         < start 0: 1 2 3
+         * says 0 retry 1
+         < stop 0
+         * exit 0 15
+         * 1s later
+         < start 0: 1
+         * says 0 ok 1
+         < feed 0: 2 3
+         = done 1
+         * says 0 upto 3
+         = done 3",
+    );
+}
+
+#[test]
+fn a_broken_handler_holds_back_the_rest_until_a_record_is_done() {
+    play(
+        with(RECORD, |s| s.jobs = 2),
+        "> offer a:1 b:2 c:3
+         < start 0: 1
+         < close 0
+         < start 1: 2
+         < close 1
+         * exit 0 127
+         * exit 1 0
+         < start 0: 3
+         < close 0
+         * exit 0 127
+         * 1s later
+         < start 0: 1
+         < close 0
+         < start 1: 3
+         < close 1
+         * exit 0 0
+         = done 2
+         * exit 1 0
+         = done 3",
+    );
+}
+
+#[test]
+fn the_breaker_gives_up_no_more_until_one_record_is_done() {
+    play(
+        with(RECORD, |s| {
+            s.limits.max_attempts = Some(1);
+            s.limits.max_consecutive_failures = 2;
+            s.on_failure = OnFailure::Skip;
+        }),
+        "> offer 1 2 3
+         < start 0: 1
+         < close 0
+         * exit 0 1
+         < start 0: 2
+         < close 0
+         = done 1
+         * exit 0 1
+         < start 0: 3
+         < close 0
+         = done 2
+         * exit 0 1
+         * 60s later
+         < start 0: 3
+         < close 0
+         * exit 0 0
+         = done 3",
+    );
+}
+
+#[test]
+fn a_record_is_done_when_its_letter_is_kept_and_only_the_letter_is_tried_again() {
+    play(
+        with(RECORD, |s| {
+            s.on_failure = OnFailure::DeadLetter("dead".into())
+        }),
+        "> offer 1 2
+         < start 0: 1
+         < close 0
+         * the disk is full
+         * exit 0 65
+         < letter 1: refused
+         * 1s later
+         < letter 1: locked
+         * 1s later
+         < letter 1: kept
+         < start 0: 2
+         < close 0
+         = done 1
+         * exit 0 0
+         = done 2",
+    );
+}
+
+#[test]
+fn a_letter_to_a_command_is_offered_until_it_is_taken_whole() {
+    play(
+        with(RECORD, |s| {
+            s.on_failure = OnFailure::DeadLetterCommand(Command::default())
+        }),
+        "> offer 1
+         < start 0: 1
+         < close 0
+         * exit 0 65
+         < start letter: 1
+         < close letter
+         * exit letter 0 unread
+         * 1s later
+         < start letter: 1
+         < close letter
+         * exit letter 0
+         = done 1",
+    );
+}
+
+#[test]
+fn a_handler_that_is_silent_is_stopped_and_has_failed() {
+    play(
+        with(RECORD, |s| s.timeout = Some(Duration::from_secs(60))),
+        "> offer 1
+         < start 0: 1
+         < close 0
+         * 30s later
+         * says 0 progress
+         * 30s later
+         * 30s later
+         < stop 0
+         * exit 0 0
+         * 1s later
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         = done 1",
+    );
+}
+
+#[test]
+fn a_batch_handler_that_has_answered_everything_is_to_end() {
+    play(
+        settings(BATCH),
+        "> offer 1 2
+         < start 0: 1 2
+         < close 0
+         * says 0 upto 2
+         < finish 0
+         = done 2
+         > offer 3
+         * exit 0 0
+         < start 0: 3
+         < close 0
+         * exit 0 0
+         = done 3",
+    );
+}
+
+#[test]
+fn a_halt_stops_everything_after_what_was_done_is_reported() {
+    play(
+        with(RECORD, |s| {
+            s.jobs = 2;
+            s.on_failure = OnFailure::Halt;
+        }),
+        "> offer a:1 b:2 c:3
+         < start 0: 1
+         < close 0
+         < start 1: 2
+         < close 1
+         * exit 0 0
+         < start 0: 3
+         < close 0
+         = done 1
+         * exit 0 65
+         < stop 1
+         = halted
+         * exit 1 15
+         = finished",
+    );
+}
+
+#[test]
+fn after_a_signal_nothing_starts_for_the_time_of_a_stop() {
+    play(
+        settings(RECORD),
+        "> offer 1 2
+         < start 0: 1
+         < close 0
+         * signal
+         = signal
+         * exit 0 0
+         = done 1
+         * 10s later
+         < start 0: 2
+         < close 0
+         * exit 0 0
+         = done 2",
+    );
+}
+
+#[test]
+fn an_orderly_finish_ends_the_input_and_waits() {
+    play(
+        settings(shard(1)),
+        "> offer 1
+         < start 0: 1
+         * says 0 ok
+         = done 1
+         > finish orderly
+         < finish 0
+         * exit 0 0
+         = finished",
+    );
+}
+
+#[test]
+fn a_hook_that_must_succeed_is_run_until_it_does_and_another_only_once() {
+    let hooked = || {
+        with(RECORD, |s| {
+            s.hook = Some(Command::default());
+        })
+    };
+    play(
+        hooked(),
+        "> hook shard-end
+         < start hook:
+         < close hook
+         * exit hook 1
+         * 1s later
+         < start hook:
+         < close hook
+         * exit hook 0
+         = hooked",
+    );
+    play(
+        hooked(),
+        "> hook lease-lost
+         < start hook:
+         < finish hook
+         * exit hook 1
+         = hooked",
+    );
+}
+
+#[test]
+fn a_handler_has_so_many_records_in_its_life() {
+    play(
+        settings(Per::Shard {
+            inflight: 1,
+            plain: false,
+            max_records: Some(2),
+        }),
+        "> offer 1 2 3
+         < start 0: 1
+         * says 0 ok
+         < feed 0: 2
+         < close 0
+         = done 1
+         * says 0 ok
+         < finish 0
+         = done 2
+         * exit 0 0
+         < start 0: 3
+         * says 0 ok
+         = done 3",
+    );
+}
+
+#[test]
+fn the_first_record_of_an_unprotected_lease_goes_alone() {
+    play(
+        settings(BATCH),
+        "> offer alone 1 2 3
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         < start 0: 2 3
+         < close 0
+         = done 1
+         * exit 0 0
+         = done 3",
+    );
+}

@@ -1,0 +1,351 @@
+//! Plays a transcript: children, letters and a clock that do what it says.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
+
+use crate::backoff::Delays;
+use crate::clock::Clock;
+use crate::dead_letter::Appended;
+use crate::format::Format;
+use crate::handler::pool::{Children, ExitReport, Happening, Pool, Role};
+use crate::handler::{Event, Finish, First, Handlers, Limits, Occasion, OnFailure, Per, Settings};
+use crate::outcome::{Ended, OnExit};
+use crate::process::{Command, Input, Spawn, Stop};
+use crate::protocol::Message;
+use crate::record::{Batch, Layout};
+
+/// Settings with round numbers: delays of 1 s to 60 s, 10 s to stop.
+pub(super) fn settings(per: Per) -> Settings {
+    Settings {
+        command: Command::default(),
+        per,
+        format: Format::Lines,
+        decompress: None,
+        jobs: 1,
+        on_exit: OnExit::default(),
+        limits: Limits {
+            max_attempts: None,
+            max_age: None,
+            max_consecutive_failures: 10,
+        },
+        delays: Delays {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+        },
+        on_failure: OnFailure::Block,
+        timeout: None,
+        stop: Stop {
+            signal: Signal::TERM,
+            timeout: Duration::from_secs(10),
+        },
+        hook: None,
+    }
+}
+
+/// Plays `transcript`, and compares it with what comes of it.
+#[track_caller]
+pub(super) fn play(settings: Settings, transcript: &str) {
+    let lines: Vec<String> = transcript
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect();
+    let given = |line: &&String| line.starts_with(['>', '*']);
+    let stage = Stage {
+        now: RefCell::new(Instant::now()),
+        told: RefCell::new(Vec::new()),
+    };
+    let mut children = Scripted {
+        // The first thing that the bridge says is said before the first wait.
+        steps: lines.iter().filter(given).skip(1).cloned().collect(),
+        stage: &stage,
+        running: BTreeMap::new(),
+        disk_is_full: false,
+        letters: 0,
+    };
+    let steps: Vec<String> = lines
+        .iter()
+        .filter(|line| line.starts_with('>'))
+        .cloned()
+        .collect();
+    let mut pool = Pool::new(settings, &mut children, &stage);
+    pool.begin("shardId-0").expect("a shard");
+    let mut numbers = 0;
+    for step in steps {
+        stage.told.borrow_mut().push(step.clone());
+        tell(&mut pool, &step, &mut numbers);
+        loop {
+            match pool.wait(true, None).expect("nothing fails") {
+                Event::Input => break,
+                event => stage.told.borrow_mut().push(in_words(event)),
+            }
+        }
+    }
+    drop(pool);
+    assert_eq!(stage.told.into_inner().join("\n"), lines.join("\n"));
+}
+
+/// What all share: the time, and the transcript so far.
+struct Stage {
+    now: RefCell<Instant>,
+    told: RefCell<Vec<String>>,
+}
+
+impl Clock for Stage {
+    fn now(&self) -> Instant {
+        *self.now.borrow()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
+fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32) {
+    let words: Vec<&str> = step.split_whitespace().skip(1).collect();
+    match words.as_slice() {
+        ["offer", "alone", records @ ..] => pool.offer(batch(records, numbers), First::Alone),
+        ["offer", records @ ..] => pool.offer(batch(records, numbers), First::WithOthers),
+        ["finish", "orderly"] => pool.finish(Finish::Orderly),
+        ["finish", "stop"] => pool.finish(Finish::Stop),
+        ["hook", "shard-end"] => assert!(pool.hook(Occasion::ShardEnd)),
+        ["hook", "lease-lost"] => assert!(pool.hook(Occasion::LeaseLost)),
+        _ => panic!("no such thing: {step}"),
+    }
+}
+
+fn in_words(event: Event) -> String {
+    match event {
+        Event::Done { end, .. } => format!("= done {}", end.sequence_number),
+        Event::Wish(at) => format!("= checkpoint {}", at.sequence_number),
+        Event::Halted(_) => "= halted".to_owned(),
+        Event::Signal(_) => "= signal".to_owned(),
+        Event::Finished => "= finished".to_owned(),
+        Event::Hooked => "= hooked".to_owned(),
+        Event::Input | Event::Deadline => panic!("{event:?} is not reported here"),
+    }
+}
+
+/// Records by their payloads, each perhaps with a key before it; sequence numbers go on from batch to batch.
+fn batch(records: &[&str], numbers: &mut u32) -> Batch {
+    let records: Vec<String> = records
+        .iter()
+        .map(|record| {
+            *numbers += 1;
+            let (key, payload) = record.split_once(':').unwrap_or(("k", record));
+            let data = STANDARD.encode(payload);
+            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0}}"#)
+        })
+        .collect();
+    let line = format!(
+        r#"{{"action":"processRecords","records":[{}],"millisBehindLatest":0}}"#,
+        records.join(",")
+    );
+    let Ok(Message::ProcessRecords { records, .. }) = Message::parse(&line) else {
+        panic!("no batch: {line}")
+    };
+    let layout = Layout::find(&line, &records).expect("records");
+    Batch::new(line.clone(), layout, Some(0))
+}
+
+/// Children that do what the transcript says.
+struct Scripted<'a> {
+    steps: VecDeque<String>,
+    stage: &'a Stage,
+    /// The tokens of those that run.
+    running: BTreeMap<Role, String>,
+    disk_is_full: bool,
+    /// How often letters were offered.
+    letters: u32,
+}
+
+fn name(role: Role) -> String {
+    match role {
+        Role::Handler(slot) => slot.to_string(),
+        Role::DeadLetter => "letter".to_owned(),
+        Role::Hook => "hook".to_owned(),
+    }
+}
+
+fn role(name: &str) -> Role {
+    match name {
+        "letter" => Role::DeadLetter,
+        "hook" => Role::Hook,
+        slot => Role::Handler(slot.parse().expect("a slot")),
+    }
+}
+
+/// The payloads in an input: its lines, or those of the dead letters in it.
+fn payloads(input: &[u8]) -> String {
+    let text = String::from_utf8_lossy(input);
+    let payload = |line: &str| match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(serde_json::Value::Object(letter)) => {
+            let data = letter["dataBase64"].as_str().expect("a letter's data");
+            String::from_utf8(STANDARD.decode(data).expect("base64")).expect("text")
+        }
+        _ => line.to_owned(),
+    };
+    text.lines().map(payload).collect::<Vec<_>>().join(" ")
+}
+
+impl Scripted<'_> {
+    fn note(&self, line: impl Into<String>) {
+        self.stage.told.borrow_mut().push(line.into());
+    }
+
+    fn happen(&mut self, step: &str, until: Option<Instant>) -> Vec<Happening> {
+        let words: Vec<&str> = step.split_whitespace().skip(1).collect();
+        match words.as_slice() {
+            ["exit", who, code] => vec![self.exit(role(who), code, 0)],
+            ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
+            ["says", who, answer @ ..] => {
+                let token = &self.running[&role(who)];
+                let line = format!("{token} {}", answer.join(" ")).into_bytes();
+                vec![Happening::Line {
+                    role: role(who),
+                    line,
+                }]
+            }
+            ["signal"] => vec![Happening::Signal(15)],
+            ["the", "disk", "is", "full"] => {
+                self.disk_is_full = true;
+                Vec::new()
+            }
+            [time, "later"] => {
+                self.pass(humantime::parse_duration(time).expect("a duration"), until);
+                Vec::new()
+            }
+            _ => panic!("no such thing: {step}"),
+        }
+    }
+
+    /// Time passes, and the pool must have asked to be woken by then, and not before now.
+    fn pass(&self, time: Duration, until: Option<Instant>) {
+        let mut now = self.stage.now.borrow_mut();
+        assert!(until.is_none_or(|until| until > *now), "it does not sleep");
+        *now += time;
+        assert!(until.is_some_and(|until| until <= *now), "it sleeps on");
+    }
+
+    fn exit(&mut self, role: Role, code: &str, unread: u64) -> Happening {
+        self.running.remove(&role).expect("it runs");
+        Happening::Ended {
+            role,
+            report: ExitReport {
+                pid: 1,
+                ended: Ended::Code(code.parse().expect("a code")),
+                unread,
+                stderr: Vec::new(),
+                stopped: false,
+            },
+        }
+    }
+}
+
+impl Children for Scripted<'_> {
+    fn find(&self, _what: &str, _command: &Command) -> Result<()> {
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        role: Role,
+        _command: &Command,
+        spawn: &Spawn<'_>,
+        mut input: Input,
+    ) -> Result<(), String> {
+        let token = spawn
+            .environment
+            .iter()
+            .find(|(name, _)| *name == "KCLPIPE_TOKEN");
+        let token = token.map(|(_, token)| token.to_string_lossy().into_owned());
+        let was = self.running.insert(role, token.unwrap_or_default());
+        assert!(was.is_none(), "{role:?} runs already");
+        let given = payloads(input.buffer());
+        self.note(format!("< start {}: {given}", name(role)).trim().to_owned());
+        Ok(())
+    }
+
+    fn pid(&self, _role: Role) -> Option<i32> {
+        Some(1)
+    }
+
+    fn has_ended(&self, role: Role) -> bool {
+        !self.running.contains_key(&role)
+    }
+
+    fn is_fed(&self, _role: Role) -> bool {
+        true
+    }
+
+    fn any_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    fn feed(&mut self, role: Role, bytes: &mut Vec<u8>) {
+        if !bytes.is_empty() {
+            self.note(format!("< feed {}: {}", name(role), payloads(bytes)));
+            bytes.clear();
+        }
+    }
+
+    fn printed(&mut self, _role: Role) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn close_input(&mut self, role: Role) {
+        self.note(format!("< close {}", name(role)));
+    }
+
+    fn finish(&mut self, role: Role, _stop: Stop) {
+        if self.running.contains_key(&role) {
+            self.note(format!("< finish {}", name(role)));
+        }
+    }
+
+    fn stop(&mut self, role: Role, _stop: Stop) {
+        if self.running.contains_key(&role) {
+            self.note(format!("< stop {}", name(role)));
+        }
+    }
+
+    fn keep_letters(&mut self, _file: &Path, letters: &[u8]) -> Result<Appended> {
+        self.letters += 1;
+        let letter = payloads(letters);
+        match (self.disk_is_full, self.letters) {
+            (true, 1) => {
+                self.note(format!("< letter {letter}: refused"));
+                bail!("no room")
+            }
+            (true, 2) => {
+                self.note(format!("< letter {letter}: locked"));
+                Ok(Appended::Locked(None))
+            }
+            _ => {
+                self.note(format!("< letter {letter}: kept"));
+                Ok(Appended::Kept)
+            }
+        }
+    }
+
+    /// The next step; before the next thing that the bridge says, the pool is told that there is input.
+    fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
+        match self.steps.front() {
+            Some(step) if step.starts_with('*') => {
+                let step = self.steps.pop_front().unwrap_or_default();
+                self.note(step.clone());
+                Ok(self.happen(&step, until))
+            }
+            _ => {
+                self.steps.pop_front();
+                Ok(vec![Happening::Input])
+            }
+        }
+    }
+}
