@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use kclpipe::protocol::{Message, WireRecord};
 use kclpipe::record::Position;
-use kclpipe::replay::faults::{Faults, Rng, Schedule, make_hostile};
-use kclpipe::replay::shard::{Due, Ending, LeasePosition, Rules, Shard, Step};
-use kclpipe::replay::stream::Record;
+use kclpipe::replay::testing::{
+    Due, Ending, Faults, LeasePosition, Record, Rng, Rules, Schedule, Shard, Step, make_hostile,
+};
 
 /// How often the daemon reads, in milliseconds.
 const READS: u64 = 200;

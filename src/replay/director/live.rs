@@ -100,8 +100,8 @@ impl Director for Live {
         self.queue.pop_front();
     }
 
-    fn died(&self) -> Successor {
-        self.made_up.died()
+    fn successor(&self) -> Successor {
+        self.made_up.successor()
     }
 
     fn records(&self) -> Option<&ShardRecords> {

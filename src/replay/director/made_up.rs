@@ -135,7 +135,7 @@ impl Director for MadeUp {
         }
     }
 
-    fn died(&self) -> Successor {
+    fn successor(&self) -> Successor {
         Successor::Resumes
     }
 

@@ -35,7 +35,7 @@ pub trait Director: Debug {
     fn next(&mut self, answered: Action, lease: &Lease) -> Directive;
 
     /// What follows the end of a child, if its shard is not at its end.
-    fn died(&self) -> Successor;
+    fn successor(&self) -> Successor;
 
     /// The shard's records; `None` where they are not known apart from the lines that they came in.
     fn records(&self) -> Option<&ShardRecords>;
@@ -176,7 +176,7 @@ impl Call {
         Call::new(Action::ProcessRecords, content)
     }
 
-    /// A batch of these records, whose read was so far behind the tip when it was made.
+    /// Records that a read has found, and how far behind the tip it was.
     pub fn read(records: Range<usize>, millis_behind_latest: i64) -> Call {
         let content = Content::Batch {
             records,

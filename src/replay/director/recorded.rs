@@ -88,7 +88,7 @@ impl Director for Recorded {
         })
     }
 
-    fn died(&self) -> Successor {
+    fn successor(&self) -> Successor {
         if self.conversations.is_empty() {
             Successor::Nobody
         } else {

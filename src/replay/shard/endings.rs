@@ -57,7 +57,7 @@ impl Shard {
             steps.push(Step::Say(note));
         }
         let is_open = self.session.resumes && self.lease.stored != LeasePosition::ShardEnd;
-        match self.director.died() {
+        match self.director.successor() {
             Successor::OfAnotherConversation => steps.push(Step::Start),
             Successor::Resumes if is_open => {
                 self.report.interruptions += 1;
@@ -80,7 +80,7 @@ impl Shard {
         let is_first_word = action == Some(Action::Initialize);
         self.no_child |= self.session.number == 1 && is_first_word;
         let mut steps = Vec::new();
-        match self.director.died() {
+        match self.director.successor() {
             Successor::Resumes => self.resume(&text, is_first_word, &mut steps),
             Successor::OfAnotherConversation => {
                 self.blame_for_end(&text, &mut steps);

@@ -99,7 +99,7 @@ impl Shard {
     pub fn new(shard_id: String, records: Vec<Record>, rules: Rules) -> Shard {
         let size = records.len();
         let director = MadeUp::new(records, rules);
-        Shard::directed(shard_id, Box::new(director), size).restarted(rules.restarts)
+        Shard::directed(shard_id, Box::new(director), size).with_restarts(rules.restarts)
     }
 
     /// The same, but its records arrive while it is read, by [`Shard::fetch`]. With `empty_reads`, the child
@@ -107,7 +107,7 @@ impl Shard {
     pub fn live(shard_id: String, records: Vec<Record>, rules: Rules, empty_reads: bool) -> Shard {
         let size = records.len();
         let director = Live::new(records, rules, empty_reads);
-        Shard::directed(shard_id, Box::new(director), size).restarted(rules.restarts)
+        Shard::directed(shard_id, Box::new(director), size).with_restarts(rules.restarts)
     }
 
     /// The shard of these conversations, which are played one after the other, each with a child of its
@@ -134,7 +134,7 @@ impl Shard {
         }
     }
 
-    fn restarted(self, restarts: u32) -> Shard {
+    fn with_restarts(self, restarts: u32) -> Shard {
         Shard { restarts, ..self }
     }
 
@@ -277,10 +277,11 @@ impl Shard {
     }
 
     fn with_faults(&mut self, decided: Directive, answered: Option<Action>) -> Directive {
-        let covered = self.covered().unwrap_or(0);
         let Some(faults) = self.faults.as_mut() else {
             return decided;
         };
+        let records = self.director.records();
+        let covered = records.map_or(0, |records| records.covered(&self.lease.stored));
         let situation = Situation {
             answered,
             lease: &self.lease,
