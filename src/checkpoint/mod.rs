@@ -305,7 +305,7 @@ impl Checkpoints {
         request.map(ToSay::Ask).or(keepalive)
     }
 
-    /// The daemon answered what [`Checkpoints::next`] returned.
+    /// The daemon answered what [`Checkpoints::poll`] returned.
     pub fn answered(&mut self, now: Instant, error: Option<&str>) -> Answered {
         let Some(request) = self.in_flight.take() else {
             return Answered::GoOn;
