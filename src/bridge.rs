@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
 use crate::clock::Clock;
-use crate::exit::Exit;
+use crate::exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
@@ -50,7 +50,7 @@ enum Other {
 /// Whether the conversation goes on.
 enum Step {
     GoOn,
-    Leave(Exit),
+    Leave(exit::Bridge),
 }
 
 /// What has to be over before an action is answered.
@@ -99,20 +99,24 @@ impl<'a> Bridge<'a> {
     ///
     /// # Errors
     /// The daemon broke the protocol, or the system failed us.
-    pub fn run(mut self) -> Result<Exit> {
+    pub fn run(mut self) -> Result<exit::Bridge> {
         let exit = self.converse();
         self.stop_handlers()?;
         exit
     }
 
-    fn converse(&mut self) -> Result<Exit> {
+    fn converse(&mut self) -> Result<exit::Bridge> {
         while let Some(line) = self.next_line()? {
             if let Step::Leave(exit) = self.answer(line)? {
                 return Ok(exit);
             }
         }
         log::info!("the daemon closed our input");
-        Ok(if self.halted { Exit::Halt } else { Exit::Done })
+        Ok(if self.halted {
+            exit::Bridge::Halted
+        } else {
+            exit::Bridge::Done
+        })
     }
 
     /// The next message; `None` at the end of input.
@@ -222,7 +226,7 @@ impl<'a> Bridge<'a> {
             let now = self.clock.now();
             if now >= give_up_at {
                 log::error!("{e:#}; giving up");
-                return Ok(Step::Leave(Exit::Config));
+                return Ok(Step::Leave(exit::Bridge::Config));
             }
             if !said {
                 log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
@@ -235,7 +239,7 @@ impl<'a> Bridge<'a> {
                 }
             }
             if self.wire.ended() {
-                return Ok(Step::Leave(Exit::Done));
+                return Ok(Step::Leave(exit::Bridge::Done));
             }
         }
         Ok(Step::GoOn)
@@ -277,7 +281,7 @@ impl<'a> Bridge<'a> {
             return Ok(leave);
         }
         self.status(action);
-        Ok(Step::Leave(Exit::Done))
+        Ok(Step::Leave(exit::Bridge::Done))
     }
 
     fn shutdown_requested(&mut self, action: &'static str) -> Result<Step> {
@@ -306,7 +310,7 @@ impl<'a> Bridge<'a> {
             return self.leave_lost(action);
         }
         self.status(action);
-        Ok(Step::Leave(Exit::Done))
+        Ok(Step::Leave(exit::Bridge::Done))
     }
 
     fn reach(&mut self, goal: Goal, action: &'static str) -> Result<Step> {
@@ -327,14 +331,14 @@ impl<'a> Bridge<'a> {
             self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
-                    Step::Leave(Exit::Halt)
+                    Step::Leave(exit::Bridge::Halted)
                 } else {
                     Step::GoOn
                 });
             }
             if self.wire.ended() {
                 log::warn!("the daemon closed our input while it awaited an answer");
-                return Ok(Step::Leave(Exit::Done));
+                return Ok(Step::Leave(exit::Bridge::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
             let wake = self.checkpoints.wake(now, stuck.as_ref());
@@ -448,7 +452,7 @@ impl<'a> Bridge<'a> {
                     "the end of the shard cannot be stored: {}",
                     error.as_deref().unwrap_or_default()
                 );
-                return Ok(Step::Leave(Exit::Internal));
+                return Ok(Step::Leave(exit::Bridge::Protocol));
             }
             Answered::LeaseGone => {
                 log::warn!("another worker has the lease: this shard's work stops here");

@@ -122,11 +122,6 @@ impl LetterFile {
         }
     }
 
-    /// The file's name.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Appends `letters`, whole lines, and has them on disk when they are [`Appended::Kept`]. Never waits for
     /// others.
     ///
