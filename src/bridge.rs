@@ -137,7 +137,9 @@ impl<'a> Bridge<'a> {
                     self.halted = true;
                 }
                 Event::Deadline => {}
-                event => log::debug!("{event:?} while nothing is to be done"),
+                event @ (Event::Done { .. } | Event::Wish(_) | Event::Finished | Event::Hooked) => {
+                    log::debug!("{event:?} while nothing is to be done");
+                }
             }
         }
     }
@@ -510,7 +512,9 @@ impl Goal {
         match self.last {
             Moment::BatchEnd if self.left > 0 => Moment::Working,
             Moment::ShardEnd if self.finishing || self.hooking => Moment::Working,
-            last => last,
+            last @ (Moment::Working | Moment::BatchEnd | Moment::Shutdown | Moment::ShardEnd) => {
+                last
+            }
         }
     }
 

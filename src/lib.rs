@@ -36,6 +36,10 @@ mod properties;
 mod protocol;
 mod record;
 mod recording;
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "its matches become whole with its next form"
+)]
 mod replay;
 mod tally;
 mod watch;

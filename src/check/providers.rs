@@ -147,10 +147,7 @@ enum Made {
 
 impl Sdk {
     fn of(version: Version) -> &'static Sdk {
-        match version.has_sdk_2() {
-            true => &SDK_2,
-            false => &SDK_1,
-        }
+        if version.has_sdk_2() { &SDK_2 } else { &SDK_1 }
     }
 
     /// A class by its name below the packages that are looked into.
@@ -281,13 +278,14 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
 
 /// A class of 1.x that is not among the daemon's own jars.
 fn of_another_jar(name: &str, version: Version) -> Made {
-    match name == STS && version.generation() == 1 {
-        true => Made::Oddly(
+    if name == STS && version.generation() == 1 {
+        Made::Oddly(
             format!("'{name}' is in no jar of the daemon's own"),
             "It is made only if aws-java-sdk-sts is among the jars, too; without it the daemon ends at once.",
             "Add that jar, or take another provider.".to_owned(),
-        ),
-        false => Made::Well,
+        )
+    } else {
+        Made::Well
     }
 }
 
@@ -347,7 +345,7 @@ fn nested(argument: &str) -> Made {
                     "If the daemon does not know it either, it makes no provider, and ends if there is no other.",
                     mend,
                 ),
-                _ => Made::Not(
+                Region::Known | Region::Odd | Region::Impossible => Made::Not(
                     format!("endpointRegion '{}' is no region", shown(region)),
                     mend,
                 ),

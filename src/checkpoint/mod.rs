@@ -264,7 +264,7 @@ impl Checkpoints {
         }
         let request = match moment {
             Moment::ShardEnd => Some(Request::ShardEnd),
-            _ => self
+            Moment::Working | Moment::BatchEnd | Moment::Shutdown => self
                 .position_due(now, moment)
                 .or_else(|| self.probe(now, stuck))
                 .map(Request::Store),

@@ -193,7 +193,10 @@ impl Child {
         match self.phase {
             Phase::Ended { read_until } => self.is_silent() || now >= read_until,
             Phase::Lost => true,
-            _ => false,
+            Phase::Running
+            | Phase::Finishing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => false,
         }
     }
 
@@ -201,9 +204,11 @@ impl Child {
     /// have its number.
     pub(super) fn bury(mut self) -> io::Result<Remains> {
         self.signal(Signal::KILL);
-        let status = match self.phase {
-            Phase::Lost => ExitStatus::from_raw(Signal::KILL.as_raw()),
-            _ => self.leader.wait()?,
+        // A child that no signal ends would be waited for without an end.
+        let status = if self.phase == Phase::Lost {
+            ExitStatus::from_raw(Signal::KILL.as_raw())
+        } else {
+            self.leader.wait()?
         };
         Ok(Remains {
             status,

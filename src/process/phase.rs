@@ -76,7 +76,12 @@ impl Phase {
             Phase::Finishing { stop_at, stop } if now >= stop_at => Due::Stop(stop),
             Phase::Stopping { kill_at } if now >= kill_at => Due::Kill,
             Phase::Killed { give_up_at } if now >= give_up_at => Due::GiveUp,
-            _ => Due::Nothing,
+            Phase::Running
+            | Phase::Finishing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. }
+            | Phase::Ended { .. }
+            | Phase::Lost => Due::Nothing,
         }
     }
 
@@ -123,7 +128,10 @@ impl Looks {
             Phase::Ended { .. } | Phase::Lost => None,
             _ if closed => Some(self.last + self.pause),
             _ if phase.is_signalled() => Some(self.last + Looks::WHILE_STOPPED),
-            _ => Some(self.last + Looks::WHILE_RUNNING),
+            Phase::Running
+            | Phase::Finishing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => Some(self.last + Looks::WHILE_RUNNING),
         }
     }
 
@@ -163,7 +171,7 @@ mod tests {
             phase = match due {
                 Due::Stop(stop) => Phase::stopping(stop, now),
                 Due::Kill => Phase::killed(now),
-                _ => Phase::Lost,
+                Due::GiveUp | Due::Nothing => Phase::Lost,
             };
         }
         assert_eq!((phase, phase.deadline()), (Phase::Lost, None));

@@ -130,7 +130,11 @@ impl Play {
                         events.push("halted".into());
                         break 'batches;
                     }
-                    other => panic!("{other:?} in the middle of a batch"),
+                    other @ (Event::Input
+                    | Event::Signal(_)
+                    | Event::Finished
+                    | Event::Hooked
+                    | Event::Deadline) => panic!("{other:?} in the middle of a batch"),
                 }
             }
         }

@@ -42,9 +42,12 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         return Vec::new();
     };
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let found = paths.flat_map(|path| match path.is_dir() {
-        true => files(&path, ending),
-        false => vec![path],
+    let found = paths.flat_map(|path| {
+        if path.is_dir() {
+            files(&path, ending)
+        } else {
+            vec![path]
+        }
     });
     found
         .filter(|path| path.to_string_lossy().ends_with(ending))

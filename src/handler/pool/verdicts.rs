@@ -280,11 +280,13 @@ impl Pool<'_> {
                 .all_again(&records, "is to be retried", report, now),
             Class::Broken => self.records.broken(&records, report, now),
             Class::Halt => return self.records.halt(records[0], report, now),
-            _ if self.mode.narrows() && records.len() > 1 => {
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Fail
+                if self.mode.narrows() && records.len() > 1 =>
+            {
                 self.slots[slot].suspects = records.len();
                 return self.records.narrow(&records, report, now);
             }
-            _ => {
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Fail => {
                 self.records.suspect(records[0]);
                 self.records
                     .all_again(&records, "was not answered", report, now)
@@ -349,7 +351,10 @@ impl Pool<'_> {
             (slot.deaths, slot.ended_badly) = (0, true);
             slot.rest_until = match disposition {
                 Disposition::RetryAt(until) => Some(until),
-                _ => None,
+                Disposition::Done
+                | Disposition::Disposed
+                | Disposition::AwaitsCommand
+                | Disposition::Halted => None,
             };
         }
     }
