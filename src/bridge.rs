@@ -8,6 +8,7 @@ use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck};
 use crate::clock::Clock;
 use crate::exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
+use crate::plural::plural;
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
 use crate::watch::{Snapshot, Watch};
@@ -256,7 +257,7 @@ impl<'a> Bridge<'a> {
         let behind = batch
             .millis_behind_latest
             .map_or("?".to_owned(), |millis| millis.to_string());
-        log::debug!("{left} records, {behind} ms behind the tip");
+        log::debug!("{}, {behind} ms behind the tip", plural(left, "record"));
         if let Some(last) = batch.last() {
             self.checkpoints.delivered(last);
             let first = if self.checkpoints.is_unprotected() {
@@ -545,7 +546,10 @@ impl Goal {
 fn parse(line: &str) -> Result<Message<'_>> {
     let message = Message::parse(line)?;
     let action = message.action();
-    log::debug!("from the daemon: {action}, {} bytes", line.len());
+    log::debug!(
+        "from the daemon: {action}, {}",
+        plural(line.len() as u64, "byte")
+    );
     Ok(message)
 }
 

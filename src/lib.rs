@@ -16,6 +16,7 @@
 //! `docs/architecture.md` has the reasons.
 
 mod app;
+mod append_line;
 mod backoff;
 mod bridge;
 mod check;
@@ -31,10 +32,13 @@ mod handler;
 mod launch;
 mod logging;
 mod outcome;
+mod plural;
 mod process;
 mod properties;
 mod protocol;
+mod random;
 mod record;
+mod record_json;
 mod recording;
 #[allow(
     clippy::wildcard_enum_match_arm,

@@ -3,6 +3,7 @@
 use super::Version;
 use super::regions::{self, Region};
 use super::report::{Severity, Trouble, shown};
+use crate::plural::plural;
 
 /// A class that the daemon can make from a text.
 struct Provider {
@@ -265,7 +266,7 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
         Arguments::UpTo(most) => too_many(name, most, count, version),
         Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
         Arguments::Exactly(_, words) => Made::Not(
-            format!("'{name}' cannot be made from {}", counted(count)),
+            format!("'{name}' cannot be made from {}", plural(count, "argument")),
             format!("Write '|' and then {words} after its name, with '|' between."),
         ),
         Arguments::Role if version.generation() == 1 => Made::Not(
@@ -293,11 +294,11 @@ fn of_another_jar(name: &str, version: Version) -> Made {
 fn too_many(name: &str, most: usize, count: usize, version: Version) -> Made {
     let mend = match most {
         0 => "Write its name alone.".to_owned(),
-        _ => format!("Write it with {} at most.", counted(most)),
+        _ => format!("Write it with {} at most.", plural(most, "argument")),
     };
     match version.generation() {
         1 => Made::Not(
-            format!("'{name}' cannot be made from {}", counted(count)),
+            format!("'{name}' cannot be made from {}", plural(count, "argument")),
             mend,
         ),
         _ => Made::Oddly(
@@ -312,7 +313,10 @@ fn with_role(name: &str, arguments: &[&str]) -> Made {
     const FORM: &str = "|arn:aws:iam::ACCOUNT:role/ROLE|SESSION";
     let [role, _session, more @ ..] = arguments else {
         return Made::Not(
-            format!("'{name}' cannot be made from {}", counted(arguments.len())),
+            format!(
+                "'{name}' cannot be made from {}",
+                plural(arguments.len(), "argument")
+            ),
             format!("It needs the ARN of a role and the name of a session: write {name}{FORM}."),
         );
     };
@@ -366,14 +370,6 @@ fn nested(argument: &str) -> Made {
             "After role and session the daemon looks for the three words that it knows, and for no others.",
             FORM.to_owned(),
         ),
-    }
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        0 => "no argument".to_owned(),
-        1 => "one argument".to_owned(),
-        _ => format!("{count} arguments"),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Version;
+use crate::plural::plural;
 use crate::properties::Property;
 
 /// How bad a finding is.
@@ -146,8 +147,8 @@ impl fmt::Display for Report {
             writeln!(out, "    {}\n    {}", finding.why, finding.mend)?;
         }
         let (errors, warnings) = (
-            counted(self.errors, "error"),
-            counted(self.warnings, "warning"),
+            plural(self.errors, "error"),
+            plural(self.warnings, "warning"),
         );
         match self.findings.len() {
             0 => write!(out, "{file}: nothing found (KCL {})", self.kcl),
@@ -175,11 +176,4 @@ fn printable(text: &str) -> String {
         }
     });
     escaped.collect()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }
