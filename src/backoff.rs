@@ -3,8 +3,9 @@
 //! One rule owns every retry and every respawn: no path leads from a failure to an attempt without a
 //! [`Delays`] in between.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use crate::random;
 
 /// Delays that grow by doubling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +40,9 @@ impl Delays {
     }
 }
 
-/// A duration between half of `delay` and `delay`. The standard library's hasher keys are the one
-/// source of randomness that needs no crate.
+/// A duration between half of `delay` and `delay`.
 fn jitter(delay: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) >> 32;
+    let random = random::number() >> 32;
     delay / 2 + (delay / 2).mul_f64(random as f64 / f64::from(u32::MAX))
 }
 

@@ -7,8 +7,9 @@ use anyhow::{Result, bail};
 use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck, ToSay};
 use crate::clock::Clock;
 use crate::due::Due;
-use crate::exit::Exit;
+use crate::exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
+use crate::plural::plural;
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
 use crate::watch::{Snapshot, Watch};
@@ -51,7 +52,7 @@ enum Other {
 /// Whether the conversation goes on.
 enum Step {
     GoOn,
-    Leave(Exit),
+    Leave(exit::Bridge),
 }
 
 /// What has to be over before an action is answered.
@@ -100,20 +101,24 @@ impl<'a> Bridge<'a> {
     ///
     /// # Errors
     /// The daemon broke the protocol, or the system failed us.
-    pub fn run(mut self) -> Result<Exit> {
+    pub fn run(mut self) -> Result<exit::Bridge> {
         let exit = self.converse();
         self.stop_handlers()?;
         exit
     }
 
-    fn converse(&mut self) -> Result<Exit> {
+    fn converse(&mut self) -> Result<exit::Bridge> {
         while let Some(line) = self.next_line()? {
             if let Step::Leave(exit) = self.answer(line)? {
                 return Ok(exit);
             }
         }
         log::info!("the daemon closed our input");
-        Ok(if self.halted { Exit::Halt } else { Exit::Done })
+        Ok(if self.halted {
+            exit::Bridge::Halted
+        } else {
+            exit::Bridge::Done
+        })
     }
 
     /// The next message; `None` at the end of input.
@@ -134,7 +139,9 @@ impl<'a> Bridge<'a> {
                     self.halted = true;
                 }
                 Event::Deadline => {}
-                event => log::debug!("{event:?} while nothing is to be done"),
+                event @ (Event::Done { .. } | Event::Wish(_) | Event::Finished | Event::Hooked) => {
+                    log::debug!("{event:?} while nothing is to be done");
+                }
             }
         }
     }
@@ -223,7 +230,7 @@ impl<'a> Bridge<'a> {
             let now = self.clock.now();
             if now >= give_up_at {
                 log::error!("{e:#}; giving up");
-                return Ok(Step::Leave(Exit::Config));
+                return Ok(Step::Leave(exit::Bridge::Config));
             }
             if !said {
                 log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
@@ -236,7 +243,7 @@ impl<'a> Bridge<'a> {
                 }
             }
             if self.wire.ended() {
-                return Ok(Step::Leave(Exit::Done));
+                return Ok(Step::Leave(exit::Bridge::Done));
             }
         }
         Ok(Step::GoOn)
@@ -251,7 +258,7 @@ impl<'a> Bridge<'a> {
         let behind = batch
             .millis_behind_latest
             .map_or("?".to_owned(), |millis| millis.to_string());
-        log::debug!("{left} records, {behind} ms behind the tip");
+        log::debug!("{}, {behind} ms behind the tip", plural(left, "record"));
         if let Some(last) = batch.last() {
             self.checkpoints.delivered(last);
             let first = if self.checkpoints.is_unprotected() {
@@ -278,7 +285,7 @@ impl<'a> Bridge<'a> {
             return Ok(leave);
         }
         self.status(action);
-        Ok(Step::Leave(Exit::Done))
+        Ok(Step::Leave(exit::Bridge::Done))
     }
 
     fn shutdown_requested(&mut self, action: &'static str) -> Result<Step> {
@@ -307,7 +314,7 @@ impl<'a> Bridge<'a> {
             return self.leave_lost(action);
         }
         self.status(action);
-        Ok(Step::Leave(Exit::Done))
+        Ok(Step::Leave(exit::Bridge::Done))
     }
 
     fn reach(&mut self, goal: Goal, action: &'static str) -> Result<Step> {
@@ -328,14 +335,14 @@ impl<'a> Bridge<'a> {
             let wake = self.send(goal.moment(), stuck.as_ref(), now);
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
-                    Step::Leave(Exit::Halt)
+                    Step::Leave(exit::Bridge::Halted)
                 } else {
                     Step::GoOn
                 });
             }
             if self.wire.ended() {
                 log::warn!("the daemon closed our input while it awaited an answer");
-                return Ok(Step::Leave(Exit::Done));
+                return Ok(Step::Leave(exit::Bridge::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
             let until = wake.into_iter().chain(self.watch.wake()).min();
@@ -450,7 +457,7 @@ impl<'a> Bridge<'a> {
                     "the end of the shard cannot be stored: {}",
                     error.as_deref().unwrap_or_default()
                 );
-                return Ok(Step::Leave(Exit::Internal));
+                return Ok(Step::Leave(exit::Bridge::Protocol));
             }
             Answered::LeaseGone => {
                 log::warn!("another worker has the lease: this shard's work stops here");
@@ -508,7 +515,9 @@ impl Goal {
         match self.last {
             Moment::BatchEnd if self.left > 0 => Moment::Working,
             Moment::ShardEnd if self.finishing || self.hooking => Moment::Working,
-            last => last,
+            last @ (Moment::Working | Moment::BatchEnd | Moment::Shutdown | Moment::ShardEnd) => {
+                last
+            }
         }
     }
 
@@ -539,7 +548,10 @@ impl Goal {
 fn parse(line: &str) -> Result<Message<'_>> {
     let message = Message::parse(line)?;
     let action = message.action();
-    log::debug!("from the daemon: {action}, {} bytes", line.len());
+    log::debug!(
+        "from the daemon: {action}, {}",
+        plural(line.len() as u64, "byte")
+    );
     Ok(message)
 }
 

@@ -173,9 +173,10 @@ impl Conflict {
         let from: Vec<String> = from
             .map(|option| format!("--{option} is {}", cli::variable(option)))
             .collect();
-        match from.is_empty() {
-            true => self.why.clone(),
-            false => format!("{} ({})", self.why, from.join(", ")),
+        if from.is_empty() {
+            self.why.clone()
+        } else {
+            format!("{} ({})", self.why, from.join(", "))
         }
     }
 }
@@ -562,7 +563,9 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            other => Err(anyhow!("{other:?}")),
+            other @ (Task::Replay(_) | Task::Check(_) | Task::Launch(_)) => {
+                Err(anyhow!("{other:?}"))
+            }
         }
     }
 

@@ -221,9 +221,10 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
         Ok(file) => {
             let wrong = program::examine(&file, &directory(scope), Starter::Java);
             if let Some((what, why, mend)) = wrong {
-                let severity = match what.starts_with(program::NO_LINE) {
-                    true => Severity::Warning,
-                    false => Severity::Error,
+                let severity = if what.starts_with(program::NO_LINE) {
+                    Severity::Warning
+                } else {
+                    Severity::Error
                 };
                 return Some(Finding::about(property, severity).says(
                     format!("'{program}': {what}"),
@@ -277,9 +278,10 @@ fn started(what: &str, command: &Command, property: &Property, scope: &Scope) ->
 fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
     let folder = place.folder()?;
     let seen = directory(scope).join(folder);
-    let shown = match folder.as_os_str().is_empty() {
-        true => return None,
-        false => folder.display(),
+    let shown = if folder.as_os_str().is_empty() {
+        return None;
+    } else {
+        folder.display()
     };
     (!seen.is_dir()).then(|| {
         let relative = folder.is_relative() && scope.context.directory.is_none();
@@ -289,9 +291,10 @@ fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
                 place.option
             ),
             place.without,
-            match relative {
-                true => where_to_look(true, scope),
-                false => "Make it, for the user that the daemon runs as: kclpipe makes none.",
+            if relative {
+                where_to_look(true, scope)
+            } else {
+                "Make it, for the user that the daemon runs as: kclpipe makes none."
             },
         )
     })
@@ -317,11 +320,10 @@ fn curl(property: &Property) -> Finding {
 }
 
 fn where_to_look(relative: bool, scope: &Scope) -> &'static str {
-    match relative && scope.context.directory.is_none() {
-        true => {
-            "It is relative: write the whole path, or say with --directory where the daemon is started."
-        }
-        false => "Install it, or write its whole path.",
+    if relative && scope.context.directory.is_none() {
+        "It is relative: write the whole path, or say with --directory where the daemon is started."
+    } else {
+        "Install it, or write its whole path."
     }
 }
 

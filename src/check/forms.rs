@@ -28,7 +28,19 @@ pub(super) fn examine(text: &str, key: &Key, scope: &Scope) -> Option<Trouble> {
         Kind::Worker => worker(text, version),
         Kind::Arn => arn(text),
         Kind::ConsumerArn => consumer(text),
-        _ => None,
+        Kind::Text
+        | Kind::Dimensions
+        | Kind::Whole { .. }
+        | Kind::Fraction
+        | Kind::Flag(_)
+        | Kind::BoxedFlag
+        | Kind::Word(_)
+        | Kind::Seconds
+        | Kind::Providers
+        | Kind::Command
+        | Kind::Threads
+        | Kind::Refused
+        | Kind::Unused => None,
     }
 }
 

@@ -98,9 +98,10 @@ pub struct Place {
 impl Place {
     /// The directory that has to be there, as far as that can be known without a shard.
     fn folder(&self) -> Option<&Path> {
-        let folder = match self.is_directory {
-            true => Some(self.path.as_path()),
-            false => self.path.parent(),
+        let folder = if self.is_directory {
+            Some(self.path.as_path())
+        } else {
+            self.path.parent()
         };
         folder.filter(|folder| !folder.to_string_lossy().contains("{shard}"))
     }

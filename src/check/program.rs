@@ -62,9 +62,10 @@ fn first_line(line: &[u8], directory: &Path) -> Option<Wrong> {
     };
     let path = directory.join(interpreter);
     if !path.is_file() {
-        let mend = match interpreter.starts_with('/') {
-            true => "Install it, or write the right path into the first line.",
-            false => "The kernel looks into no PATH: write #!/usr/bin/env and its name.",
+        let mend = if interpreter.starts_with('/') {
+            "Install it, or write the right path into the first line."
+        } else {
+            "The kernel looks into no PATH: write #!/usr/bin/env and its name."
         };
         let what = format!("its first line names '{interpreter}', which is not there");
         return Some((what, MISLEADING, mend));

@@ -3,6 +3,7 @@
 use super::Version;
 use super::regions::{self, Region};
 use super::report::{Severity, Trouble, shown};
+use crate::plural::plural;
 
 /// A class that the daemon can make from a text.
 struct Provider {
@@ -147,10 +148,7 @@ enum Made {
 
 impl Sdk {
     fn of(version: Version) -> &'static Sdk {
-        match version.has_sdk_2() {
-            true => &SDK_2,
-            false => &SDK_1,
-        }
+        if version.has_sdk_2() { &SDK_2 } else { &SDK_1 }
     }
 
     /// A class by its name below the packages that are looked into.
@@ -268,7 +266,7 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
         Arguments::UpTo(most) => too_many(name, most, count, version),
         Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
         Arguments::Exactly(_, words) => Made::Not(
-            format!("'{name}' cannot be made from {}", counted(count)),
+            format!("'{name}' cannot be made from {}", plural(count, "argument")),
             format!("Write '|' and then {words} after its name, with '|' between."),
         ),
         Arguments::Role if version.generation() == 1 => Made::Not(
@@ -281,13 +279,14 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
 
 /// A class of 1.x that is not among the daemon's own jars.
 fn of_another_jar(name: &str, version: Version) -> Made {
-    match name == STS && version.generation() == 1 {
-        true => Made::Oddly(
+    if name == STS && version.generation() == 1 {
+        Made::Oddly(
             format!("'{name}' is in no jar of the daemon's own"),
             "It is made only if aws-java-sdk-sts is among the jars, too; without it the daemon ends at once.",
             "Add that jar, or take another provider.".to_owned(),
-        ),
-        false => Made::Well,
+        )
+    } else {
+        Made::Well
     }
 }
 
@@ -295,11 +294,11 @@ fn of_another_jar(name: &str, version: Version) -> Made {
 fn too_many(name: &str, most: usize, count: usize, version: Version) -> Made {
     let mend = match most {
         0 => "Write its name alone.".to_owned(),
-        _ => format!("Write it with {} at most.", counted(most)),
+        _ => format!("Write it with {} at most.", plural(most, "argument")),
     };
     match version.generation() {
         1 => Made::Not(
-            format!("'{name}' cannot be made from {}", counted(count)),
+            format!("'{name}' cannot be made from {}", plural(count, "argument")),
             mend,
         ),
         _ => Made::Oddly(
@@ -314,7 +313,10 @@ fn with_role(name: &str, arguments: &[&str]) -> Made {
     const FORM: &str = "|arn:aws:iam::ACCOUNT:role/ROLE|SESSION";
     let [role, _session, more @ ..] = arguments else {
         return Made::Not(
-            format!("'{name}' cannot be made from {}", counted(arguments.len())),
+            format!(
+                "'{name}' cannot be made from {}",
+                plural(arguments.len(), "argument")
+            ),
             format!("It needs the ARN of a role and the name of a session: write {name}{FORM}."),
         );
     };
@@ -347,7 +349,7 @@ fn nested(argument: &str) -> Made {
                     "If the daemon does not know it either, it makes no provider, and ends if there is no other.",
                     mend,
                 ),
-                _ => Made::Not(
+                Region::Known | Region::Odd | Region::Impossible => Made::Not(
                     format!("endpointRegion '{}' is no region", shown(region)),
                     mend,
                 ),
@@ -368,14 +370,6 @@ fn nested(argument: &str) -> Made {
             "After role and session the daemon looks for the three words that it knows, and for no others.",
             FORM.to_owned(),
         ),
-    }
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        0 => "no argument".to_owned(),
-        1 => "one argument".to_owned(),
-        _ => format!("{count} arguments"),
     }
 }
 

@@ -31,12 +31,13 @@ fn required(scope: &Scope) -> Vec<Finding> {
         1 => "streamName",
         _ => "streamName or streamArn",
     };
-    let (written, provider) = match scope.kcl().has_sdk_2() {
-        true => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
-        false => (
+    let (written, provider) = if scope.kcl().has_sdk_2() {
+        ("AwsCredentialsProvider", "DefaultCredentialsProvider")
+    } else {
+        (
             "AWSCredentialsProvider",
             "DefaultAWSCredentialsProviderChain",
-        ),
+        )
     };
     let needed = [
         (

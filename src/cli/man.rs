@@ -222,7 +222,9 @@ fn exit_codes_of_handlers() -> Roff {
         Class::Reject => "never tried again: --on-failure, at once",
         Class::Retry => "tried again later, not counted",
         Class::Broken => "the handler is at fault: tried again later, for ever, not counted",
-        _ => "tried again later, and after --max-attempts --on-failure",
+        Class::Checkpoint => "the next record follows, and a checkpoint is stored here",
+        Class::Halt => "the worker stops",
+        Class::Fail => "tried again later, and after --max-attempts --on-failure",
     };
     let mut page = Roff::new();
     page.control("SH", ["EXIT CODES OF A HANDLER"]);
@@ -249,16 +251,12 @@ fn section(heading: &str, entries: &[Entry]) -> Roff {
     let mut page = Roff::new();
     page.control("SH", [heading]);
     for (number, (term, text)) in entries.iter().enumerate() {
-        match term.is_empty() {
-            // A section begins with a paragraph as it is.
-            true if number == 0 => {}
-            true => {
-                page.control("PP", []);
-            }
-            false => {
-                page.control("TP", []);
-                page.text([bold(*term)]);
-            }
+        if !term.is_empty() {
+            page.control("TP", []);
+            page.text([bold(*term)]);
+        } else if number > 0 {
+            // A section begins with a paragraph as it is, so the first needs no request.
+            page.control("PP", []);
         }
         page.text([roman(*text)]);
     }

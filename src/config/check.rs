@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use super::{Config, Task};
 use crate::check::{Child, Place, Settings};
 use crate::cli::{self, CheckOptions, FindingsName};
-use crate::handler::{OnFailure, Per};
+use crate::handler::Per;
 use crate::outcome::REJECT;
 
 pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
@@ -88,37 +88,33 @@ pub fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child
 
 /// Where kclpipe would write files.
 fn places(config: &Config) -> Vec<Place> {
-    let place = |option, path: Option<&PathBuf>, without| {
+    let place = |option, path: Option<&Path>, without| {
         path.map(|path| Place {
             option,
-            path: path.clone(),
+            path: path.to_owned(),
             is_directory: option == "metrics-dir",
             without,
         })
     };
-    let letters = match &config.settings.on_failure {
-        OnFailure::DeadLetter(file) => Some(file),
-        _ => None,
-    };
     let all = [
         place(
             "dead-letter",
-            letters,
+            config.settings.letter_file(),
             "A record that kclpipe gives up on cannot be written, and blocks its shard.",
         ),
         place(
             "log-file",
-            config.logging.file.as_ref(),
+            config.logging.file.as_deref(),
             "kclpipe ends with 78 at its start, and the daemon with it.",
         ),
         place(
             "metrics-dir",
-            config.watching.metrics_dir.as_ref(),
+            config.watching.metrics_dir.as_deref(),
             "No metrics are written.",
         ),
         place(
             "record",
-            config.record.as_ref().map(|to| &to.file),
+            config.record.as_ref().map(|to| to.file.as_path()),
             "Nothing is recorded.",
         ),
     ];
@@ -136,7 +132,9 @@ mod tests {
     fn typed(line: &str) -> Result<Settings> {
         match read(line.split(' ').map(OsString::from), std::iter::empty())? {
             Task::Check(settings) => Ok(*settings),
-            other => bail!("{other:?}"),
+            other @ (Task::Bridge(_) | Task::Replay(_) | Task::Launch(_) | Task::Show(_)) => {
+                bail!("{other:?}")
+            }
         }
     }
 

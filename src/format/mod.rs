@@ -231,6 +231,8 @@ mod tests {
             ) + "\n")
         };
         let text = Format::Jsonl(Data::Text);
+        let line = framed(text.clone(), b"hi").expect("it fits");
+        assert!(crate::record_json::has_known_keys_only(line.as_bytes()));
         assert_eq!(
             framed(text.clone(), "é\n\"".as_bytes()),
             object(r#""data":"é\n\"""#)

@@ -192,7 +192,10 @@ impl Child {
         match self.phase {
             Phase::Ended { .. } => self.is_silent() || self.phase.due(now) == Due::Now(Step::Reap),
             Phase::Lost => true,
-            _ => false,
+            Phase::Running
+            | Phase::Finishing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => false,
         }
     }
 
@@ -200,9 +203,11 @@ impl Child {
     /// have its number.
     pub(super) fn bury(mut self) -> io::Result<Remains> {
         self.signal(Signal::KILL);
-        let status = match self.phase {
-            Phase::Lost => ExitStatus::from_raw(Signal::KILL.as_raw()),
-            _ => self.leader.wait()?,
+        // A child that no signal ends would be waited for without an end.
+        let status = if self.phase == Phase::Lost {
+            ExitStatus::from_raw(Signal::KILL.as_raw())
+        } else {
+            self.leader.wait()?
         };
         Ok(Remains {
             status,

@@ -1,9 +1,10 @@
 //! A child's input while it is made.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+
+use crate::random;
 
 /// An input beyond this goes into a file while it grows: no more of it is in our memory.
 const IN_MEMORY: usize = 256 * 1024;
@@ -124,10 +125,7 @@ use unlinked as nameless;
 
 /// A file on a disk that has lost its name.
 fn unlinked() -> io::Result<File> {
-    let name = format!(
-        "kclpipe-{:016x}.input",
-        RandomState::new().hash_one(std::process::id())
-    );
+    let name = format!("kclpipe-{:016x}.input", random::number());
     let path = std::env::temp_dir().join(name);
     let file = OpenOptions::new()
         .read(true)

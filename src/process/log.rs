@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use crate::clean;
+use crate::plural::plural;
 
 /// One for all handlers and both of their outputs, as there is one log.
 static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle {
@@ -53,7 +54,7 @@ impl Throttle {
 pub(super) fn tell_held_back() {
     let over = THROTTLE.lock().map(|mut throttle| throttle.take_over());
     if let Ok(over @ 1..) = over {
-        log::warn!(target: "handler", "{over} lines more were held back in a second");
+        log::warn!(target: "handler", "{} more were held back in a second", plural(over, "line"));
     }
 }
 
@@ -83,7 +84,7 @@ fn log_line(level: Level, line: &[u8]) {
     if !log::log_enabled!(target: "handler", level) {
         return;
     }
-    let held_back = |lines| log::log!(target: "handler", level, "{lines} lines more were held back in a second");
+    let held_back = |lines| log::log!(target: "handler", level, "{} more were held back in a second", plural(lines, "line"));
     let allowed = THROTTLE
         .lock()
         .is_ok_and(|mut throttle| throttle.allows(Instant::now(), held_back));

@@ -1,9 +1,8 @@
 //! Writes a recording, in a thread of its own: a disk that is slow, full or gone is no trouble of the bridge.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +15,10 @@ use rustix::io::ioctl_fionbio;
 use serde_json::value::RawValue;
 
 use super::{Batch, Line, Recorded};
+use crate::append_line::before_line;
 use crate::clean;
 use crate::protocol::{Message, Tap};
+use crate::random::Names;
 
 /// The most that may wait for the disk.
 const WAITING: usize = 64 * 1024 * 1024;
@@ -127,7 +128,7 @@ struct Writing {
     to: To,
     file: Option<File>,
     /// Gives partition keys names that cannot be turned back, not even by trying.
-    names: RandomState,
+    names: Names,
 }
 
 impl Writing {
@@ -135,7 +136,7 @@ impl Writing {
         Writing {
             to,
             file: None,
-            names: RandomState::new(),
+            names: Names::default(),
         }
     }
 
@@ -197,7 +198,7 @@ impl Writing {
             return Ok(RawValue::from_string(text.trim().to_owned())?);
         }
         let records = records.into_iter().map(|record| {
-            let name = format!("key-{:016x}", self.names.hash_one(&*record.partition_key));
+            let name = format!("key-{:016x}", self.names.name(&record.partition_key));
             Recorded::without_data(record, name)
         });
         let batch = Batch {
@@ -219,10 +220,7 @@ impl Writing {
             .open(path)?;
         // A pipe that nobody reads is an error above; one that is read slowly is written slowly.
         ioctl_fionbio(&file, false)?;
-        let (length, mut last) = (file.metadata()?.len(), [b'\n']);
-        if length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
+        file.write_all(before_line(&file)?)?;
         Ok(file)
     }
 }

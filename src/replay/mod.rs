@@ -23,7 +23,6 @@ pub mod screen;
 pub mod shard;
 pub mod simulator;
 pub mod stream;
-pub mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub(super) use crate::plural::plural as count;
+
 /// The whole replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -179,11 +181,6 @@ fn checkpoints(records: Option<usize>, stored: usize) -> String {
         Some(records) => format!("{records} checkpointed in {stored}"),
         None => stored,
     }
-}
-
-pub(super) fn count(number: usize, of: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {of}{s}")
 }
 
 #[cfg(test)]

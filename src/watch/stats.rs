@@ -7,6 +7,7 @@ use humantime::format_duration;
 
 use super::Snapshot;
 use crate::checkpoint::Results;
+use crate::plural::plural;
 use crate::tally::Tally;
 
 /// What was told last, and when the next line is due.
@@ -57,8 +58,9 @@ fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapsho
     let now = &snapshot.tally;
     let done = now.done - then.done;
     let mut line = format!(
-        "in {}: {done} records done ({:.1}/s)",
+        "in {}: {} done ({:.1}/s)",
         shown(took),
+        plural(done, "record"),
         done as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE)
     );
     let attempts = now.failed().zip(then.failed());
@@ -113,7 +115,7 @@ fn add_checkpoints(line: &mut String, then: Results, snapshot: &Snapshot) {
         _ => write!(line, ", the last {since} ago"),
     };
     if snapshot.unsaved > 0 {
-        let _ = write!(line, ", {} records since", snapshot.unsaved);
+        let _ = write!(line, ", {} since", plural(snapshot.unsaved, "record"));
     }
 }
 

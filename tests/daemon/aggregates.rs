@@ -8,9 +8,9 @@ use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kclpipe::replay::aggregate::take_apart;
-use kclpipe::replay::faults::Rng;
-use kclpipe::replay::input::InputRecord;
+use kclpipe::testing::replay::Rng;
+use kclpipe::testing::replay::aggregate::take_apart;
+use kclpipe::testing::replay::input::InputRecord;
 use md5::{Digest, Md5};
 
 use crate::harness::{Record, aggregate, installed};

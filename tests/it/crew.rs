@@ -4,17 +4,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kclpipe::backoff::Delays;
-use kclpipe::clock::SystemClock;
-use kclpipe::format::Format;
-use kclpipe::handler::Limits;
-use kclpipe::handler::{
+use kclpipe::testing::backoff::Delays;
+use kclpipe::testing::clock::SystemClock;
+use kclpipe::testing::format::Format;
+use kclpipe::testing::handler::Limits;
+use kclpipe::testing::handler::{
     Event, Finish, First, HandlerProcesses, Handlers, OnFailure, Per, Pool, Settings,
 };
-use kclpipe::outcome::OnExit;
-use kclpipe::process::{Command, Processes, Stop};
-use kclpipe::protocol::Message;
-use kclpipe::record::{Batch, Layout};
+use kclpipe::testing::outcome::OnExit;
+use kclpipe::testing::process::{Command, Processes, Stop};
+use kclpipe::testing::protocol::Message;
+use kclpipe::testing::record::{Batch, Layout};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -130,7 +130,11 @@ impl Play {
                         events.push("halted".into());
                         break 'batches;
                     }
-                    other => panic!("{other:?} in the middle of a batch"),
+                    other @ (Event::Input
+                    | Event::Signal(_)
+                    | Event::Finished
+                    | Event::Hooked
+                    | Event::Deadline) => panic!("{other:?} in the middle of a batch"),
                 }
             }
         }

@@ -10,13 +10,13 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kclpipe::config::{self, Task};
-use kclpipe::exit::Exit;
-use kclpipe::handler::VARIABLES;
-use kclpipe::outcome::{Class, Ended, OnExit};
-use kclpipe::properties::{Properties, split_command};
-use kclpipe::replay::faults::{Amount, KINDS};
-use kclpipe::watch::{FAMILIES, Kind};
+use kclpipe::testing::config::{self, Task};
+use kclpipe::testing::exit::{self, Exit};
+use kclpipe::testing::handler::VARIABLES;
+use kclpipe::testing::outcome::{Class, Ended, OnExit};
+use kclpipe::testing::properties::{Properties, split_command};
+use kclpipe::testing::replay::faults::{Amount, KINDS};
+use kclpipe::testing::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
 use crate::harness::{are_here, write_program, write_script};
@@ -240,17 +240,38 @@ fn the_tables_of_handlers_exit_codes_are_those_of_the_program() {
     }
 }
 
+/// The numbers of a command's ends.
+fn codes<E: Exit>() -> BTreeSet<u8> {
+    E::ALL.iter().map(|exit| exit.code()).collect()
+}
+
 #[test]
 fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
-    let codes: BTreeSet<u8> = Exit::ALL.into_iter().map(Exit::code).collect();
-    for (name, heading) in [
-        ("README.md", "- **Exit codes**"),
-        ("docs/protocol.md", "\n## How kclpipe ends\n"),
+    let commands = [
+        codes::<exit::Bridge>(),
+        codes::<exit::Check>(),
+        codes::<exit::Launch>(),
+        codes::<exit::Replay>(),
+        codes::<exit::Show>(),
+    ];
+    let all: BTreeSet<u8> = commands.into_iter().flatten().collect();
+    for (name, heading, expected) in [
+        ("README.md", "- **Exit codes**", all),
+        (
+            "docs/protocol.md",
+            "\n## How kclpipe ends\n",
+            codes::<exit::Bridge>(),
+        ),
+        (
+            "docs/check.md",
+            "\nThe exit codes:\n",
+            codes::<exit::Check>(),
+        ),
     ] {
         let text = read(name);
         let rows = table(&text, heading);
         let told: BTreeSet<u8> = rows.iter().flat_map(|row| numbers(row[0])).collect();
-        assert_eq!(told, codes, "in {name}");
+        assert_eq!(told, expected, "in {name}");
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kclpipe::protocol::{Message, WireRecord};
-use kclpipe::record::Position;
-use kclpipe::replay::testing::{
+use kclpipe::testing::protocol::{Message, WireRecord};
+use kclpipe::testing::record::Position;
+use kclpipe::testing::replay::{
     Due, Ending, Faults, LeasePosition, Record, Rng, Rules, Schedule, Shard, Step, make_hostile,
 };
 
@@ -188,7 +188,10 @@ impl Life {
                 }
                 Some(_) => line.split(r#","error""#).next().expect("a part").to_owned() + "}",
             },
-            _ => status,
+            Message::Initialize { .. }
+            | Message::LeaseLost
+            | Message::ShutdownRequested
+            | Message::Shutdown { .. } => status,
         };
         let work = self.rng.up_to(Duration::from_secs(1)).as_millis() as u64;
         self.later(work, Event::Line(self.child, reply));

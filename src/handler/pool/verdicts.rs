@@ -278,11 +278,13 @@ impl Pool<'_> {
             Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
             Class::Halt => return self.records.halt(records[0], report, now),
-            _ if self.mode.narrows() && records.len() > 1 => {
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Fail
+                if self.mode.narrows() && records.len() > 1 =>
+            {
                 self.slots[slot].suspects = records.len();
                 return self.records.narrow(&records, report, now);
             }
-            _ => {
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Fail => {
                 self.records.suspect(records[0]);
                 self.records
                     .all_again(&records, Why::Unanswered, report, now)
@@ -347,7 +349,10 @@ impl Pool<'_> {
             (slot.deaths, slot.ended_badly) = (0, true);
             slot.rest_until = match disposition {
                 Disposition::RetryAt(until) => Some(until),
-                _ => None,
+                Disposition::Done
+                | Disposition::Disposed
+                | Disposition::AwaitsLetter
+                | Disposition::Halted => None,
             };
         }
     }

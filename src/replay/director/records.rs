@@ -34,11 +34,6 @@ impl ShardRecords {
         self.all.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     /// How many of them a checkpoint at this position covers.
     pub fn covered(&self, position: &LeasePosition) -> usize {
         let is_covered = |record: &Record| LeasePosition::At(record.position.clone()) <= *position;

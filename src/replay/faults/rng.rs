@@ -3,7 +3,6 @@
 //! A library of random numbers may change them from one version to the next, and a seed that somebody wrote
 //! down would then mean another run; hence ten lines of our own.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// A source of numbers that look random: SplitMix64 (Steele, Lea and Flood, 2014).
@@ -54,7 +53,7 @@ impl Rng {
 
 /// A seed that nobody chose, short enough to be typed.
 pub fn any_seed() -> u64 {
-    RandomState::new().hash_one(0) % 1_000_000
+    crate::random::number() % 1_000_000
 }
 
 #[cfg(test)]

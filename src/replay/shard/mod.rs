@@ -35,8 +35,8 @@ use super::stream::Record;
 use session::{Phase, Session};
 
 pub use super::director::{Ending, Rules};
-pub use checkpoint::{Refusal, Request, Why};
-pub use lease::{Assignment, Lease, LeasePosition, Stored};
+pub use checkpoint::{Refusal, Request};
+pub use lease::{Lease, LeasePosition};
 
 /// How many of one child's lines that are no messages are reported.
 const REPORTED: usize = 5;

@@ -81,10 +81,11 @@ pub(super) fn play(settings: Settings, transcript: &str) {
         stage.told.borrow_mut().push(step.clone());
         tell(&mut pool, &step, &mut numbers);
         loop {
-            match pool.wait(true, None).expect("nothing fails") {
-                Event::Input => break,
-                event => stage.told.borrow_mut().push(in_words(event)),
+            let event = pool.wait(true, None).expect("nothing fails");
+            if event == Event::Input {
+                break;
             }
+            stage.told.borrow_mut().push(in_words(event));
         }
     }
     drop(pool);
