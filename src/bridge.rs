@@ -156,6 +156,7 @@ impl<'a> Bridge<'a> {
             | Heard::Other {
                 what: Other::ShardEnded | Other::LeaseLost | Other::ShutdownRequested,
                 ..
+            // Not an ack and not 'initialize': those say nothing that a halt could wait for.
             } if self.halted => self.leave_halted(&heard),
             Heard::Batch(batch) => self.process_records(batch),
             Heard::Other {
@@ -236,6 +237,7 @@ impl<'a> Bridge<'a> {
                 log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
             }
             said = true;
+            // The input is watched meanwhile: the daemon may have gone.
             let until = now + LOOK_EVERY;
             while self.clock.now() < until && !self.wire.ended() {
                 if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
@@ -333,6 +335,7 @@ impl<'a> Bridge<'a> {
             self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
             let wake = self.send(goal.moment(), stuck.as_ref(), now);
+            // Looked at after sending: what falls due with the last record is on its way by now, and awaited.
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
                     Step::Leave(exit::Bridge::Halted)
@@ -366,6 +369,7 @@ impl<'a> Bridge<'a> {
         match event {
             Event::Input => {
                 self.wire.fill();
+                // Only the ack is taken while an action is open; any other line waits for its answer.
                 if self.checkpoints.awaiting()
                     && let Some(line) = self.wire.take_line()
                 {
@@ -452,6 +456,7 @@ impl<'a> Bridge<'a> {
             .answered(self.clock.now(), error.as_deref())
         {
             Answered::GoOn => {}
+            // Answering would say that the shard is done with; without an answer it is read again.
             Answered::ShardEndRefused => {
                 log::error!(
                     "the end of the shard cannot be stored: {}",
@@ -571,6 +576,7 @@ fn hear(line: String) -> Result<Heard> {
             records,
             millis_behind_latest,
         } => {
+            // The records borrow the line; the layout has their places, so that the batch can own it.
             let layout = Layout::find(&line, &records)?;
             drop(records);
             Ok(Heard::Batch(Batch::new(line, layout, millis_behind_latest)))

@@ -343,6 +343,7 @@ pub fn arguments(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>>
     if typed.len() > 1 {
         bail!("'@{name}' must be the only argument: put the options and the command into the file");
     }
+    // The name is relative to the daemon's directory, which is ours.
     let text = std::fs::read(file).with_context(|| format!("cannot read '@{name}'"))?;
     let words = split(&text).with_context(|| format!("in '@{name}': a quote is not closed"))?;
     if let Some(nested) = words
@@ -395,6 +396,7 @@ pub fn variables(
         let value = value
             .into_string()
             .map_err(|_| anyhow!("{name} is not UTF-8"))?;
+        // Empty is unset: a template that fills in variables cannot leave them out.
         if value.is_empty() {
             continue;
         }
@@ -446,6 +448,7 @@ pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, B
         }
         Err(e) => bail!(mistake::one_line(&e, arguments)),
     };
+    // The first reading is for what stands on the command line, which goes before the environment.
     let given = given(&matches);
     let from_environment = variables
         .iter()
@@ -548,6 +551,7 @@ pub fn misplaced(arguments: &[OsString]) -> Option<String> {
     let options = Cli::command();
     let name = |word: &OsString| {
         let name = word.to_str()?.strip_prefix("--")?.split('=').next()?;
+        // A name of kclpipe's that other programs have, too, may well be meant for the handler.
         let own = OWN.iter().any(|own| name.starts_with(own));
         let mut known = options
             .get_arguments()

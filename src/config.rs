@@ -131,6 +131,7 @@ pub fn read(
                 }));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
             }
+            // Read again without it: the next conflict may be another, or none.
             Err(conflict) => remarks.push(drop_variable(&conflict, &mut variables, &given)?),
         }
     }
@@ -159,6 +160,7 @@ fn drop_variable(
                 conflict.why
             ))
         }
+        // Both were typed, or neither: nobody can say which was meant.
         None => Err(anyhow!("{}", conflict.told(variables, given))),
     }
 }
@@ -231,6 +233,7 @@ fn conflict(options: &Options) -> Option<Conflict> {
 type Rule = (bool, [&'static str; 2], &'static str);
 
 fn checkpoint_rules(options: &Options) -> [Rule; 3] {
+    // A 0 turns one off, and so contradicts nothing.
     let manual = options.checkpoint_manual;
     let every = options
         .checkpoint_every
@@ -260,6 +263,7 @@ fn checkpoint_rules(options: &Options) -> [Rule; 3] {
 fn failure_rules(options: &Options) -> [Rule; 5] {
     let (file, policy) = (options.dead_letter.is_some(), options.on_failure);
     let command = options.dead_letter_command.is_some();
+    // A file or a command for letters is as good as --on-failure dead-letter.
     let other = !matches!(policy, None | Some(OnFailureName::DeadLetter));
     let missing = policy == Some(OnFailureName::DeadLetter) && !file && !command;
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
@@ -310,6 +314,7 @@ fn way_rules(options: &Options) -> [Rule; 9] {
     let (batch, shard) = (per == PerName::Batch, per == PerName::Shard);
     let lambda = options.format == Some(FormatName::Lambda);
     let jsonl = match options.format {
+        // The default of the format depends on the way, and a rule must know it.
         None => per != PerName::Record,
         Some(format) => format == FormatName::Jsonl,
     };
@@ -373,6 +378,7 @@ fn settings(options: &Options, command: Command) -> Settings {
         per: per(options),
         format: format(options),
         jobs: options.jobs.unwrap_or(1),
+        // The last one that was typed for a code wins, and the first that fits is taken.
         on_exit: OnExit(options.on_exit.iter().rev().copied().collect()),
         limits: limits(options, &on_failure),
         delays: Delays {

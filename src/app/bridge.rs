@@ -31,6 +31,7 @@ pub fn run(config: Config) -> exit::Bridge {
         );
         return complain(&e, exit::Bridge::Usage);
     }
+    // Before this nothing can be logged; a word on stderr is all that a mistake gets.
     if let Err(e) = config.logging.start() {
         return complain(&e, exit::Bridge::Config);
     }

@@ -30,6 +30,7 @@ pub fn run(settings: &Settings) -> Result<exit::Check> {
         directory: settings.directory.as_deref(),
         last_in_path: None,
         region_is_known: config::region_is_known(std::env::vars_os()),
+        // check is below config, so it is lent the way to read a child's options.
         child: &|arguments| config::child(arguments, settings.directory.as_deref()),
     };
     let report = check::examine(&properties, &context);

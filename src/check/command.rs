@@ -91,6 +91,7 @@ fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'stati
     let quoted = |word: &str| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
     let operator = words.iter().find(|word| OPERATORS.contains(&word.as_str()));
     let said = |so: bool, what: &str| so.then(|| what.to_owned());
+    // The first that is found is the one that is reported: one mistake often makes the others.
     let all = [
         (
             said(
@@ -211,6 +212,7 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
     let in_last = !program.contains('/')
         && last.is_some_and(|file| find(file.as_os_str(), Path::new("")).is_ok());
     match find(program.as_ref(), &directory(scope)) {
+        // launch puts its own directory last in the daemon's PATH, so a name may be found there alone.
         Err(e) if !in_last => {
             return Some(Finding::about(property, Severity::Error).says(
                 format!("'{program}' cannot be run: {e:#}"),
@@ -247,6 +249,7 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
 /// A command of kclpipe's that is missing when it starts.
 fn started(what: &str, command: &Command, property: &Property, scope: &Scope) -> Option<Finding> {
     let own = command.directory.clone().unwrap_or_default();
+    // kclpipe looks from the directory of the daemon, and its commands from --chdir below that.
     let seen = Command {
         directory: Some(directory(scope).join(&own)),
         ..command.clone()

@@ -73,6 +73,7 @@ fn name(text: &str, of: Names, version: Version) -> Option<Trouble> {
         return None;
     }
     let mend = match text {
+        // streamArn came with 2.5.1; before, an ARN has no place anywhere.
         _ if text.starts_with("arn:") && of == Names::Stream && version >= Version(2, 5, 1) => {
             "Write it as streamArn, or only what comes after its last '/'.".to_owned()
         }
@@ -172,6 +173,7 @@ fn address(text: &str, version: Version) -> Option<Trouble> {
 fn is_rest_of_address(rest: &str) -> bool {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (_, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // The colons of an address of IP 6 stand in brackets.
     let port_at = place.rfind(':').filter(|at| !place[*at..].contains(']'));
     let (host, port) = place.split_at(port_at.unwrap_or(place.len()));
     let is_host = match host
@@ -274,6 +276,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
     let (mut rest, mut sum, mut units) = (rest.strip_prefix('P')?, 0, &UNITS[..]);
     let mut in_time = false;
     while !rest.is_empty() {
+        // M is months before T and minutes behind it; the first are refused, as Java does.
         if let Some(time) = rest.strip_prefix('T').filter(|_| !in_time) {
             (rest, in_time) = (time, true);
         }

@@ -70,6 +70,7 @@ fn first_line(line: &[u8], directory: &Path) -> Option<Wrong> {
         let what = format!("its first line names '{interpreter}', which is not there");
         return Some((what, MISLEADING, mend));
     }
+    // The kernel hands env all the rest as one word, so options or assignments there are beyond us.
     let by_env = words.next().filter(|_| interpreter.ends_with("/env"))?;
     let is_name = !by_env.starts_with('-') && !by_env.contains('=');
     (is_name && find(by_env.as_ref(), directory).is_err()).then(|| {

@@ -172,6 +172,7 @@ pub(super) fn examine(text: &str, version: Version) -> Option<Trouble> {
         .iter()
         .map(|element| make(element, version))
         .collect();
+    // One that can be made is enough for the daemon: the others then cost nothing but a surprise.
     let is_any = made.iter().any(|made| !matches!(made, Made::Not(..)));
     let first = made.into_iter().find(|made| !matches!(made, Made::Well))?;
     Some(match first {

@@ -131,6 +131,7 @@ impl fmt::Display for Report {
         let file = self.file.display();
         for finding in &self.findings {
             match finding.line {
+                // What is missing has no line.
                 0 => write!(out, "{file}: ")?,
                 line => write!(out, "{file}:{line}: ")?,
             }

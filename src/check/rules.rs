@@ -181,6 +181,7 @@ fn threads(scope: &Scope) -> Option<Finding> {
     let why = "Each shard needs a thread for its child's stderr all the time and up to two for its messages, and \
                the daemon one for itself; when they run out, shards stall without a word.";
     Some(match threads {
+        // One for the daemon and one for stderr: none is left to read a child's answer.
         1..=2 => Finding::about(property, Severity::Error).says(
             format!("with {threads} threads no shard can work"),
             why,
@@ -284,6 +285,7 @@ fn time_limit(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     };
     let (child, limit) = (child?, Duration::from_secs(limit));
     let kept = child.keepalive.is_some_and(|keepalive| keepalive < limit);
+    // Either is enough: kclpipe speaks up in time, or its handler is stopped before the daemon's time is over.
     let stopped = child.timeout.is_some_and(|timeout| timeout < limit);
     let timeout = match child.timeout {
         Some(timeout) => format!("the {} of", humantime::format_duration(timeout)),

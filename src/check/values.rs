@@ -100,6 +100,7 @@ fn value(property: &Property, key: &Key, scope: &Scope) -> Option<Finding> {
     let (text, version) = (property.value.as_str(), scope.kcl());
     let trouble = match key.kind {
         Kind::Command => None,
+        // Before all others: with a comment behind it, every value looks wrong in its own way.
         _ if has_comment(text) => Some(comment()),
         Kind::Whole { bits, .. } => whole(text, bits, key, version),
         Kind::Fraction => fraction(text),
@@ -225,6 +226,7 @@ fn no_number(text: &str, boxed: bool, version: Version) -> Trouble {
             "the default",
             "KCL 1.x logs a warning and goes on; it takes no blanks behind a number, either.",
         ),
+        // A boxed number that is 0 is set, and is used as it is.
         _ if boxed => (
             "0",
             "The daemon makes 0 of what it cannot read, without a word.",

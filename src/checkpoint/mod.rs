@@ -1,4 +1,18 @@
 //! Checkpoints: what to ask the daemon to store, and when. Pure: no I/O, and the clock is an argument.
+//!
+//! What must not change, for a record would be lost, and why:
+//!
+//! - Nothing is sent beyond the run that [`Ledger`] keeps, but for the lease probe, which passes no record: it lies
+//!   between the run's end and the next record.
+//! - A position is always named. Without one, KCL stores the last that it delivered, done or not. Only
+//!   [`Request::ShardEnd`] is without, and is made here alone, at [`Moment::ShardEnd`].
+//! - Once the shard has ended, KCL stores the last delivered position as the shard's end, so it is not sent.
+//! - One request at a time, and it counts as stored when its ack says so, never when it is sent: the daemon may die
+//!   in between.
+//! - What [`Checkpoints::next`] would send by time alone, [`Checkpoints::wake`] must know of, or it is slept through.
+//!
+//! A round is one request until it is stored or has failed for good; the action stays open meanwhile, for KCL takes
+//! checkpoints only while it awaits an answer.
 
 mod ledger;
 mod response;
@@ -154,6 +168,7 @@ impl Checkpoints {
             delays,
             keepalive,
             ledger: Ledger::default(),
+            // Until `begin` there is no lease, and so no sentinel of one.
             at_latest: false,
             delivered: None,
             shard_ended: false,
@@ -280,6 +295,7 @@ impl Checkpoints {
         if let Request::Store(position) = request {
             self.ledger.ask(position);
         }
+        // A keep-alive is no round: nobody waits for it, and it is not tried again.
         self.in_round = !matches!(request, Request::Repeat(_));
         self.in_flight = Some(request.clone());
     }
@@ -321,6 +337,7 @@ impl Checkpoints {
                 self.lose_lease();
                 Answered::LeaseGone
             }
+            // Any other value may be left unsaved, for the run goes further; behind the end comes nothing.
             (Response::Never, Request::ShardEnd) => Answered::ShardEndRefused,
             (Response::Never, Request::Store(position) | Request::Repeat(position)) => {
                 log::error!(

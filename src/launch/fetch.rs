@@ -37,6 +37,7 @@ pub fn fetch(version: Version, directory: &Path) -> Result<Jars> {
     let directory = &absolute(directory).context("no current directory")?;
     let parent = directory.parent().unwrap_or(directory);
     fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
+    // A directory that has the name is whole: it gets it last, and a fetch that was cut short leaves none.
     let part = part_of(directory, std::process::id());
     sweep(parent, directory)?;
     fs::create_dir(&part).with_context(|| format!("cannot make '{}'", part.display()))?;
@@ -108,6 +109,7 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
     let mut arguments: Vec<OsString> = [
         "--batch-mode",
         "--quiet",
+        // A jar that came damaged would be found out by Java, and much later.
         "--strict-checksums",
         "-Dstyle.color=never",
         "--file",

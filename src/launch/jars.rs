@@ -66,6 +66,7 @@ impl Jars {
         let files = names(directory)?;
         let mut daemons = versions(&files, MULTILANG);
         let clients = versions(&files, CLIENT);
+        // Before 2.0 the daemon is in the client's own jar.
         daemons.extend(clients.iter().filter(|version| version.generation() == 1));
         let version = match daemons[..] {
             [version] => version,

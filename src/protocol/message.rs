@@ -193,6 +193,7 @@ impl<'a> Fields<'a> {
             "leaseLost" => Message::LeaseLost,
             "shardEnded" => Message::ShardEnded,
             "shutdownRequested" => Message::ShutdownRequested,
+            // KCL 1.x has this one for what later became leaseLost and shardEnded.
             "shutdown" => Message::Shutdown {
                 reason: Shutdown::of(self.reason.as_deref()),
             },

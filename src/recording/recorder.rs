@@ -177,6 +177,7 @@ impl Writing {
             What::Said(text) => line.child = Some(serde_json::from_str(text)?),
             What::Ended => line.end = true,
         }
+        // Before the first lease there is no shard, and so no file to write into.
         let Some(file) = &mut self.file else {
             return Ok(());
         };

@@ -5,7 +5,7 @@
 //! shards. [`mod@shard`] is the daemon's side of one shard's conversation, in which [`reply`] reads the child's
 //! lines; what comes next, action by action (see [`mod@action`]), is decided by a [`director`], and [`faults`] is
 //! what goes wrong with it. [`simulator`] connects shards with processes, of which [`child`] is the command and
-//! [`screen`] what the user sees meanwhile, and [`report`] says what came out. [`testing`] is the daemon for others.
+//! [`screen`] what the user sees meanwhile, and [`report`] says what came out.
 
 // What a new action or phase means is to be decided at every place that asks which it is.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]

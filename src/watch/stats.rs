@@ -77,6 +77,7 @@ fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapsho
     ];
     add(&mut line, "", counts.map(|(what, n)| (what.to_owned(), n)));
     add(&mut line, "attempts without success: ", attempts);
+    // What a handler's own failures cost comes after what became of records.
     let restarts = [
         ("retried", now.retries - then.retries),
         ("respawned", now.respawns - then.respawns),

@@ -870,3 +870,91 @@ fn every_panel_of_the_dashboard_has_a_title_and_queries_of_the_chosen_shards() {
         }
     }
 }
+
+/// All source of the program, without its comments.
+fn source() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut left, mut all) = (vec![folder], String::new());
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder");
+            left.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            let code = text.lines().filter(|line| !line.trim().starts_with("//"));
+            code.for_each(|line| all.extend([line, "\n"]));
+        }
+    }
+    all
+}
+
+/// Whether the source declares something of this name: an item, or a case of an enum.
+fn declares(source: &str, name: &str) -> bool {
+    let keywords = [
+        "fn ", "struct ", "enum ", "trait ", "mod ", "const ", "static ",
+    ];
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    source.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&source[..at], &source[at + name.len()..]);
+        let is_item = keywords.iter().any(|word| before.ends_with(word));
+        let is_case = before.ends_with("\n    ") && after.starts_with([',', '(', ' ']);
+        !after.starts_with(is_part) && (is_item || is_case)
+    })
+}
+
+#[test]
+fn what_the_architecture_names_is_in_the_source() {
+    let (page, source) = (read("docs/architecture.md"), source());
+    let mut names = 0;
+    // What stands between single backticks.
+    for span in page.split('`').skip(1).step_by(2) {
+        let first = span.split('/').next().unwrap_or_default();
+        if ["src", "tests", "docs"].contains(&first) && span.contains('/') {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(span);
+            assert!(path.exists(), "{span} is not there");
+            names += 1;
+            continue;
+        }
+        let is_name = |word: &str| {
+            word.starts_with(|c: char| c.is_ascii_alphabetic())
+                && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if FOREIGN.contains(&span) || !span.split("::").all(is_name) {
+            continue;
+        }
+        for name in span.split("::") {
+            assert!(
+                declares(&source, name),
+                "`{span}`: nothing is called {name}"
+            );
+            names += 1;
+        }
+    }
+    assert!(names > 30, "only {names} names were seen");
+}
+
+/// Names in docs/architecture.md that are not the program's own.
+const FOREIGN: [&str; 7] = [
+    "unsafe",
+    "unwrap",
+    "curl",
+    "ssh",
+    "SHARD_END",
+    "LATEST",
+    "ShutdownException",
+];
+
+#[test]
+fn a_name_counts_only_where_it_is_declared() {
+    let source = "struct Pool;\nenum E {\n    Case,\n    Other(u8),\n}\nfn used() { call(); }\n";
+    for (name, expected) in [
+        ("Pool", true),
+        ("Poo", false),
+        ("Case", true),
+        ("Other", true),
+        ("used", true),
+        ("call", false),
+    ] {
+        assert_eq!(declares(source, name), expected, "{name}");
+    }
+}

@@ -2,6 +2,17 @@
 //!
 //! A record that is told of with `last: false` is followed by another in the same input, whatever comes: a handler
 //! that answers in groups waits for it. So what follows is decided before a record is framed.
+//!
+//! What must not change:
+//!
+//! - What a handler has printed is read before it is given a record with nothing in hand: an answer that is in the
+//!   pipe already was made without having seen it, and may not count for it.
+//! - A record is taken from its lane before it is framed, and put back in its place if it does not fit: nobody else
+//!   may start the next of its key meanwhile.
+//! - A run that is tried again has no more records than it had: half, where it is being narrowed down.
+//! - A record that cannot stand in the format is judged only when nothing stands before it in the input: those
+//!   before it are not done yet.
+//! - Nothing starts while the pool is finishing, halted or paused, nor in a slot that has to rest.
 
 use std::time::Instant;
 
@@ -231,6 +242,7 @@ impl Pool<'_> {
         run: &mut Run,
     ) -> Result<Option<usize>> {
         self.records.lanes.take(run.slot, index);
+        // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
         run.bytes += self.known_size(index);
         let next = self.next(index, attempt, run);

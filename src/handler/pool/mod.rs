@@ -215,6 +215,7 @@ impl<'a> Pool<'a> {
                     format_duration(limit)
                 );
             }
+            // Its end is awaited as any other; what it says until then counts for nothing.
             Some(Limit::Over) => {
                 log::error!(
                     "{} reached its time limit of {} (--timeout) at {} and is stopped",
@@ -278,6 +279,7 @@ impl<'a> Pool<'a> {
             .filter(|slot| slot.attempt.is_none())
             .filter_map(|slot| slot.rest_until);
         let starts = rests.chain(self.records.wake());
+        // What was due by now has been tried in this turn, and something else holds it up: an event.
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
         let sidecars = self.sidecars.all();
         let sidecars = sidecars.filter_map(|sidecar| sidecar.due(self.children, now).wake(now));

@@ -96,6 +96,7 @@ impl Sidecar {
         children
             .start(self.role, &self.command, &spawn, job.input.into())
             .map_err(|why| format!("it cannot be started: {why}"))?;
+        // A hook that need not succeed has no longer than a handler has to end by itself.
         match job.patience {
             Patience::Limit(_) => children.close_input(self.role),
             Patience::Short(stop) => children.finish(self.role, stop),
