@@ -469,6 +469,7 @@ mod tests {
     const DELAYS: Delays = Delays {
         first: SECOND,
         longest: SECOND,
+        jitter: true,
     };
 
     fn at(number: u32, sub: u64) -> Position {
