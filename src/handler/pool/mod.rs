@@ -18,6 +18,8 @@ mod letter_box;
 mod processes;
 mod sidecar;
 mod sidecars;
+#[cfg(test)]
+mod turns;
 mod verdicts;
 
 use std::ffi::OsString;
