@@ -335,6 +335,10 @@ impl Handlers for Pool<'_> {
                 // that was told of is still there, and must be told of once: reading it twice would wait.
                 let told = self.records.events.contains(&Event::Input);
                 self.sleep(watch_input && !told, Some(now))?;
+                if self.records.events.is_empty() {
+                    // What was seen may have made room, or done a record.
+                    continue;
+                }
             }
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);

@@ -221,3 +221,19 @@ fn where_a_handler_cannot_be_started_its_place_is_free_for_what_need_not_wait() 
         ([1, 1, 2].as_slice(), "a b c d c ")
     );
 }
+
+#[test]
+fn what_happens_while_unfit_records_are_passed_leads_to_something_before_the_next_sleep() {
+    // The second payload holds a line feed.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[(0, 0)]), (0, &[(1, 0)]), (0, &[(0, 0)])];
+    let (done, started) = play(
+        settings(2, None),
+        &["YQ==", "YQpi", "Yw==", "ZA=="],
+        sleeps,
+        b"",
+    );
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([2, 1, 1].as_slice(), "a c d ")
+    );
+}
