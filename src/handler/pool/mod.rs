@@ -145,7 +145,10 @@ impl<'a> Pool<'a> {
 
     /// Waits for the processes and the daemon's input, and takes in what happened.
     fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
-        for happening in self.children.wait(watch_input, until)? {
+        let happened = self.children.wait(watch_input, until)?;
+        // An attempt may have taken long: how old its record is now counts.
+        self.records.look_at_clock(self.clock.time_of_day());
+        for happening in happened {
             self.take_in(happening, self.clock.now());
         }
         self.judge_time(self.clock.now());
@@ -318,7 +321,6 @@ impl Handlers for Pool<'_> {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = self.clock.now();
-            self.records.look_at_clock(self.clock.time_of_day());
             self.write_letters(now);
             self.hand_over(now)?;
             self.start_sidecars(now);

@@ -237,3 +237,10 @@ fn what_happens_while_unfit_records_are_passed_leads_to_something_before_the_nex
         ([2, 1, 1].as_slice(), "a c d ")
     );
 }
+
+#[test]
+fn the_age_of_a_record_is_that_at_the_end_of_its_attempt() {
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(5, &[(0, 1)])];
+    let (done, started) = play(settings(1, Some(SECOND * 3)), &["YQ=="], sleeps, b"");
+    assert_eq!((done.as_slice(), started.as_str()), ([1].as_slice(), "a "));
+}
