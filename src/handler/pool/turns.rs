@@ -204,21 +204,18 @@ fn play(
 
 #[test]
 fn where_a_handler_cannot_be_started_its_place_is_free_for_what_need_not_wait() {
+    // The first record goes on meanwhile, so nothing is reported that would lead to another turn.
     let sleeps: &[(u64, &[(usize, u8)])] = &[
-        (0, &[(0, 0)]),
+        (0, &[(1, 0)]),
         (0, &[(0, 0), (1, 0)]),
         (1, &[]),
         (0, &[(0, 0)]),
     ];
-    let (done, started) = play(
-        settings(2, None),
-        &["YQ==", "Yg==", "Yw==", "ZA=="],
-        sleeps,
-        b"c\n",
-    );
+    let payloads = ["YQ==", "Yg==", "Yw==", "ZA=="];
+    let (done, started) = play(settings(2, None), &payloads, sleeps, b"c\n");
     assert_eq!(
         (done.as_slice(), started.as_str()),
-        ([1, 1, 2].as_slice(), "a b c d c ")
+        ([2, 2].as_slice(), "a b c d c ")
     );
 }
 
