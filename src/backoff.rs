@@ -14,16 +14,18 @@ pub struct Delays {
     pub first: Duration,
     /// The longest delay.
     pub longest: Duration,
+    /// Each delay is shortened by a random part of up to one half, so that many shards that failed together
+    /// do not come back together. Off only where every run must be the same.
+    pub jitter: bool,
 }
 
 impl Delays {
-    /// How long to wait after so many failures in a row, from 1: between half and the whole of the
-    /// doubled delay, so that many shards that failed together do not come back together.
+    /// How long to wait after so many failures in a row, from 1.
     pub fn after(&self, failures: u32) -> Duration {
         let doubled = self
             .first
             .saturating_mul(1 << (failures.max(1) - 1).min(30));
-        jitter(doubled.min(self.longest.max(self.first)))
+        self.shorten(doubled.min(self.longest.max(self.first)))
     }
 
     /// Whether the delays grow no more after so many failures in a row.
@@ -36,7 +38,11 @@ impl Delays {
 
     /// The delay for a record that was given up but may not be passed over.
     pub fn longest(&self) -> Duration {
-        jitter(self.longest.max(self.first))
+        self.shorten(self.longest.max(self.first))
+    }
+
+    fn shorten(&self, delay: Duration) -> Duration {
+        if self.jitter { jitter(delay) } else { delay }
     }
 }
 
@@ -55,6 +61,7 @@ mod tests {
         let delays = Delays {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(10),
+            jitter: true,
         };
         for (failures, whole) in [
             (0, 1),
@@ -80,7 +87,20 @@ mod tests {
         let delays = Delays {
             first: Duration::from_secs(8),
             longest: Duration::from_secs(1),
+            jitter: true,
         };
         assert!(delays.after(1) >= Duration::from_secs(4));
+    }
+
+    #[test]
+    fn without_jitter_a_delay_is_the_same_each_time() {
+        let delays = Delays {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(10),
+            jitter: false,
+        };
+        let seconds = [1, 2, 3, 4, 5].map(|failures| delays.after(failures).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 8, 10]);
+        assert_eq!(delays.longest(), Duration::from_secs(10));
     }
 }

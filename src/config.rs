@@ -386,6 +386,7 @@ fn settings(options: &Options, command: Command) -> Settings {
             longest: options
                 .retry_max_delay
                 .unwrap_or(RETRY_MAX_DELAY.max(first)),
+            jitter: true,
         },
         on_failure,
         timeout: off_or(options.timeout, Some(TIMEOUT)),
@@ -602,7 +603,8 @@ mod tests {
             settings.delays,
             Delays {
                 first: Duration::from_secs(1),
-                longest: Duration::from_secs(60)
+                longest: Duration::from_secs(60),
+                jitter: true
             }
         );
         assert_eq!(

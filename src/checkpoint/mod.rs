@@ -296,7 +296,7 @@ impl Checkpoints {
             self.ledger.ask(position);
         }
         // A keep-alive is no round: nobody waits for it, and it is not tried again.
-        self.in_round = !matches!(request, Request::Repeat(_));
+        self.in_round |= !matches!(request, Request::Repeat(_));
         self.in_flight = Some(request.clone());
     }
 
@@ -306,7 +306,15 @@ impl Checkpoints {
             return Due::Never;
         }
         let keepalive = Due::from(self.keepalive.map(|every| self.heard + every), now, ());
-        let keepalive = keepalive.map(|()| self.repeat());
+        // While the lease table is left alone, nothing is asked of it.
+        let paused = self.not_before.is_some_and(|pause| now < pause);
+        let keepalive = keepalive.map(|()| {
+            if paused {
+                ToSay::KeepAlive
+            } else {
+                self.repeat()
+            }
+        });
         if self.lease_gone || self.shard_end_stored {
             return keepalive.map(|_| ToSay::KeepAlive);
         }
@@ -508,6 +516,7 @@ mod tests {
     const DELAYS: Delays = Delays {
         first: SECOND,
         longest: SECOND,
+        jitter: true,
     };
 
     fn at(number: u32, sub: u64) -> Position {
@@ -790,5 +799,28 @@ mod tests {
         assert!(!it.must_be_heard(later), "one is on its way");
         it.answered(later, None);
         assert_eq!(it.wake(later, None), Some(later + SECOND));
+    }
+
+    #[test]
+    fn the_keep_alive_disturbs_no_round() {
+        let now = Instant::now();
+        let strategy = Strategy {
+            batch: true,
+            ..Strategy::default()
+        };
+        let mut it = Checkpoints::new(strategy, DELAYS, Some(SECOND / 4), now);
+        it.begin(&Start::After(at(4, 2)), now);
+        it.advance(at(5, 0), 1);
+        assert_eq!(it.next(now, Moment::BatchEnd, None), store(5, 0));
+        it.answered(now, Some("ThrottlingException"));
+        let pause = now + SECOND / 4;
+        let said = it.poll(pause, Moment::BatchEnd, None);
+        assert_eq!(
+            said,
+            Due::Now(ToSay::KeepAlive),
+            "nothing is asked in a pause"
+        );
+        assert!(it.in_round(), "and the round goes on");
+        assert_eq!(it.next(now + SECOND, Moment::Working, None), store(5, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! A child's input while it is made.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use crate::random;
@@ -69,6 +69,21 @@ impl Input {
     /// What is in memory, for a child that is fed bit by bit.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.buffer
+    }
+
+    /// All its bytes, for children that are no processes.
+    ///
+    /// # Errors
+    /// The file that holds a part of them could not be made, written or read.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        if self.in_memory().is_some() {
+            return Ok(self.buffer);
+        }
+        let (mut file, _) = self.into_file()?;
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// The whole of it as a file without a name, and its length.
@@ -139,8 +154,6 @@ fn unlinked() -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Seek};
-
     use super::*;
 
     fn text(mut file: File) -> Vec<u8> {
@@ -167,6 +180,18 @@ mod tests {
         let (file, length) = input.into_file().expect("a file");
         assert_eq!(length, expected.len() as u64);
         assert_eq!(text(file), expected);
+    }
+
+    #[test]
+    fn its_bytes_are_all_of_it_in_memory_and_in_a_file() {
+        for length in [5, IN_MEMORY + 5] {
+            let mut input = Input::default();
+            input.buffer().resize(length, b'x');
+            input.spill(length);
+            input.buffer().extend_from_slice(b"end");
+            let bytes = input.into_bytes().expect("a file");
+            assert!(bytes.len() == length + 3 && bytes.ends_with(b"xend"));
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Play {
             delays: Delays {
                 first: Duration::from_millis(2),
                 longest: Duration::from_millis(10),
+                jitter: true,
             },
             on_failure: OnFailure::DeadLetter(folder.path().join("letters")),
             timeout: None,

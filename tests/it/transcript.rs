@@ -24,6 +24,7 @@ use kclpipe::testing::tally::Tally;
 const DELAYS: Delays = Delays {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(1),
+    jitter: true,
 };
 
 /// Everything that both ends of the conversation and the handlers share.

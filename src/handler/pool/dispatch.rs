@@ -55,6 +55,17 @@ impl Turn {
     }
 }
 
+/// What came of looking for something to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Started {
+    /// A handler runs.
+    Handler,
+    /// Nothing may start now.
+    Nothing,
+    /// A handler could not be started, and its records wait.
+    Not,
+}
+
 /// Records on their way into an input.
 #[derive(Debug)]
 struct Run {
@@ -96,7 +107,8 @@ impl Pool<'_> {
                 // While a letter cannot be got rid of, more records done behind it would only come twice.
                 _ if self.are_letters_stuck() => {}
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
-                    self.start(slot, now)?
+                    // Where one cannot be started, the place is free for what need not wait for it.
+                    while self.start(slot, now)? == Started::Not {}
                 }
                 Some(attempt) if self.takes_more(slot, attempt) => self.give_more(slot, now)?,
                 _ => {}
@@ -124,18 +136,18 @@ impl Pool<'_> {
     }
 
     /// Starts a handler for whatever may start in `slot`.
-    fn start(&mut self, slot: usize, now: Instant) -> Result<()> {
+    fn start(&mut self, slot: usize, now: Instant) -> Result<Started> {
         let mut attempt = Attempt::new(now);
         self.framer.begin(self.input.buffer());
         self.fill(slot, &mut attempt, now)?;
         let Some(first) = attempt.unanswered.front().copied() else {
             self.input.clear();
-            return Ok(());
+            return Ok(Started::Nothing);
         };
         self.framer.end(self.input.buffer());
         if let Err(why) = self.spawn(slot, &attempt, first) {
             self.not_started(attempt, &why, now);
-            return Ok(());
+            return Ok(Started::Not);
         }
         if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.tally.respawns += 1;
@@ -144,7 +156,7 @@ impl Pool<'_> {
             self.children.close_input(Role::Handler(slot));
         }
         self.slots[slot].attempt = Some(attempt);
-        Ok(())
+        Ok(Started::Handler)
     }
 
     /// The handler cannot be started: the records that it was to have wait.

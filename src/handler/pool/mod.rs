@@ -18,6 +18,8 @@ mod letter_box;
 mod processes;
 mod sidecar;
 mod sidecars;
+#[cfg(test)]
+mod turns;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -144,7 +146,10 @@ impl<'a> Pool<'a> {
 
     /// Waits for the processes and the daemon's input, and takes in what happened.
     fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
-        for happening in self.children.wait(watch_input, until)? {
+        let happened = self.children.wait(watch_input, until)?;
+        // An attempt may have taken long: how old its record is now counts.
+        self.records.look_at_clock(self.clock.time_of_day());
+        for happening in happened {
             self.take_in(happening, self.clock.now());
         }
         self.judge_time(self.clock.now());
@@ -326,7 +331,6 @@ impl Handlers for Pool<'_> {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = self.clock.now();
-            self.records.look_at_clock(self.clock.time_of_day());
             self.write_letters(now);
             self.hand_over(now)?;
             self.start_sidecars(now);
@@ -343,6 +347,10 @@ impl Handlers for Pool<'_> {
                 // that was told of is still there, and must be told of once: reading it twice would wait.
                 let told = self.records.events.contains(&Event::Input);
                 self.sleep(watch_input && !told, Some(now))?;
+                if self.records.events.is_empty() {
+                    // What was seen may have made room, or done a record.
+                    continue;
+                }
             }
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);

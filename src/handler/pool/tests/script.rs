@@ -38,6 +38,7 @@ pub(super) fn settings(per: Per) -> Settings {
         delays: Delays {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(60),
+            jitter: false,
         },
         on_failure: OnFailure::Block,
         timeout: None,
