@@ -468,10 +468,15 @@ fn handle_well(world: &World, child: &mut Child, frame: Frame, rng: &mut Rng) {
     };
     answer(child, now, word, n, inflight, rng);
     let odd = world.now < RECOVERY && world.life.trouble > 0;
-    if odd && rng.chance(7) {
+    if odd && rng.chance(3) {
+        child.work.hangs = true;
+        let at = now + rng.millis(0, 900);
+        return child.says.push_back(say(at, Word::Halt, None));
+    }
+    if odd && rng.chance(10) {
         child.work.hangs = true;
         child.exit = Some((
-            now + rng.up_to(&[30, 5_000]),
+            now + rng.up_to(&[30, 900]),
             Ended::Code(rng.pick(&[0, 1, 75, 78, HALT, HALT])),
         ));
     }
