@@ -1,6 +1,11 @@
 //! Whole lives of kclpipe in virtual time: the daemon, the handlers and the judge are this program's, everything
 //! between them is the product's. `cargo run --release --example simulate -- --seeds 0..200000` runs more of them.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a judge names what it has a rule for"
+)]
+
 mod coverage;
 mod daemon;
 mod draw;

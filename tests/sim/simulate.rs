@@ -1,5 +1,10 @@
 //! Runs simulated lives: `cargo run --release --example simulate -- --seeds FROM..TO [--coverage | --survey]`.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a judge names what it has a rule for"
+)]
+
 mod coverage;
 mod daemon;
 mod draw;
