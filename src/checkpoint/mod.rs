@@ -281,6 +281,10 @@ impl Checkpoints {
     /// What to say to the daemon now, or when there may be something by time alone. What is due now counts as
     /// said: for a request [`Checkpoints::answered`] must follow.
     pub fn poll(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<ToSay> {
+        if self.in_flight.is_none() && self.request(now, moment, stuck) == Due::Never {
+            // A probe that failed is not wanted any more once its record is out of the way, or we leave.
+            self.in_round = false;
+        }
         let due = self.due(now, moment, stuck);
         if let Due::Now(what) = &due {
             self.heard = now;
@@ -318,15 +322,20 @@ impl Checkpoints {
         if self.lease_gone || self.shard_end_stored {
             return keepalive.map(|_| ToSay::KeepAlive);
         }
-        let request = match moment {
+        let request = self.request(now, moment, stuck);
+        let request = request.not_before(self.not_before, now);
+        request.map(ToSay::Ask).or(keepalive)
+    }
+
+    /// What is to be asked of the lease table, but for a pause.
+    fn request(&self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<Request> {
+        match moment {
             Moment::ShardEnd => Due::Now(Request::ShardEnd),
             Moment::Working | Moment::BatchEnd | Moment::Shutdown => self
                 .position_due(now, moment)
                 .or(self.probe(now, stuck))
                 .map(Request::Store),
-        };
-        let request = request.not_before(self.not_before, now);
-        request.map(ToSay::Ask).or(keepalive)
+        }
     }
 
     /// The daemon answered what [`Checkpoints::poll`] returned.
@@ -822,5 +831,23 @@ mod tests {
         );
         assert!(it.in_round(), "and the round goes on");
         assert_eq!(it.next(now + SECOND, Moment::Working, None), store(5, 0));
+    }
+
+    #[test]
+    fn a_probe_that_failed_holds_up_no_halt() {
+        let (mut it, now) = lease(|_| ());
+        it.begin(&Start::After(at(5, 0)), now);
+        it.advance(at(5, 0), 1);
+        let stuck = Stuck {
+            since: now,
+            next: at(6, 0),
+        };
+        let probe = now + PROBE_AFTER;
+        assert_eq!(it.next(probe, Moment::Working, Some(&stuck)), store(5, 1));
+        it.answered(probe, Some("ThrottlingException"));
+        assert!(it.in_round());
+        it.last_chance();
+        assert_eq!(it.next(probe, Moment::Shutdown, None), None);
+        assert!(!it.in_round(), "nothing is left to be asked");
     }
 }

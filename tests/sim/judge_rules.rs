@@ -188,12 +188,14 @@ impl World {
             "processRecords" => self.judge.batch.clear(),
             _ if busy => self.breaks(format!("'{name}' is answered while a handler runs")),
             "shutdownRequested" => self.judge_shutdown(),
-            "shardEnded" | "shutdown" if self.daemon.shard_ended => {
-                if self.daemon.stored != Stored::ShardEnd && !self.judge.lease_gone {
-                    self.breaks("the shard's end is answered before it is stored");
-                }
-            }
+            "shardEnded" | "shutdown" if self.daemon.shard_ended => self.judge_shard_end(),
             _ => {}
+        }
+    }
+
+    fn judge_shard_end(&mut self) {
+        if self.daemon.stored != Stored::ShardEnd && !self.judge.lease_gone {
+            self.breaks("the shard's end is answered before it is stored");
         }
     }
 
