@@ -12,10 +12,11 @@
 //! [`tally`] counts what happens on the way, and [`watch`] shows it.
 //!
 //! [`mod@replay`] plays the other part, the daemon's; [`mod@check`] reads the daemon's configuration, and
-//! [`mod@launch`] starts the real daemon. [`recording`] is what replay can play again.
+//! [`mod@launch`] starts the real daemon. [`capture`] writes what replay can play again.
 
 pub mod backoff;
 pub mod bridge;
+pub mod capture;
 pub mod check;
 pub mod checkpoint;
 pub mod clean;
@@ -34,7 +35,6 @@ pub mod process;
 pub mod properties;
 pub mod protocol;
 pub mod record;
-pub mod recording;
 pub mod replay;
 pub mod tally;
 pub mod watch;
@@ -49,6 +49,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 
 use bridge::Bridge;
+use capture::Capture;
 use checkpoint::Checkpoints;
 use clock::SystemClock;
 use config::{Config, Task};
@@ -57,7 +58,6 @@ use handler::{HandlerProcesses, Pool};
 use process::Processes;
 use properties::Properties;
 use protocol::{Tap, Wire};
-use recording::Recorder;
 use replay::screen::Screen;
 use watch::Watch;
 
@@ -143,18 +143,18 @@ fn bridge(config: Config) -> Result<Exit> {
         pool.take_times();
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
-    let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
+    let wire = Wire::new(&mut input, &mut output).tapped(capture(config.capture));
     Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
         .watched(Watch::new(&config.watching))
         .run()
 }
 
 /// Who listens to the conversation, if anybody; without a thread for it there is nobody.
-fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
-    match Recorder::start(to?) {
-        Ok(recorder) => Some(Box::new(recorder)),
+fn capture(to: Option<capture::To>) -> Option<Box<dyn Tap>> {
+    match Capture::start(to?) {
+        Ok(capture) => Some(Box::new(capture)),
         Err(e) => {
-            log::error!("cannot start to record: {e}");
+            log::error!("cannot start the capture (--capture): {e}; nothing is captured");
             None
         }
     }

@@ -148,7 +148,7 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
         if input.had_mark {
             say(&format!("'{name}': its byte order mark is left out"));
         }
-        if input.format == InputFormat::Recording {
+        if input.format == InputFormat::Capture {
             recorded.extend(conversations(&input.bytes, &name).with_context(in_input)?);
         } else {
             let found = input.records().with_context(in_input)?;
@@ -156,10 +156,10 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
         }
     }
     if !recorded.is_empty() && !records.is_empty() {
-        bail!("a recording is played alone: leave the other inputs out");
+        bail!("a capture is played alone: leave the other inputs out");
     }
     if !recorded.is_empty() && settings.injection.is_some() {
-        bail!("a recording is played as it was: leave --inject out");
+        bail!("a capture is played as it was: leave --inject out");
     }
     Ok((records, recorded))
 }
@@ -174,7 +174,7 @@ fn conversations(bytes: &[u8], name: &dyn fmt::Display) -> Result<Vec<Conversati
         bail!("no conversation in it is whole at its beginning");
     }
     let number = report::count(found.len(), "conversation");
-    say(&format!("'{name}': {number} (recording)"));
+    say(&format!("'{name}': {number} (capture)"));
     Ok(found)
 }
 

@@ -43,7 +43,7 @@ fn text(output: &Output) -> String {
 }
 
 fn report(arguments: &[&str], directory: &Path) -> (Option<i32>, Value) {
-    let arguments = [&["check", "--format", "json"], arguments].concat();
+    let arguments = [&["check", "--json"], arguments].concat();
     let output = kclpipe(&arguments, directory);
     let json = serde_json::from_slice(&output.stdout);
     (
@@ -444,8 +444,8 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
             "the daemon cannot read 'broken.properties': line 2",
         ),
     ] {
-        for format in ["text", "json"] {
-            let output = kclpipe(&["check", "--format", format, name], folder.path());
+        for options in [&["check"][..], &["check", "--json"]] {
+            let output = kclpipe(&[options, &[name]].concat(), folder.path());
             let printed = text(&output);
             assert_eq!(output.status.code(), Some(2), "{printed}");
             assert!(

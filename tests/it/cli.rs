@@ -132,13 +132,75 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
 }
 
 #[test]
+fn an_old_name_is_answered_with_its_new_one() {
+    for (line, told) in [
+        ("--record f -- cat", "--record is now --capture "),
+        ("--record=f -- cat", "--record is now --capture "),
+        (
+            "--record-data -- cat",
+            "--record-data is now --capture-data ",
+        ),
+        ("check --format json f", "--format is now --json; text is"),
+        ("check --format=text f", "--format is now --json; text is"),
+        ("replay --report json f", "--report is now --json; text is"),
+        ("launch --version 2.5.4 f", "--version is now --kcl "),
+        (
+            "replay --input-format recording f -- cat",
+            "--input-format recording is now --input-format capture ",
+        ),
+    ] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        is_refused(&arguments, &[], told);
+    }
+    // A subcommand's old name is not the bridge's.
+    is_refused(&["--report", "json", "--", "cat"], &[], "'--report'");
+    for (old, new) in [
+        ("RECORD", "CAPTURE"),
+        ("RECORD_DATA", "CAPTURE_DATA"),
+        ("RETRY", "EXIT_RETRY"),
+        ("REJECT", "EXIT_REJECT"),
+        ("CHECKPOINT", "EXIT_CHECKPOINT"),
+        ("HALT", "EXIT_HALT"),
+    ] {
+        let log = log_of("", &[(&format!("KCLPIPE_{old}"), "1")]);
+        let told = format!("KCLPIPE_{old} is ignored: its new name is KCLPIPE_{new}\n");
+        assert!(log.contains(&told) && log.contains("WARN"), "{log}");
+    }
+}
+
+#[test]
+fn short_help_shows_what_most_users_set_and_says_where_the_rest_is() {
+    let (_, short, _) = run(&["-h"], &[]);
+    let (_, long, _) = run(&["--help"], &[]);
+    let options = |help: &str| {
+        let lines = help.lines().map(str::trim_start);
+        lines.filter(|line| line.starts_with("--")).count()
+    };
+    assert!((14..=20).contains(&options(&short)), "{short}");
+    assert!(options(&long) > 2 * options(&short), "{long}");
+    assert!(
+        short.contains("kclpipe --help shows all of them"),
+        "{short}"
+    );
+    for heading in [
+        "Per batch:",
+        "Per shard:",
+        "Lambda:",
+        "Talking to the daemon:",
+        "Debugging:",
+    ] {
+        assert!(long.lines().any(|line| line == heading), "{heading}");
+    }
+}
+
+#[test]
 fn a_path_that_is_not_utf_8_is_a_mistake() {
     for option in [
         "--chdir",
         "--dead-letter",
         "--log-file",
         "--metrics-dir",
-        "--record",
+        "--capture",
         "check --directory",
         "check",
         "launch --jars",

@@ -13,7 +13,7 @@ const LAYERS: [(&str, u32); 25] = [
     ("logging", 1),
     ("protocol", 0),
     ("record", 1),
-    ("recording", 1),
+    ("capture", 1),
     ("outcome", 1),
     ("checkpoint", 2),
     ("format", 2),
