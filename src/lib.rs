@@ -196,8 +196,7 @@ fn check(settings: &check::Settings) -> Exit {
     if !check::is_of_a_daemon(&properties, settings.kcl) {
         let name = settings.file.display();
         let error = anyhow!(
-            "'{name}' is no properties file: no key of the daemon is in it (an @FILE of kclpipe is checked with the \
-             file that names it)"
+            "'{name}' is not a properties file: it has no key of the daemon (an @FILE of kclpipe is checked with the file that names it)"
         );
         return complain(&error, Exit::Wrong);
     }

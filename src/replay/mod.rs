@@ -189,7 +189,7 @@ fn taken_apart(
     let found = aggregate::take_apart(stored);
     if found.aggregates > 0 {
         say(&format!(
-            "'{name}': {} of the Kinesis Producer Library taken apart, as the daemon does: {} for the child",
+            "'{name}': {} of the Kinesis Producer Library split up, as the daemon does: {} for the child",
             report::count(found.aggregates, "aggregate"),
             report::count(found.records.len(), "record")
         ));

@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kclpipe::check::IDS;
 use kclpipe::config::{self, Task};
 use kclpipe::exit::Exit;
 use kclpipe::handler::VARIABLES;
@@ -290,6 +291,14 @@ fn the_table_of_faults_is_that_of_the_program() {
         let error = kind.error.unwrap_or_default();
         assert!(page.contains(error), "docs/rehearsal.md has no {error}");
     }
+}
+
+#[test]
+fn the_table_of_finding_ids_is_that_of_the_program() {
+    let page = read("docs/check.md");
+    let rows = table(&page, "\n## Ids\n");
+    let told: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(told, IDS);
 }
 
 #[test]
