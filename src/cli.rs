@@ -4,6 +4,7 @@ mod check;
 mod launch;
 mod man;
 mod mistake;
+mod renamed;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,16 +20,16 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
-pub use check::{CheckOptions, FindingsName};
+pub use check::CheckOptions;
 pub use clap_complete::Shell;
 pub use launch::{JARS, LaunchOptions};
 pub use man::{completions, man};
-pub use replay::{EndingName, InputFormatName, ReplayOptions, ReportName};
+pub use replay::{EndingName, InputFormatName, ReplayOptions};
 
 use crate::launch::PROPERTY;
 use crate::outcome::{CLASSES, Class, SIGNALS};
 
-/// What `--help` shows behind the options.
+/// What `--help` shows after the options.
 const EXAMPLES: &str = "\
 Examples:
   Try a handler without AWS or Java, on a file with one record a line:
@@ -52,7 +53,7 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     long_about = "Runs a command for each record of an Amazon Kinesis stream, as the child of Amazon's KCL \
                   MultiLangDaemon: name it in the daemon's executableName.",
     after_long_help = EXAMPLES,
-    after_help = "See --help for more, and for examples.",
+    after_help = "These are the options that most users set. kclpipe --help shows all of them, and examples.",
     override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
                       kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
                       kclpipe check [OPTIONS] FILE\n       \
@@ -64,7 +65,7 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
 struct Cli {
     #[command(flatten)]
     options: Options,
-    /// The handler, and what follows it
+    /// The handler and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
     #[command(subcommand)]
@@ -74,15 +75,15 @@ struct Cli {
 /// The other things that kclpipe does, each under a word of its own.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Other {
-    /// Play the daemon: try a child without AWS and Java, on recorded or made-up records
+    /// Play the daemon: try a child without AWS and Java, on real or made-up records
     Replay(Box<ReplayOptions>),
-    /// Find mistakes in a properties file before the daemon is started with it
+    /// Find mistakes in a properties file before you start the daemon with it
     Check(Box<CheckOptions>),
-    /// Start Amazon's MultiLangDaemon, and get it before with --fetch
+    /// Start Amazon's MultiLangDaemon, and download it first with --fetch
     Launch(Box<LaunchOptions>),
-    /// Print the manual page, as in kclpipe man | man -l -
+    /// Print the manual page; read it with kclpipe man | man -l -
     Man,
-    /// Print what a shell needs to complete this command line
+    /// Print a shell's completion script for this command line
     Completions {
         /// The shell
         shell: Shell,
@@ -98,58 +99,70 @@ pub struct Typed {
     pub command: Vec<OsString>,
 }
 
-/// The options of the bridge, as they were typed.
+/// The options of the bridge, as they were typed. Those that most users never set are not in `-h`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Handing records over")]
 pub struct Options {
     /// What one handler process is given [default: record]
     #[arg(long, value_enum, value_name = "WAY")]
     pub per: Option<PerName>,
-    /// How records stand on the handler's stdin [default: raw with --per record, else jsonl]
+    /// How records are written to the handler's stdin [default: raw with --per record, otherwise jsonl]
     #[arg(long, value_enum)]
     pub format: Option<FormatName>,
-    /// In jsonl: text has the payload as "data" where it is UTF-8 and as "dataBase64" where not;
-    /// base64 always as "dataBase64" [default: text]
-    #[arg(long, value_enum)]
-    pub data: Option<DataName>,
-    /// In lambda: the stream's ARN, for eventSourceARN and awsRegion
-    #[arg(long, value_name = "ARN")]
-    pub stream_arn: Option<String>,
-    /// Per batch: at most so many records in a run; 0 for no limit [default: 0]
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
-    /// Per batch: at most so many bytes of payload in a run, as 512KiB or 6MB, counted when
-    /// decompressed; 0 for no limit [default: 0, or 256MiB if payloads are decompressed]
-    #[arg(long, value_parser = size, value_name = "SIZE")]
-    pub batch_bytes: Option<u64>,
-    /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
-    /// gzip does [default: off]
-    #[arg(long, value_enum, value_name = "WHICH")]
-    pub decompress: Option<DecompressName>,
-    /// A payload that is larger than this when decompressed is rejected; 0 for no limit [default: 64MiB]
-    #[arg(long, value_parser = size, value_name = "SIZE")]
-    pub max_decompressed: Option<u64>,
-    /// So many handlers at a time; records of one partition key stay in order [default: 1]
+    /// How many handlers run at a time; records of one partition key stay in order [default: 1]
     #[arg(long, value_parser = jobs, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Per shard: so many records may be unanswered, per handler [default: 1]
-    #[arg(long, value_parser = at_least_one, value_name = "N")]
-    pub inflight: Option<usize>,
-    /// Per shard: take answers without the token, too
-    #[arg(long)]
-    pub plain_answers: bool,
-    /// Per shard: end a handler's input after so many records and start a new one; 0 for never
-    /// [default: 0]
-    #[arg(long, value_name = "N")]
-    pub max_records_per_handler: Option<u64>,
-    /// The handler's directory [default: the daemon's]
-    #[arg(long, value_parser = path(), value_name = "DIR")]
+    /// With --format jsonl: text writes a payload as "data" if it is UTF-8 and as "dataBase64" if not;
+    /// base64 always as "dataBase64" [default: text]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub data: Option<DataName>,
+    /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
+    /// gzip does [default: off]
+    #[arg(long, value_enum, value_name = "WHICH", hide_short_help = true)]
+    pub decompress: Option<DecompressName>,
+    /// Reject a payload that is larger than this when decompressed; 0 for no limit [default: 64MiB]
+    #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true)]
+    pub max_decompressed: Option<u64>,
+    /// The directory the handler runs in [default: the daemon's]
+    #[arg(long, value_parser = path(), value_name = "DIR", hide_short_help = true)]
     pub chdir: Option<PathBuf>,
 
-    /// Checkpoint so long after the last one; 0 for never [default: 60s]
+    /// The most records in a handler's batch; 0 for no limit [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Per batch")]
+    pub batch_size: Option<usize>,
+    /// The most bytes of payload in a handler's batch, for example 512KiB or 6MB, counted when
+    /// decompressed; 0 for no limit [default: 0, or 256MiB if payloads are decompressed]
+    #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true, help_heading = "Per batch")]
+    pub batch_bytes: Option<u64>,
+
+    /// How many records a handler may have in flight [default: 1]
+    #[arg(long, value_parser = at_least_one, value_name = "N", hide_short_help = true, help_heading = "Per shard")]
+    pub inflight: Option<usize>,
+    /// Accept answers without the token, too
+    #[arg(long, hide_short_help = true, help_heading = "Per shard")]
+    pub plain_answers: bool,
+    /// End a handler's input after N records and start a new handler; 0 for never [default: 0]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Per shard"
+    )]
+    pub max_records_per_handler: Option<u64>,
+
+    /// With --format lambda: the stream's ARN, for eventSourceARN and awsRegion
+    #[arg(
+        long,
+        value_name = "ARN",
+        hide_short_help = true,
+        help_heading = "Lambda"
+    )]
+    pub stream_arn: Option<String>,
+
+    /// Checkpoint when this long has passed since the last one; 0 disables [default: 60s]
     #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Checkpoints, whichever is due first")]
     pub checkpoint_every: Option<Limit>,
-    /// Checkpoint after so many records
+    /// Checkpoint after N records
     #[arg(
         long,
         value_name = "N",
@@ -157,89 +170,106 @@ pub struct Options {
     )]
     pub checkpoint_records: Option<u64>,
     /// Checkpoint at the end of every batch
-    #[arg(long, help_heading = "Checkpoints, whichever is due first")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        help_heading = "Checkpoints, whichever is due first"
+    )]
     pub checkpoint_batch: bool,
     /// Checkpoint only where the handler asks for it
     #[arg(long, help_heading = "Checkpoints, whichever is due first")]
     pub checkpoint_manual: bool,
 
-    /// Give a record up after so many failed attempts; 0 for never [default: 0 with
-    /// --on-failure block, else 5]
+    /// Give up on a record after N failed attempts; 0 for never [default: 0 with --on-failure block,
+    /// otherwise 5]
     #[arg(long, value_name = "N", help_heading = "Failures")]
     pub max_attempts: Option<u32>,
-    /// Give a record up that failed and is older; 0 for never [default: 0]
+    /// Give up on a failing record once it is older than this; 0 disables [default: 0]
     #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
     pub max_record_age: Option<Limit>,
-    /// The delay before the second attempt; it doubles from attempt to attempt [default: 1s]
-    #[arg(long, value_parser = delay, value_name = "DURATION", help_heading = "Failures")]
+    /// The delay before the second attempt; it doubles with each attempt [default: 1s]
+    #[arg(long, value_parser = delay, value_name = "DURATION", hide_short_help = true, help_heading = "Failures")]
     pub retry_delay: Option<Duration>,
     /// The longest delay [default: 1m]
-    #[arg(long, value_parser = delay, value_name = "DURATION", help_heading = "Failures")]
+    #[arg(long, value_parser = delay, value_name = "DURATION", hide_short_help = true, help_heading = "Failures")]
     pub retry_max_delay: Option<Duration>,
-    /// What an exit code means, as 99=checkpoint; done, checkpoint, reject, retry, fail, broken or halt
+    /// What an exit code means, for example 99=checkpoint; done, checkpoint, reject, retry, fail, broken
+    /// or halt
     #[arg(long, value_parser = on_exit, value_name = "CODE=CLASS", value_delimiter = ',', action = ArgAction::Append,
           help_heading = "Failures")]
     pub on_exit: Vec<(u8, Class)>,
-    /// What becomes of a record that is rejected or given up: block its shard and try on, write it to
-    /// --dead-letter or hand it to --dead-letter-command, skip it, or halt the whole worker [default:
-    /// block, or dead-letter with one of these two]
+    /// What to do with a record that is rejected or out of attempts: block (retry; the shard waits),
+    /// dead-letter, skip, or halt (stop the worker) [default: block, or dead-letter if a dead-letter
+    /// option is given]
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Failures")]
     pub on_failure: Option<OnFailureName>,
-    /// Append such records to FILE, a JSON object a line; {shard} and {name} are replaced
+    /// Append each such record to FILE, one JSON object per line; {shard} and {name} are replaced
     #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Failures")]
     pub dead_letter: Option<PathBuf>,
-    /// Hand such records to COMMAND, one at a time, as such an object on stdin; exit 0 means that it has
-    /// the record
-    #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Failures")]
+    /// Pipe each such record to COMMAND as the same JSON object; exit status 0 means the record is safe
+    #[arg(long, value_parser = words, value_name = "COMMAND", hide_short_help = true, help_heading = "Failures")]
     pub dead_letter_command: Option<Words>,
-    /// After so many records given up in a row, take the handler for broken and give up no more; 0 for
-    /// never [default: 10]
-    #[arg(long, value_name = "N", help_heading = "Failures")]
+    /// After giving up on N records in a row, assume the handler is broken and hold on to further records;
+    /// 0 for never [default: 10]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Failures"
+    )]
     pub max_consecutive_failures: Option<u32>,
-    /// Stop a handler that is silent for so long; 0 for never [default: 5m]
-    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
+
+    /// Stop a handler that has been silent for this long; 0 for never [default: 5m]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Stopping a handler")]
     pub timeout: Option<Limit>,
     /// The signal that stops a handler and its process group [default: TERM]
-    #[arg(long, value_parser = signal, value_name = "SIGNAL", help_heading = "Failures")]
+    #[arg(long, value_parser = signal, value_name = "SIGNAL", hide_short_help = true, help_heading = "Stopping a handler")]
     pub stop_signal: Option<rustix::process::Signal>,
-    /// Kill it so long after that; 0 for at once [default: 10s]
-    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Failures")]
+    /// Kill it when this long has passed since the signal; 0 for at once [default: 10s]
+    #[arg(long, value_parser = limit, value_name = "DURATION", hide_short_help = true, help_heading = "Stopping a handler")]
     pub stop_timeout: Option<Limit>,
 
     /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
     /// the end of a shard wait until it exits with 0
-    #[arg(long, value_parser = words, value_name = "COMMAND", help_heading = "Beginning and end")]
+    #[arg(long, value_parser = words, value_name = "COMMAND", hide_short_help = true, help_heading = "Start and end of a shard")]
     pub hook: Option<Words>,
 
-    /// Which lines are logged: error, warn, info, debug, or as warn,handler=debug [default: info]
-    #[arg(long, value_parser = log_level, value_name = "LEVEL", help_heading = "Watching")]
+    /// Which lines are logged: error, warn, info, debug, or for example warn,handler=debug
+    /// [default: info]
+    #[arg(long, value_parser = log_level, value_name = "LEVEL", help_heading = "Logs and metrics")]
     pub log_level: Option<String>,
-    /// How a log line looks [default: text]
-    #[arg(long, value_enum, help_heading = "Watching")]
+    /// The form of a log line [default: text]
+    #[arg(
+        long,
+        value_enum,
+        hide_short_help = true,
+        help_heading = "Logs and metrics"
+    )]
     pub log_format: Option<LogFormatName>,
     /// Append the log to FILE instead of stderr; {name} is replaced
-    #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Watching")]
+    #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Logs and metrics")]
     pub log_file: Option<PathBuf>,
-    /// Log a line that sums up what happened, so often; 0 for never [default: 0]
-    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Watching")]
+    /// Log a summary line at this interval; 0 disables [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Logs and metrics")]
     pub stats_every: Option<Limit>,
-    /// Keep a file for Prometheus in DIR, to be read by node_exporter's textfile collector; {name} is
-    /// replaced
-    #[arg(long, value_parser = path(), value_name = "DIR", help_heading = "Watching")]
+    /// Keep a file for Prometheus in DIR, for node_exporter's textfile collector; {name} is replaced
+    #[arg(long, value_parser = path(), value_name = "DIR", help_heading = "Logs and metrics")]
     pub metrics_dir: Option<PathBuf>,
+    /// Distinguishes the applications on one machine [default: the last part of the daemon's directory]
+    #[arg(long, hide_short_help = true, help_heading = "Logs and metrics")]
+    pub name: Option<String>,
+
+    /// During long work, restart the daemon's timeoutInSeconds at this interval; 0 for never [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", hide_short_help = true, help_heading = "Talking to the daemon")]
+    pub keepalive: Option<Limit>,
+
     /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
     /// replaced
-    #[arg(long, value_parser = path(), value_name = "FILE", help_heading = "Watching")]
-    pub record: Option<PathBuf>,
-    /// Record payloads and partition keys, too
-    #[arg(long, help_heading = "Watching")]
-    pub record_data: bool,
-    /// Tells applications on one machine apart [default: the last part of the daemon's directory]
-    #[arg(long, help_heading = "Watching")]
-    pub name: Option<String>,
-    /// During long work, restart the daemon's timeoutInSeconds so often; 0 for never [default: 0]
-    #[arg(long, value_parser = limit, value_name = "DURATION", help_heading = "Watching")]
-    pub keepalive: Option<Limit>,
+    #[arg(long, value_parser = path(), value_name = "FILE", hide_short_help = true, help_heading = "Debugging")]
+    pub capture: Option<PathBuf>,
+    /// Capture payloads and partition keys, too
+    #[arg(long, hide_short_help = true, help_heading = "Debugging")]
+    pub capture_data: bool,
 }
 
 /// The values of `--per`.
@@ -326,7 +356,7 @@ pub enum Parsed {
 /// Variables of the environment that stand for options: the option's name, and its value.
 pub type Variables = BTreeMap<String, String>;
 
-/// The arguments behind the program's name, with `@FILE` replaced by what the file holds.
+/// The arguments after the program's name, with `@FILE` replaced by what the file holds.
 ///
 /// # Errors
 /// The file cannot be read, or its quotes do not match; `@FILE` is not the sole argument.
@@ -369,7 +399,8 @@ pub fn split(text: &[u8]) -> Option<Vec<OsString>> {
     Some(words.into_iter().map(OsString::from_vec).collect())
 }
 
-/// The variables `KCLPIPE_*` that stand for options, without empty ones; also the unknown ones.
+/// The variables `KCLPIPE_*` that stand for options, without empty ones; also what there is to say of the
+/// others.
 ///
 /// # Errors
 /// One that stands for a flag is neither yes nor no, or one is not UTF-8.
@@ -377,7 +408,7 @@ pub fn variables(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Variables, Vec<String>)> {
     let options = Cli::command();
-    let (mut known, mut unknown) = (Variables::new(), Vec::new());
+    let (mut known, mut others) = (Variables::new(), Vec::new());
     for (name, value) in environment {
         let Some(name) = name.to_str().filter(|name| name.starts_with("KCLPIPE_")) else {
             continue;
@@ -390,7 +421,7 @@ pub fn variables(
             .get_arguments()
             .find(|a| a.get_long() == Some(&option))
         else {
-            unknown.push(name.to_owned());
+            others.push(renamed::variable(name));
             continue;
         };
         let value = value
@@ -405,7 +436,7 @@ pub fn variables(
         }
         known.insert(option, value);
     }
-    Ok((known, unknown))
+    Ok((known, others))
 }
 
 /// Whether a variable is for `launch` alone.
@@ -832,13 +863,16 @@ mod tests {
     }
 
     #[test]
-    fn unknown_variables_are_told() {
+    fn unknown_variables_are_reported() {
         let environment = [("KCLPIPE_CHECKPOINT_EVRY", "1s"), ("PATH", "/bin")];
         let (known, unknown) =
             variables(environment.map(|(n, v)| (n.into(), v.into())).into_iter()).expect("sound");
         assert_eq!(
             (known.len(), unknown),
-            (0, vec!["KCLPIPE_CHECKPOINT_EVRY".to_owned()])
+            (
+                0,
+                vec!["KCLPIPE_CHECKPOINT_EVRY is set, but there is no such option".to_owned()]
+            )
         );
     }
 }

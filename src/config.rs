@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow};
 use rustix::process::Signal;
 
 use crate::backoff::Delays;
+use crate::capture::To;
 use crate::checkpoint::Strategy;
 use crate::cli::{
     self, DataName, DecompressName, FormatName, Limit, LogFormatName, OnFailureName, Options,
@@ -24,7 +25,6 @@ use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
-use crate::recording;
 use crate::watch;
 pub use check::{child, region_is_known};
 
@@ -52,8 +52,8 @@ pub struct Config {
     pub logging: Logging,
     /// What else is told.
     pub watching: watch::Settings,
-    /// Where the conversation is recorded, if it is.
-    pub record: Option<recording::To>,
+    /// Where the conversation is captured, if it is.
+    pub capture: Option<To>,
     /// What is worth a line in the log once there is one.
     pub remarks: Vec<String>,
 }
@@ -110,11 +110,7 @@ pub fn read(
         None => {}
     }
     let arguments = cli::arguments(arguments.into_iter())?;
-    let (mut variables, unknown) = cli::variables(environment)?;
-    let mut remarks: Vec<String> = unknown
-        .into_iter()
-        .map(|name| format!("{name} is set, but there is no such option"))
-        .collect();
+    let (mut variables, mut remarks) = cli::variables(environment)?;
     loop {
         let (parsed, given) = cli::parse(&arguments, &variables)?;
         let typed = match parsed {
@@ -205,7 +201,7 @@ impl Config {
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
             watching: watching(options),
-            record: record(options),
+            capture: capture(options),
             remarks: Vec::new(),
         }))
     }
@@ -218,9 +214,9 @@ fn conflict(options: &Options) -> Option<Conflict> {
         .chain(failure_rules(options))
         .chain(way_rules(options))
         .chain([(
-            options.record_data && options.record.is_none(),
-            ["record-data", "record"],
-            "--record-data needs a file, named by --record",
+            options.capture_data && options.capture.is_none(),
+            ["capture-data", "capture"],
+            "--capture-data needs a file, named by --capture",
         )]);
     let (_, options, why) = rules.into_iter().find(|(broken, ..)| *broken)?;
     Some(Conflict {
@@ -527,11 +523,11 @@ fn watching(options: &Options) -> watch::Settings {
     }
 }
 
-fn record(options: &Options) -> Option<recording::To> {
-    let file = options.record.as_deref()?;
-    Some(recording::To {
+fn capture(options: &Options) -> Option<To> {
+    let file = options.capture.as_deref()?;
+    Some(To {
         file: with_name(file, options),
-        data: options.record_data,
+        data: options.capture_data,
     })
 }
 
@@ -659,9 +655,9 @@ mod tests {
             OnFailure::DeadLetter("/x/app-{shard}".into())
         );
         assert_eq!(letters.settings.delays.longest, Duration::from_secs(300));
-        let recorded = read("--record {name}-{shard} --name app -- x", &[]).expect("sound");
-        let record = recorded.record.map(|to| (to.file, to.data));
-        assert_eq!(record, Some(("app-{shard}".into(), false)));
+        let captured = read("--capture {name}-{shard} --name app -- x", &[]).expect("sound");
+        let capture = captured.capture.map(|to| (to.file, to.data));
+        assert_eq!(capture, Some(("app-{shard}".into(), false)));
     }
 
     #[test]
@@ -672,7 +668,7 @@ mod tests {
                 "--checkpoint-manual",
                 "--checkpoint-every",
             ),
-            ("--record-data -- x", "--record-data", "--record"),
+            ("--capture-data -- x", "--capture-data", "--capture"),
             (
                 "--checkpoint-manual --checkpoint-records 5 -- x",
                 "--checkpoint-manual",

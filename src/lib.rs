@@ -11,7 +11,7 @@
 //! way, and `watch` shows it.
 //!
 //! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, and `launch` starts
-//! the real daemon. `recording` is what replay can play again.
+//! the real daemon. `capture` writes what replay can play again.
 //!
 //! `docs/architecture.md` has the reasons.
 
@@ -19,6 +19,7 @@ mod app;
 mod append_line;
 mod backoff;
 mod bridge;
+mod capture;
 mod check;
 mod checkpoint;
 mod clean;
@@ -40,11 +41,6 @@ mod protocol;
 mod random;
 mod record;
 mod record_json;
-mod recording;
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "its matches become whole with its next form"
-)]
 mod replay;
 mod tally;
 mod watch;

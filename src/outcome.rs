@@ -53,10 +53,10 @@ impl fmt::Display for Class {
     }
 }
 
-/// The exit code that `KCLPIPE_REJECT` tells handlers: `EX_DATAERR`.
+/// The exit code that `KCLPIPE_EXIT_REJECT` tells handlers: `EX_DATAERR`.
 pub const REJECT: u8 = 65;
 
-/// The exit code that `KCLPIPE_RETRY` tells handlers: `EX_TEMPFAIL`.
+/// The exit code that `KCLPIPE_EXIT_RETRY` tells handlers: `EX_TEMPFAIL`.
 pub const RETRY: u8 = 75;
 
 /// The exit codes whose class the user changed, newest first.

@@ -15,7 +15,7 @@ pub mod bridge {
 
 /// Findings about a properties file.
 pub mod check {
-    pub use crate::check::{Context, Finding, Severity, Version, examine};
+    pub use crate::check::{Context, Finding, IDS, Severity, Version, examine};
 }
 
 /// What is due, and what is stored.

@@ -26,7 +26,7 @@ def store(n):
             database.executemany("INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?)", rows)
     except sqlite3.OperationalError as error:
         print(error, file=sys.stderr)
-        sys.exit(int(os.environ["KCLPIPE_RETRY"]))
+        sys.exit(int(os.environ["KCLPIPE_EXIT_RETRY"]))
     rows.clear()
     answer("upto", n)
 

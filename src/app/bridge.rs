@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::complain;
 use crate::bridge::Bridge;
+use crate::capture::{self, Capture};
 use crate::checkpoint::Checkpoints;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -17,7 +18,6 @@ use crate::exit;
 use crate::handler::{HandlerProcesses, Pool};
 use crate::process::{self, Processes};
 use crate::protocol::{Tap, Wire};
-use crate::recording::{self, Recorder};
 use crate::watch::Watch;
 
 /// Serves one shard, until the daemon or the lease ends it.
@@ -68,18 +68,18 @@ fn converse(config: Config) -> Result<exit::Bridge> {
         pool.take_times();
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
-    let wire = Wire::new(&mut input, &mut output).tapped(recorder(config.record));
+    let wire = Wire::new(&mut input, &mut output).tapped(capture(config.capture));
     Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
         .watched(Watch::new(&config.watching))
         .run()
 }
 
 /// Who listens to the conversation, if anybody; without a thread for it there is nobody.
-fn recorder(to: Option<recording::To>) -> Option<Box<dyn Tap>> {
-    match Recorder::start(to?) {
-        Ok(recorder) => Some(Box::new(recorder)),
+fn capture(to: Option<capture::To>) -> Option<Box<dyn Tap>> {
+    match Capture::start(to?) {
+        Ok(capture) => Some(Box::new(capture)),
         Err(e) => {
-            log::error!("cannot start to record: {e}");
+            log::error!("cannot start the capture (--capture): {e}; nothing is captured");
             None
         }
     }

@@ -19,7 +19,7 @@ pub fn run(settings: &Settings) -> Result<exit::Check> {
     if !check::is_of_a_daemon(&properties, settings.kcl) {
         let name = settings.file.display();
         let error = anyhow!(
-            "'{name}' is no properties file: no key of the daemon is in it (an @FILE of kclpipe is checked with the \
+            "'{name}' is not a properties file: it has no key of the daemon (an @FILE of kclpipe is checked with the \
              file that names it)"
         );
         return Ok(complain(&error, exit::Check::Errors));

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::program::{self, Starter};
+use super::program::{self, Starter, Wrong};
 use super::report::{Finding, Severity};
 use super::{Child, Place, Scope};
 use crate::process::{Command, find};
@@ -31,11 +31,11 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
         return (Vec::new(), None);
     };
     let words = split_command(&property.value);
-    let error = |what: String, why: &str, mend: &str| {
-        Finding::about(property, Severity::Error).says(what, why, mend)
+    let error = |id: &'static str, what: String, why: &str, fix: &str| {
+        Finding::about(property, Severity::Error).says(id, what, why, fix)
     };
     let mut findings: Vec<Finding> = shell(&property.value, &words)
-        .map(|(what, why, mend)| error(what, why, mend))
+        .map(|(id, what, why, fix)| error(id, what, why, fix))
         .into_iter()
         .chain(secret(&words).map(|name| with_secret(property, &name)))
         .collect();
@@ -73,9 +73,10 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
         }
         Err(e) => {
             findings.push(error(
-                format!("kclpipe would say: {e:#}"),
-                "A child that ends at its start ends the daemon, with all shards of this worker.",
-                "Mend its options; kclpipe --help has them.",
+                "options-invalid",
+                format!("kclpipe would refuse it: {e:#}"),
+                "A child that fails at its start ends the daemon, with all shards of this worker.",
+                "Fix its options; kclpipe --help lists them.",
             ));
             (findings, None)
         }
@@ -84,7 +85,7 @@ pub(super) fn examine(scope: &Scope) -> (Vec<Finding>, Option<Child>) {
 
 /// What only a shell would understand. The daemon splits at spaces
 /// (`MultiLangRecordProcessorFactory`) and runs the words as they are.
-fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'static str)> {
+fn shell(value: &str, words: &[String]) -> Option<Wrong> {
     let blank = value
         .chars()
         .find(|c| (c.is_whitespace() || c.is_control()) && *c != ' ');
@@ -94,50 +95,56 @@ fn shell(value: &str, words: &[String]) -> Option<(String, &'static str, &'stati
     // The first that is found is the one that is reported: one mistake often makes the others.
     let all = [
         (
+            "command-leading-blank",
             said(
                 words.first().is_some_and(String::is_empty),
                 "it begins with a blank",
             ),
             "The daemon splits at spaces, so the program's name is empty.",
-            "Take the backslash before the blank away.",
+            "Remove the backslash before the blank.",
         ),
         (
-            blank.map(|blank| format!("{blank:?} stands in it, which is no space")),
-            "The daemon splits at spaces only, so this becomes a part of a word.",
+            "command-blank",
+            blank.map(|blank| format!("it contains {blank:?}, which is not a space")),
+            "The daemon splits at spaces only, so this becomes part of a word.",
             "Write a space.",
         ),
         (
+            "command-comment",
             said(
                 words.iter().any(|word| word.starts_with('#')),
-                "what looks like a comment is a part of it",
+                "what looks like a comment is part of it",
             ),
-            "A comment begins at the start of a line and nowhere else.",
+            "A comment must start at the beginning of a line.",
             "Put the comment on a line of its own.",
         ),
         (
+            "command-quotes",
             said(
                 words.iter().any(|word| quoted(word)),
-                "the quotes in it are taken as they are",
+                "its quotes are passed on as they are",
             ),
-            "The daemon splits at spaces and knows no quotes, so words break there and keep their quotes.",
-            "Write kclpipe @FILE, and the rest into FILE, which is split as a shell would.",
+            "The daemon splits at spaces and does not understand quotes, so quoted text breaks apart and keeps its quotes.",
+            "Write kclpipe @FILE and put the rest into FILE, which is split as a shell would.",
         ),
         (
+            "command-variable",
             words
                 .iter()
                 .find_map(|word| variable(word))
-                .map(|name| format!("{name} is taken as it is")),
-            "The daemon expands no variables and no ~; there is no shell.",
+                .map(|name| format!("{name} is passed on as it is")),
+            "The daemon does not expand variables or ~; there is no shell.",
             "Write the value itself, or name a script that finds it.",
         ),
         (
-            operator.map(|word| format!("{word} is given to the program as an argument")),
-            "There is no shell, which would make a pipeline or a redirection of it.",
-            "Write kclpipe @FILE, and -- sh -c '...' into FILE.",
+            "command-operator",
+            operator.map(|word| format!("{word} is passed to the program as an argument")),
+            "There is no shell to turn it into a pipeline or a redirection.",
+            "Write kclpipe @FILE and put -- sh -c '...' into FILE.",
         ),
     ];
     all.into_iter()
-        .find_map(|(what, why, mend)| Some((what?, why, mend)))
+        .find_map(|(id, what, why, fix)| Some((id, what?, why, fix)))
 }
 
 /// What a shell would replace in a word.
@@ -178,9 +185,10 @@ fn secret(words: &[String]) -> Option<String> {
 
 fn with_secret(property: &Property, name: &str) -> Finding {
     Finding::about(property, Severity::Warning).says(
-        format!("a secret seems to stand in it, in {name}"),
+        "secret-in-command",
+        format!("it seems to contain a secret, in {name}"),
         "The daemon logs every value of this file, and ps shows every argument.",
-        "Give it to the handler by the environment or a file.",
+        "Pass it to the handler in the environment or a file.",
     )
 }
 
@@ -215,6 +223,7 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
         // launch puts its own directory last in the daemon's PATH, so a name may be found there alone.
         Err(e) if !in_last => {
             return Some(Finding::about(property, Severity::Error).says(
+                "program-missing",
                 format!("'{program}' cannot be run: {e:#}"),
                 "The daemon ends when its first child cannot be started.",
                 where_to_look(relative, scope),
@@ -222,16 +231,17 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
         }
         Ok(file) => {
             let wrong = program::examine(&file, &directory(scope), Starter::Java);
-            if let Some((what, why, mend)) = wrong {
-                let severity = if what.starts_with(program::NO_LINE) {
+            if let Some((id, what, why, fix)) = wrong {
+                let severity = if id == program::NO_LINE {
                     Severity::Warning
                 } else {
                     Severity::Error
                 };
                 return Some(Finding::about(property, severity).says(
+                    id,
                     format!("'{program}': {what}"),
                     why,
-                    mend,
+                    fix,
                 ));
             }
         }
@@ -239,9 +249,10 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
     }
     (relative && scope.context.directory.is_none()).then(|| {
         Finding::about(property, Severity::Warning).says(
-            format!("'{program}' is relative to the directory that the daemon is started in"),
-            "From another directory, as a service manager has it, the daemon ends at its first child.",
-            "Write the whole path, or say with --directory where it is started.",
+            "program-relative",
+            format!("'{program}' is relative to the directory the daemon starts in"),
+            "From another directory, for example under a service manager, the daemon ends at its first child.",
+            "Write the full path, or use --directory to say where the daemon starts.",
         )
     })
 }
@@ -261,19 +272,21 @@ fn started(what: &str, command: &Command, property: &Property, scope: &Scope) ->
         Ok(file) => file,
         Err(error) => {
             return Some(Finding::about(property, Severity::Error).says(
+                "program-missing",
                 format!("{error:#}"),
-                "kclpipe ends with 78 when it is not there at the start, and the daemon with it.",
+                "If it is missing at the start, kclpipe exits with 78 and the daemon ends, too.",
                 where_to_look(relative, scope),
             ));
         }
     };
     let started_in = seen.directory.unwrap_or_default();
-    let (wrong, why, mend) = program::examine(&file, &started_in, Starter::Kclpipe)?;
+    let (id, wrong, why, fix) = program::examine(&file, &started_in, Starter::Kclpipe)?;
     let program = command.program.display();
     Some(Finding::about(property, Severity::Error).says(
+        id,
         format!("{what} '{program}': {wrong}"),
         why,
-        mend,
+        fix,
     ))
 }
 
@@ -289,6 +302,7 @@ fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
     (!seen.is_dir()).then(|| {
         let relative = folder.is_relative() && scope.context.directory.is_none();
         Finding::about(property, Severity::Error).says(
+            "directory-missing",
             format!(
                 "the directory '{shown}' does not exist (--{})",
                 place.option
@@ -297,7 +311,7 @@ fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
             if relative {
                 where_to_look(true, scope)
             } else {
-                "Make it, for the user that the daemon runs as: kclpipe makes none."
+                "Create it for the user that the daemon runs as: kclpipe does not create directories."
             },
         )
     })
@@ -306,8 +320,9 @@ fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
 /// An option of kclpipe's that the handler is given.
 fn misplaced(word: &str, property: &Property) -> Finding {
     Finding::about(property, Severity::Warning).says(
-        format!("{word} stands after '--' and is an argument of the handler's"),
-        "kclpipe has an option of this name, which is not set by it.",
+        "option-after-dashes",
+        format!("{word} comes after '--', so it is an argument of the handler"),
+        "kclpipe has an option of this name, and this does not set it.",
         "Write it before the '--'.",
     )
 }
@@ -315,18 +330,18 @@ fn misplaced(word: &str, property: &Property) -> Finding {
 /// curl has exit codes of its own.
 fn curl(property: &Property) -> Finding {
     Finding::about(property, Severity::Warning).says(
-        "curl as the handler: its exit code 65 means to kclpipe that the record is bad",
-        "curl says 65 when it could not send its data once more after a redirect, and without -f it says 0 of each \
-         answer of the server's, also of errors.",
-        "Write --on-exit 65=fail, and curl with -f; better is a script that tells 4xx from 5xx.",
+        "curl-exit-code",
+        "the handler is curl, and kclpipe takes its exit code 65 to mean that the record is bad",
+        "curl exits with 65 when it could not send its data again after a redirect, and without -f it exits with 0 after any answer of the server, errors included.",
+        "Write --on-exit 65=fail, and use curl -f; better, write a script that distinguishes 4xx from 5xx.",
     )
 }
 
 fn where_to_look(relative: bool, scope: &Scope) -> &'static str {
     if relative && scope.context.directory.is_none() {
-        "It is relative: write the whole path, or say with --directory where the daemon is started."
+        "It is relative: write the full path, or use --directory to say where the daemon starts."
     } else {
-        "Install it, or write its whole path."
+        "Install it, or write its full path."
     }
 }
 
@@ -349,14 +364,14 @@ mod tests {
             ("kclpipe\t@f", Some("'\\t'")),
             ("kclpipe\u{a0}@f", Some("'\\u{a0}'")),
             (" kclpipe @f", Some("blank")),
-            ("kclpipe -- a | b", Some("| is given")),
+            ("kclpipe -- a | b", Some("| is passed")),
             ("kclpipe @f # mine", Some("comment")),
             (
                 "kclpipe --on-exit 99=checkpoint -- ./cost$ {\"a\":1} it's",
                 None,
             ),
         ] {
-            let found = shell(text, &words(text)).map(|(what, ..)| what);
+            let found = shell(text, &words(text)).map(|(_, what, ..)| what);
             let fits = found
                 .as_deref()
                 .zip(said)

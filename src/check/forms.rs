@@ -72,7 +72,7 @@ fn name(text: &str, of: Names, version: Version) -> Option<Trouble> {
     if text.chars().all(is_fine) && (least..=most).contains(&text.len()) {
         return None;
     }
-    let mend = match text {
+    let fix = match text {
         // streamArn came with 2.5.1; before, an ARN has no place anywhere.
         _ if text.starts_with("arn:") && of == Names::Stream && version >= Version(2, 5, 1) => {
             "Write it as streamArn, or only what comes after its last '/'.".to_owned()
@@ -81,18 +81,23 @@ fn name(text: &str, of: Names, version: Version) -> Option<Trouble> {
             "Write only the name, which comes after its last '/'.".to_owned()
         }
         _ if text.contains(['"', '\'']) => {
-            "Take the quotes away: to the daemon they are a part of the name.".to_owned()
+            "Remove the quotes: the daemon takes them as part of the name.".to_owned()
         }
-        _ => "Write a name that AWS takes.".to_owned(),
+        _ => "Write a name that AWS accepts.".to_owned(),
     };
     Some((
+        "name-invalid",
         Severity::Error,
         format!("'{}' cannot be the name of {what}", shown(text)),
         match least {
-            1 => "Such a name has 1 to 128 letters, digits and _ . - and AWS refuses any other.",
-            _ => "Such a name has 3 to 255 letters, digits and _ . - and AWS refuses any other.",
+            1 => {
+                "Such a name has 1 to 128 letters, digits and _ . - and AWS refuses anything else."
+            }
+            _ => {
+                "Such a name has 3 to 255 letters, digits and _ . - and AWS refuses anything else."
+            }
         },
-        mend,
+        fix,
     ))
 }
 
@@ -104,10 +109,11 @@ fn of_the_sample(text: &str, key: &Key) -> Option<Trouble> {
     ];
     sample.contains(&(key.name, text)).then(|| {
         (
+            "sample-value",
             Severity::Warning,
-            format!("'{text}' is still that of the sample file"),
-            "The daemon would look for something that is really called so.",
-            "Write the name of yours.".to_owned(),
+            format!("'{text}' is still the value of the sample file"),
+            "The daemon would look for something of exactly this name.",
+            "Write your own name.".to_owned(),
         )
     })
 }
@@ -116,10 +122,11 @@ fn worker(text: &str, version: Version) -> Option<Trouble> {
     let empty = text.trim().is_empty() && version.generation() > 1;
     empty.then(|| {
         (
+            "worker-id-empty",
             Severity::Error,
             "it is empty".to_owned(),
             "The daemon ends at once, with a Java exception.",
-            "Write a name that no other worker has, or take the line out.".to_owned(),
+            "Write a name that no other worker has, or delete the line.".to_owned(),
         )
     })
 }
@@ -128,21 +135,28 @@ fn worker(text: &str, version: Version) -> Option<Trouble> {
 fn region(text: &str, scope: &Scope) -> Option<Trouble> {
     let is_local = scope.get("kinesisEndpoint").is_some()
         || scope.get("kinesisClient.endpointOverride").is_some();
-    let (severity, what) = match Region::of(text) {
+    let (id, severity, what) = match Region::of(text) {
         Region::Known => return None,
         Region::Unknown | Region::Odd if is_local => return None,
-        Region::Unknown => (Severity::Warning, "is no region that kclpipe knows"),
-        Region::Odd | Region::Impossible => (Severity::Error, "cannot be a region"),
+        Region::Unknown => (
+            "region-unknown",
+            Severity::Warning,
+            "is not a region that kclpipe knows",
+        ),
+        Region::Odd | Region::Impossible => {
+            ("region-invalid", Severity::Error, "cannot be a region")
+        }
     };
-    let mend = match regions::nearest(text) {
+    let fix = match regions::nearest(text) {
         Some(near) => format!("Write {near}."),
-        None => "Write it like eu-central-1, in lower case, without blanks and quotes.".to_owned(),
+        None => "Write it like eu-central-1, in lower case, without blanks or quotes.".to_owned(),
     };
     Some((
+        id,
         severity,
         format!("'{}' {what}", shown(text)),
-        "The daemon makes the addresses of the services of it, so it ends at once, or none of its requests arrives.",
-        mend,
+        "The daemon builds service addresses from it, so it ends at once, or none of its requests arrives.",
+        fix,
     ))
 }
 
@@ -163,6 +177,7 @@ fn address(text: &str, version: Version) -> Option<Trouble> {
     };
     (!fits).then(|| {
         refused(
+            "address-invalid",
             text,
             &format!("an address such as http://localhost:4567{scheme}"),
         )
@@ -204,7 +219,11 @@ fn arn(text: &str) -> Option<Trouble> {
     }
     match in_arn(text).and_then(|resource| resource.strip_prefix("stream/")) {
         Some(stream) => name(stream, Names::Stream, Version(1, 0, 0)),
-        None => Some(refused(text, "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME")),
+        None => Some(refused(
+            "arn-invalid",
+            text,
+            "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME",
+        )),
     }
 }
 
@@ -221,8 +240,9 @@ fn consumer(text: &str) -> Option<Trouble> {
     };
     (!fits).then(|| {
         (
+            "arn-invalid",
             Severity::Error,
-            format!("'{}' is no ARN of a consumer", shown(text)),
+            format!("'{}' is not the ARN of a consumer", shown(text)),
             "Kinesis refuses it, and no record is read.",
             "Write arn:aws:kinesis:REGION:ACCOUNT:stream/NAME/consumer/NAME:TIME, or fanoutConfig.consumerName."
                 .to_owned(),
@@ -241,18 +261,19 @@ fn in_arn(text: &str) -> Option<&str> {
 }
 
 fn period(text: &str) -> Option<Trouble> {
-    let wrong = |what: &str, mend: &str| {
+    let wrong = |what: &str, fix: &str| {
         Some((
+            "duration-invalid",
             Severity::Error,
             format!("'{}' {what}", shown(text)),
             "The daemon ends at once, with a Java exception.",
-            mend.to_owned(),
+            fix.to_owned(),
         ))
     };
     match nanoseconds(text.trim()) {
         None => wrong(
             "is not a duration",
-            "Write it like PT12H, PT30M or P1D: days, hours, minutes and seconds, and no other unit.",
+            "Write it like PT12H, PT30M or P1D, with days, hours, minutes and seconds only.",
         ),
         Some(..0) => wrong("is negative", "Write it without the sign, like PT12H."),
         Some(_) => None,

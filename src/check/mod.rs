@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::Command;
 use crate::properties::{Properties, Property};
 use keys::{Found, Key};
-pub use report::{Finding, Report, Severity};
+pub use report::{Finding, IDS, Report, Severity};
 pub use version::Version;
 
 /// What a check from the command line needs.
@@ -121,10 +121,12 @@ pub fn read(file: &Path) -> Result<Properties> {
     let read = opened.take(MOST + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read '{name}'"))?;
     if bytes.len() as u64 > MOST {
-        bail!("'{name}' is no properties file: it has more than {MOST} bytes");
+        bail!("'{name}' is not a properties file: it has more than {MOST} bytes");
     }
     if bytes.contains(&0) {
-        bail!("'{name}' is no properties file: it has bytes of 0 in it (a program, or UTF-16)");
+        bail!(
+            "'{name}' is not a properties file: it contains zero bytes (is it a program, or UTF-16?)"
+        );
     }
     Properties::parse(&bytes).with_context(|| format!("the daemon cannot read '{name}'"))
 }

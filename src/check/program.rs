@@ -16,11 +16,11 @@ pub(super) enum Starter {
     Kclpipe,
 }
 
-/// What is wrong with a file's beginning, why, and the fix.
-pub(super) type Wrong = (String, &'static str, &'static str);
+/// What is wrong with a file's beginning: its id, what it is, why it matters, and the fix.
+pub(super) type Wrong = (&'static str, String, &'static str, &'static str);
 
-/// What is said of a text without an interpreter, first.
-pub(super) const NO_LINE: &str = "its first line does not begin with '#!'";
+/// The id of a text without an interpreter.
+pub(super) const NO_LINE: &str = "script-without-interpreter";
 
 /// As much of a file as the kernel looks at.
 const START: u64 = 256;
@@ -41,45 +41,48 @@ pub(super) fn examine(file: &Path, directory: &Path, starter: Starter) -> Option
 /// What the kernel makes of the line after `#!`: an interpreter, and one argument with all that follows.
 fn first_line(line: &[u8], directory: &Path) -> Option<Wrong> {
     const MISLEADING: &str =
-        "The system says 'No such file or directory' of it, although the file is there.";
+        "The system reports 'No such file or directory', although the file exists.";
     let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line).into_owned();
     if line.ends_with('\r') {
         return Some((
-            "its first line ends with CR LF, and the CR is a part of the interpreter's name"
+            "script-line-ending",
+            "its first line ends with CR LF, and the CR is part of the interpreter's name"
                 .to_owned(),
             MISLEADING,
-            "Save the file with LF alone (dos2unix).",
+            "Save the file with LF line endings (dos2unix).",
         ));
     }
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let Some(interpreter) = words.next() else {
         return Some((
+            "script-interpreter-missing",
             "its first line names no interpreter".to_owned(),
             "The system cannot start it.",
-            "Write the interpreter, as in #!/bin/sh.",
+            "Write the interpreter, for example #!/bin/sh.",
         ));
     };
     let path = directory.join(interpreter);
     if !path.is_file() {
-        let mend = if interpreter.starts_with('/') {
+        let fix = if interpreter.starts_with('/') {
             "Install it, or write the right path into the first line."
         } else {
-            "The kernel looks into no PATH: write #!/usr/bin/env and its name."
+            "The kernel does not search PATH: write #!/usr/bin/env and its name."
         };
-        let what = format!("its first line names '{interpreter}', which is not there");
-        return Some((what, MISLEADING, mend));
+        let what = format!("its first line names '{interpreter}', which does not exist");
+        return Some(("script-interpreter-missing", what, MISLEADING, fix));
     }
     // The kernel hands env all the rest as one word, so options or assignments there are beyond us.
     let by_env = words.next().filter(|_| interpreter.ends_with("/env"))?;
     let is_name = !by_env.starts_with('-') && !by_env.contains('=');
     (is_name && find(by_env.as_ref(), directory).is_err()).then(|| {
         (
+            "script-interpreter-missing",
             format!(
                 "its first line asks env for '{by_env}', which is not in PATH ({})",
                 path_of_ours()
             ),
-            "It ends with 127 as soon as it is started.",
+            "It exits with 127 as soon as it starts.",
             "Install it, or write its path into the first line.",
         )
     })
@@ -94,18 +97,20 @@ fn path_of_ours() -> String {
 
 /// A text that does not say who is to run it.
 fn without_interpreter(file: &Path, starter: Starter) -> Option<Wrong> {
-    let what = || format!("{NO_LINE}, and it is no binary");
+    let what = || "it is not a binary, and its first line does not begin with '#!'".to_owned();
     match starter {
         Starter::Kclpipe => Some((
+            NO_LINE,
             what(),
-            "The system does not know how to run it, and kclpipe takes no shell for it.",
-            "Write the interpreter into its first line, as in #!/bin/sh.",
+            "The system does not know how to run it, and kclpipe does not use a shell.",
+            "Write the interpreter into its first line, for example #!/bin/sh.",
         )),
         Starter::Java if file.extension().is_some_and(|ending| ending == "sh") => None,
         Starter::Java => Some((
+            NO_LINE,
             what(),
             "Java then starts it with /bin/sh, whatever language it is in.",
-            "Write the interpreter into its first line, as in #!/usr/bin/env python3.",
+            "Write the interpreter into its first line, for example #!/usr/bin/env python3.",
         )),
     }
 }
@@ -119,7 +124,7 @@ mod tests {
         let file = folder.path().join(name);
         std::fs::write(&file, start).expect("written");
         std::fs::write(folder.path().join("own"), "").expect("written");
-        examine(&file, folder.path(), starter).map(|(what, ..)| what)
+        examine(&file, folder.path(), starter).map(|(_, what, ..)| what)
     }
 
     #[test]

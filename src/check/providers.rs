@@ -176,19 +176,21 @@ pub(super) fn examine(text: &str, version: Version) -> Option<Trouble> {
     let is_any = made.iter().any(|made| !matches!(made, Made::Not(..)));
     let first = made.into_iter().find(|made| !matches!(made, Made::Well))?;
     Some(match first {
-        Made::Not(what, mend) if is_any => (
+        Made::Not(what, fix) if is_any => (
+            "provider-unusable",
             Severity::Warning,
             what,
-            "The daemon takes those of the list that it can make, and says nothing of the others.",
-            mend,
+            "The daemon uses the providers of the list that it can create, and silently skips the others.",
+            fix,
         ),
-        Made::Not(what, mend) => (
+        Made::Not(what, fix) => (
+            "provider-unusable",
             Severity::Error,
             what,
-            "The daemon takes those of the list that it can make, and ends at once if there is none.",
-            mend,
+            "The daemon uses the providers of the list that it can create, and ends at once if there is none.",
+            fix,
         ),
-        Made::Oddly(what, why, mend) => (Severity::Warning, what, why, mend),
+        Made::Oddly(what, why, fix) => ("provider-doubtful", Severity::Warning, what, why, fix),
         Made::Well => return None,
     })
 }
@@ -207,7 +209,7 @@ fn make(element: &str, version: Version) -> Made {
     match () {
         () if newer && (2..=3).contains(&arguments.len()) => Made::Well,
         () if sdk.others.contains(&short) => Made::Not(
-            format!("'{short}' cannot be made from a text"),
+            format!("'{short}' cannot be created from a text"),
             format!("Write {}.", sdk.providers[0].name),
         ),
         () if is_of_another(name, sdk) => Made::Not(
@@ -267,8 +269,11 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
         Arguments::UpTo(most) => too_many(name, most, count, version),
         Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
         Arguments::Exactly(_, words) => Made::Not(
-            format!("'{name}' cannot be made from {}", plural(count, "argument")),
-            format!("Write '|' and then {words} after its name, with '|' between."),
+            format!(
+                "'{name}' cannot be created from {}",
+                plural(count, "argument")
+            ),
+            format!("After its name, write '|' and then {words}, separated by '|'."),
         ),
         Arguments::Role if version.generation() == 1 => Made::Not(
             format!("KCL {version} has no credentials provider '{name}'"),
@@ -282,9 +287,9 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
 fn of_another_jar(name: &str, version: Version) -> Made {
     if name == STS && version.generation() == 1 {
         Made::Oddly(
-            format!("'{name}' is in no jar of the daemon's own"),
-            "It is made only if aws-java-sdk-sts is among the jars, too; without it the daemon ends at once.",
-            "Add that jar, or take another provider.".to_owned(),
+            format!("'{name}' is not in any of the daemon's own jars"),
+            "It needs the jar aws-java-sdk-sts; without that the daemon ends at once.",
+            "Add that jar, or use another provider.".to_owned(),
         )
     } else {
         Made::Well
@@ -293,19 +298,22 @@ fn of_another_jar(name: &str, version: Version) -> Made {
 
 /// From 2.x on, what cannot be made with its arguments is made without.
 fn too_many(name: &str, most: usize, count: usize, version: Version) -> Made {
-    let mend = match most {
+    let fix = match most {
         0 => "Write its name alone.".to_owned(),
         _ => format!("Write it with {} at most.", plural(most, "argument")),
     };
     match version.generation() {
         1 => Made::Not(
-            format!("'{name}' cannot be made from {}", plural(count, "argument")),
-            mend,
+            format!(
+                "'{name}' cannot be created from {}",
+                plural(count, "argument")
+            ),
+            fix,
         ),
         _ => Made::Oddly(
-            format!("'{name}' is made without its arguments"),
-            "It takes no such arguments, and the daemon then makes it without any.",
-            mend,
+            format!("'{name}' is created without its arguments"),
+            "It does not accept these arguments, so the daemon creates it without any.",
+            fix,
         ),
     }
 }
@@ -315,7 +323,7 @@ fn with_role(name: &str, arguments: &[&str]) -> Made {
     let [role, _session, more @ ..] = arguments else {
         return Made::Not(
             format!(
-                "'{name}' cannot be made from {}",
+                "'{name}' cannot be created from {}",
                 plural(arguments.len(), "argument")
             ),
             format!("It needs the ARN of a role and the name of a session: write {name}{FORM}."),
@@ -323,7 +331,7 @@ fn with_role(name: &str, arguments: &[&str]) -> Made {
     };
     if !role.starts_with("arn:") {
         return Made::Oddly(
-            format!("'{}' is no ARN of a role", shown(role)),
+            format!("'{}' is not the ARN of a role", shown(role)),
             "AWS refuses it, and the daemon has no credentials.",
             format!("Write {name}{FORM}."),
         );
@@ -340,19 +348,19 @@ fn nested(argument: &str) -> Made {
     let parts: Vec<&str> = argument.trim_end_matches('=').split('=').collect();
     match parts[..] {
         ["endpointRegion", region] if !matches!(Region::of(region), Region::Known) => {
-            let mend = match regions::nearest(region) {
+            let fix = match regions::nearest(region) {
                 Some(near) => format!("Write endpointRegion={near}."),
                 None => FORM.to_owned(),
             };
             match Region::of(region) {
                 Region::Unknown => Made::Oddly(
-                    format!("'{}' is no region that kclpipe knows", shown(region)),
-                    "If the daemon does not know it either, it makes no provider, and ends if there is no other.",
-                    mend,
+                    format!("'{}' is not a region that kclpipe knows", shown(region)),
+                    "If the daemon does not know it either, it creates no provider, and ends if there is no other.",
+                    fix,
                 ),
                 Region::Known | Region::Odd | Region::Impossible => Made::Not(
-                    format!("endpointRegion '{}' is no region", shown(region)),
-                    mend,
+                    format!("endpointRegion '{}' is not a region", shown(region)),
+                    fix,
                 ),
             }
         }
@@ -368,7 +376,7 @@ fn nested(argument: &str) -> Made {
                 "'{}' is skipped",
                 shown(argument.split('=').next().unwrap_or_default())
             ),
-            "After role and session the daemon looks for the three words that it knows, and for no others.",
+            "After role and session the daemon looks only for the three words that it knows.",
             FORM.to_owned(),
         ),
     }
@@ -382,7 +390,7 @@ mod tests {
     const WARNING: Option<Severity> = Some(Severity::Warning);
 
     fn severity(text: &str, version: Version) -> Option<Severity> {
-        examine(text, version).map(|(severity, ..)| severity)
+        examine(text, version).map(|(_, severity, ..)| severity)
     }
 
     #[test]
@@ -486,8 +494,8 @@ mod tests {
                 "Write DefaultCredentialsProvider.",
             ),
         ] {
-            let (.., mend) = examine(text, Version::TESTED[0]).expect(text);
-            assert!(mend.contains(said), "{mend}");
+            let (.., fix) = examine(text, Version::TESTED[0]).expect(text);
+            assert!(fix.contains(said), "{fix}");
         }
     }
 }

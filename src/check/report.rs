@@ -1,4 +1,4 @@
-//! What was found, and how it is told.
+//! What was found, and how it is reported.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,14 +19,78 @@ pub enum Severity {
     Warning,
 }
 
-/// What is wrong with a value: how bad it is, and the three sentences of a [`Finding`].
-pub(super) type Trouble = (Severity, String, &'static str, String);
+/// The ids of all findings.
+pub const IDS: [&str; 59] = [
+    "access-key-in-value",
+    "address-invalid",
+    "arn-invalid",
+    "byte-order-mark",
+    "command-blank",
+    "command-comment",
+    "command-leading-blank",
+    "command-operator",
+    "command-quotes",
+    "command-variable",
+    "comment-in-value",
+    "curl-exit-code",
+    "directory-missing",
+    "duration-invalid",
+    "empty-batches-missing",
+    "fan-out-disabled",
+    "fan-out-key-ignored",
+    "flag-invalid",
+    "flag-not-applied",
+    "grace-missing",
+    "grace-too-short",
+    "key-missing",
+    "key-of-another-version",
+    "key-repeated",
+    "key-spelled-twice",
+    "key-unknown",
+    "key-unusable",
+    "key-unused",
+    "name-invalid",
+    "number-invalid",
+    "number-too-small",
+    "number-zero",
+    "option-after-dashes",
+    "options-invalid",
+    "polling-key-ignored",
+    "position-before-1970",
+    "position-in-milliseconds",
+    "position-invalid",
+    "program-missing",
+    "program-relative",
+    "provider-doubtful",
+    "provider-unusable",
+    "reads-too-often",
+    "records-too-many",
+    "region-invalid",
+    "region-missing",
+    "region-unknown",
+    "sample-value",
+    "script-interpreter-missing",
+    "script-line-ending",
+    "script-without-interpreter",
+    "secret-in-command",
+    "stream-arn-differs",
+    "threads-too-few",
+    "timeout-too-short",
+    "trailing-blank",
+    "variable-not-expanded",
+    "word-invalid",
+    "worker-id-empty",
+];
+
+/// What is wrong with a value: the id, how bad it is, and the three sentences of a [`Finding`].
+pub(super) type Trouble = (&'static str, Severity, String, &'static str, String);
 
 /// A value that ends the daemon, and what it must look like.
-pub(super) fn refused(text: &str, form: &str) -> Trouble {
+pub(super) fn refused(id: &'static str, text: &str, form: &str) -> Trouble {
     (
+        id,
         Severity::Error,
-        format!("'{}' is not what it must be", shown(text)),
+        format!("'{}' is not a valid value", shown(text)),
         "The daemon ends at once, with a Java exception.",
         format!("Write {form}."),
     )
@@ -41,16 +105,18 @@ pub struct Finding {
     pub key: String,
     /// How bad it is.
     pub severity: Severity,
+    /// The name of what is wrong, which stays the same when the sentences change; `docs/check.md` has all.
+    pub id: &'static str,
     /// What is wrong.
     pub what: String,
     /// Why that matters.
     pub why: String,
     /// What to do about it.
-    pub mend: String,
+    pub fix: String,
 }
 
 impl Finding {
-    /// A finding about a line, without its three sentences.
+    /// A finding about a line, without its id and sentences.
     pub(super) fn about(property: &Property, severity: Severity) -> Finding {
         Finding {
             line: property.line,
@@ -64,23 +130,27 @@ impl Finding {
             line: 0,
             key: shown(key),
             severity,
+            id: "",
             what: String::new(),
             why: String::new(),
-            mend: String::new(),
+            fix: String::new(),
         }
     }
 
-    /// Says what is wrong, why it matters, and the mend.
+    /// Names what is wrong, and says what it is, why it matters, and the fix.
     pub(super) fn says(
         self,
+        id: &'static str,
         what: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Finding {
+        debug_assert!(IDS.contains(&id), "{id} is not among the ids");
         Finding {
+            id,
             what: what.into(),
             why: why.into(),
-            mend: mend.into(),
+            fix: fix.into(),
             ..self
         }
     }
@@ -141,11 +211,12 @@ impl fmt::Display for Report {
             };
             writeln!(
                 out,
-                "{severity}: {}: {}",
+                "{severity}: {}: {} [{}]",
                 printable(&finding.key),
-                printable(&finding.what)
+                printable(&finding.what),
+                finding.id
             )?;
-            writeln!(out, "    {}\n    {}", finding.why, finding.mend)?;
+            writeln!(out, "    {}\n    {}", finding.why, finding.fix)?;
         }
         let (errors, warnings) = (
             plural(self.errors, "error"),

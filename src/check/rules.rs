@@ -66,15 +66,16 @@ fn required(scope: &Scope) -> Vec<Finding> {
         .filter(|(key, ..)| !(has(key) || *key == "streamName" && has("streamArn")))
         // That it has a mark before it is said of the line.
         .filter(|(_, shown, _)| !is_marked(scope, shown));
-    let findings = missing.map(|(key, shown, mend)| {
+    let findings = missing.map(|(key, shown, fix)| {
         let finding = match scope.get(key) {
             Some(empty) => Finding::about(empty, Severity::Error),
             None => Finding::missing(shown, Severity::Error),
         };
         finding.says(
+            "key-missing",
             "it is not set",
             "The daemon ends at once without it.",
-            format!("Write {mend}."),
+            format!("Write {fix}."),
         )
     });
     findings.collect()
@@ -94,9 +95,10 @@ fn stream_twice(scope: &Scope) -> Option<Finding> {
     let (_, of_arn) = arn.value.trim().rsplit_once('/')?;
     (of_arn != name.value.trim()).then(|| {
         Finding::about(name, Severity::Error).says(
-            "streamArn names another stream, which is the one that is read",
+            "stream-arn-differs",
+            "streamArn names another stream, and that one is read",
             "The daemon takes the name out of the ARN, and this line sets nothing.",
-            "Take one of the two out.",
+            "Delete one of the two.",
         )
     })
 }
@@ -108,8 +110,9 @@ fn no_region(scope: &Scope) -> Option<Finding> {
     let is_silent = is_named || scope.context.region_is_known || scope.kcl().generation() == 1;
     (!is_silent).then(|| {
         Finding::missing("regionName", Severity::Warning).says(
-            "no region is named, neither here nor in AWS_REGION nor in ~/.aws/config",
-            "On a machine of EC2 the daemon asks that machine; anywhere else it ends at once.",
+            "region-missing",
+            "no region is named here, in AWS_REGION or in ~/.aws/config",
+            "On EC2 the daemon asks the instance; anywhere else it ends at once.",
             "Write regionName = REGION.",
         )
     })
@@ -129,9 +132,10 @@ fn replaced(scope: &Scope) -> Vec<Finding> {
         let replaced = line > 0 && line != property.line;
         replaced.then(|| {
             Finding::about(property, Severity::Warning).says(
+                "key-repeated",
                 format!("line {line} has this key again"),
-                "The last one holds, and this line sets nothing.",
-                "Take one of them out.",
+                "The last one counts, and this line sets nothing.",
+                "Delete one of them.",
             )
         })
     });
@@ -153,9 +157,10 @@ fn spelled_twice(scope: &Scope) -> Vec<Finding> {
             continue;
         };
         findings.push(Finding::about(property, Severity::Error).says(
-            format!("line {} sets the same, as {}", first.line, first.key),
-            "To the daemon these are two keys for one setting: it ends, or chance says which one holds.",
-            "Take one of them out.",
+            "key-spelled-twice",
+format!("line {} sets the same, as {}", first.line, first.key),
+            "To the daemon these are two keys for one setting: it ends, or uses either of them at random.",
+            "Delete one of them.",
         ));
     }
     findings
@@ -177,24 +182,25 @@ fn threads(scope: &Scope) -> Option<Finding> {
         .parse::<i32>()
         .ok()
         .filter(|threads| *threads > 0)?;
-    let mend = "Take the line out: without a limit there is none to run into.";
-    let why = "Each shard needs a thread for its child's stderr all the time and up to two for its messages, and \
-               the daemon one for itself; when they run out, shards stall without a word.";
+    let fix = "Delete the line: without a limit there are always enough threads.";
+    let why = "Each shard needs a thread for its child's stderr all the time and up to two for its messages, and the daemon one for itself; when they run out, shards silently stall.";
     Some(match threads {
         // One for the daemon and one for stderr: none is left to read a child's answer.
         1..=2 => Finding::about(property, Severity::Error).says(
-            format!("with {threads} threads no shard can work"),
+            "threads-too-few",
+format!("with {threads} threads no shard can make progress"),
             why,
-            mend,
+            fix,
         ),
         _ => Finding::about(property, Severity::Warning).says(
-            format!(
-                "with {threads} threads the worker stands still from {} shards on, and is slow from {} on",
+            "threads-too-few",
+format!(
+                "with {threads} threads the worker stalls with {} shards or more, and is slow with {} or more",
                 threads - 1,
                 (threads - 1) / 3 + 1,
             ),
             why,
-            mend,
+            fix,
         ),
     })
 }
@@ -207,8 +213,9 @@ fn reading(scope: &Scope) -> Vec<Finding> {
         .filter(|_| scope.number("maxRecords") > 10_000);
     findings.extend(most.map(|property| {
         Finding::about(property, Severity::Error).says(
-            "Kinesis gives 10000 records at most",
-            "The daemon refuses more, or each of its reads would be refused.",
+            "records-too-many",
+            "Kinesis returns at most 10000 records",
+            "With more the daemon refuses to start, or Kinesis refuses each of its reads.",
             "Write 10000 or less.",
         )
     }));
@@ -217,8 +224,9 @@ fn reading(scope: &Scope) -> Vec<Finding> {
     let soon = property.filter(|_| (1..200).contains(&idle) && scope.kcl().generation() > 1);
     findings.extend(soon.map(|property| {
         Finding::about(property, Severity::Warning).says(
-            format!("{idle} ms is less than the daemon takes"),
-            "It uses 200 instead: a shard may be read five times a second by all its readers together.",
+            "reads-too-often",
+            format!("{idle} ms is less than the daemon accepts"),
+            "It uses 200 instead: all readers of a shard together may read it five times a second.",
             "Write 200 or more.",
         )
     }));
@@ -233,21 +241,24 @@ fn retrieval(scope: &Scope) -> Vec<Finding> {
     let mode = scope.get("retrievalMode").map(|p| p.value.to_uppercase());
     let of_fan_out = |p: &Property| scope.known(p).is_some() && p.key.starts_with("fanoutConfig.");
     let is_undecided = matches!(mode.as_deref(), None | Some("DEFAULT"));
-    let (what, why, mend) = match mode.as_deref() {
+    let (id, what, why, fix) = match mode.as_deref() {
         _ if is_undecided => (
+            "fan-out-disabled",
             "it switches enhanced fan-out off",
-            "Without retrievalMode the daemon uses fan-out, but polling as soon as one key of polling is set.",
-            "Say which it shall be: retrievalMode = POLLING, or FANOUT and no such key.",
+            "Without retrievalMode the daemon uses fan-out, unless any polling key is set: then it polls.",
+            "Choose one: retrievalMode = POLLING, or FANOUT without such keys.",
         ),
         Some("FANOUT") => (
+            "polling-key-ignored",
             "it has no effect with enhanced fan-out",
-            "It is a key of polling, and retrievalMode is FANOUT.",
-            "Take it out, or write retrievalMode = POLLING.",
+            "It applies to polling only, and retrievalMode is FANOUT.",
+            "Delete it, or write retrievalMode = POLLING.",
         ),
         Some("POLLING") => (
+            "fan-out-key-ignored",
             "it has no effect with polling",
-            "It is a key of enhanced fan-out, and retrievalMode is POLLING.",
-            "Take it out, or write retrievalMode = FANOUT.",
+            "It applies to enhanced fan-out only, and retrievalMode is POLLING.",
+            "Delete it, or write retrievalMode = FANOUT.",
         ),
         _ => return Vec::new(),
     };
@@ -255,7 +266,7 @@ fn retrieval(scope: &Scope) -> Vec<Finding> {
         Some("POLLING") => of_fan_out(p),
         _ => sets_polling(p, scope),
     });
-    let findings = concerned.map(|p| Finding::about(p, Severity::Warning).says(what, why, mend));
+    let findings = concerned.map(|p| Finding::about(p, Severity::Warning).says(id, what, why, fix));
     // One key is enough to decide it, and saying so once is, too.
     findings
         .take(if is_undecided { 1 } else { usize::MAX })
@@ -275,12 +286,13 @@ fn sets_polling(property: &Property, scope: &Scope) -> bool {
 fn time_limit(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     let property = scope.get("timeoutInSeconds")?;
     let seconds = property.value.trim().parse::<i32>().ok()?;
-    let why = "The daemon does not stop the child then, but itself, at once and with all shards of the worker.";
+    let why = "When this time is over the daemon does not stop the child: it stops itself, at once, with all shards of the worker.";
     let Ok(limit @ 1..) = u64::try_from(seconds) else {
         return Some(Finding::about(property, Severity::Error).says(
-            format!("{seconds} seconds are over before a child has answered"),
+            "timeout-too-short",
+            format!("{seconds} seconds are over before a child can answer"),
             why,
-            "Take the line out, or write a time far above --timeout.",
+            "Delete the line, or write a time far above --timeout.",
         ));
     };
     let (child, limit) = (child?, Duration::from_secs(limit));
@@ -293,7 +305,8 @@ fn time_limit(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     };
     (!kept && !stopped).then(|| {
         Finding::about(property, Severity::Warning).says(
-            format!("{seconds} seconds are not longer than {timeout} kclpipe's --timeout"),
+            "timeout-too-short",
+format!("{seconds} seconds is not longer than {timeout} kclpipe's --timeout"),
             why,
             "Write a time far above --timeout, or let kclpipe keep the daemon waiting with --keepalive.",
         )
@@ -318,9 +331,10 @@ fn grace(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     };
     if grace <= 0 {
         return Some(finding.says(
-            "at SIGTERM no child is asked to finish",
-            "The grace is 0 unless it is set: there is no last checkpoint, and all since the one before comes again.",
-            "Write shutdownGraceMillis = 60000, or more than your longest batch takes.",
+            "grace-missing",
+"at SIGTERM the daemon asks no child to finish",
+            "The grace is 0 unless you set it: there is no last checkpoint, and everything since the previous one is redelivered.",
+            "Write shutdownGraceMillis = 60000, or more if your longest batch takes longer.",
         ));
     }
     let child = child?;
@@ -329,8 +343,9 @@ fn grace(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     let stop = child.stop_timeout * times;
     (Duration::from_millis(grace.unsigned_abs()) < stop).then(|| {
         finding.says(
-            format!("{grace} ms are shorter than kclpipe may need to stop its handler"),
-            "The daemon ends meanwhile, and there is no last checkpoint.",
+            "grace-too-short",
+            format!("{grace} ms is less than kclpipe may need to stop its handler"),
+            "The daemon ends before that, and there is no last checkpoint.",
             format!(
                 "Write at least {}, or shorten --stop-timeout.",
                 stop.as_millis()
@@ -351,9 +366,9 @@ fn empty_batches(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
         None => Finding::missing(KEY, Severity::Warning),
     };
     Some(finding.says(
-        "on a quiet shard no checkpoint is made in time",
-        "kclpipe may checkpoint only during a batch, and without this key a shard without records has none; \
-         the last records before the quiet come again after a restart.",
+        "empty-batches-missing",
+"on a quiet shard checkpoints are late",
+        "kclpipe may checkpoint only during a batch, and without this key a shard without records gets no batches; after a restart its last records are redelivered.",
         format!("Write {KEY} = true."),
     ))
 }

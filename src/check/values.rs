@@ -31,16 +31,18 @@ fn unknown(property: &Property, version: Version) -> Finding {
     let what = "the daemon does not know this key";
     match keys::nearest(&property.key, version) {
         Some(near) => Finding::about(property, Severity::Error).says(
+            "key-unknown",
             what,
-            "It passes over it without a word, so this line sets nothing; upper and lower case count.",
+            "The daemon silently skips it, so this line sets nothing; keys are case-sensitive.",
             format!("Write '{near}'."),
         ),
         None => Finding::about(property, Severity::Warning).says(
+            "key-unknown",
             what,
-            "It passes over it without a word, so this line sets nothing.",
+            "The daemon silently skips it, so this line sets nothing.",
             match keys::begun(&property.key, version) {
                 Some(begun) => format!("Write '{begun}'."),
-                None => "Take it out, or look its name up.".to_owned(),
+                None => "Delete it, or look up its name.".to_owned(),
             },
         ),
     }
@@ -54,8 +56,9 @@ fn marked(property: &Property, version: Version) -> Finding {
         Found::Unknown => Severity::Warning,
     };
     let mut finding = Finding::about(property, severity).says(
-        "a byte order mark stands before it",
-        "To Java the mark is a part of the first key, so the daemon does not know it, and this line sets nothing.",
+        "byte-order-mark",
+"a byte order mark comes before it",
+        "To Java the mark is part of the first key, so the daemon does not know it, and this line sets nothing.",
         "Save the file without a byte order mark.",
     );
     finding.key = shown(behind);
@@ -64,14 +67,15 @@ fn marked(property: &Property, version: Version) -> Finding {
 
 fn elsewhere(property: &Property, key: &Key, version: Version) -> Finding {
     let renamed = keys::RENAMED.iter().find(|(old, _)| *old == key.name);
-    let mend = match renamed {
+    let fix = match renamed {
         Some((_, new)) => format!("Write '{new}'."),
-        None => "Take it out, or say with --kcl which version the daemon has.".to_owned(),
+        None => "Delete it, or use --kcl to say which version the daemon has.".to_owned(),
     };
     Finding::about(property, Severity::Warning).says(
+        "key-of-another-version",
         format!("only {} has this key, not {version}", key.span),
-        "The daemon passes over it without a word, so this line sets nothing.",
-        mend,
+        "The daemon silently skips it, so this line sets nothing.",
+        fix,
     )
 }
 
@@ -88,9 +92,10 @@ fn credentials(property: &Property) -> Option<Finding> {
     let mut words = property.value.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(is_key).then(|| {
         Finding::about(property, Severity::Warning).says(
-            "an access key of AWS stands in the value",
+            "access-key-in-value",
+            "the value contains an AWS access key",
             "The daemon logs every value of this file.",
-            "Leave it to the environment, a profile or a role, with DefaultCredentialsProvider.",
+            "Use the environment, a profile or a role, with DefaultCredentialsProvider.",
         )
     })
 }
@@ -125,8 +130,8 @@ fn value(property: &Property, key: &Key, scope: &Scope) -> Option<Finding> {
         | Kind::ConsumerArn
         | Kind::Address => forms::examine(text, key, scope),
     };
-    let (severity, what, why, mend) = trouble?;
-    Some(Finding::about(property, severity).says(what, why, mend))
+    let (id, severity, what, why, fix) = trouble?;
+    Some(Finding::about(property, severity).says(id, what, why, fix))
 }
 
 /// What a shell would replace in a value, and the daemon does not.
@@ -134,12 +139,13 @@ fn expanded(property: &Property, key: Option<&Key>) -> Option<Finding> {
     let what = command::variable(&property.value)?;
     let why = match key.map(|key| key.kind) {
         Some(Kind::Worker) => {
-            "The daemon expands no variables, so all workers would have this one id and take each other's leases."
+            "The daemon does not expand variables, so all workers would share this id and take each other's leases."
         }
-        _ => "The daemon expands no variables; there is no shell.",
+        _ => "The daemon does not expand variables; there is no shell.",
     };
     Some(Finding::about(property, Severity::Error).says(
-        format!("{} is taken as it is", shown(&what)),
+        "variable-not-expanded",
+        format!("{} is passed on as it is", shown(&what)),
         why,
         format!(
             "Write the value itself, or let kclpipe launch set it: --set {}=VALUE.",
@@ -154,9 +160,10 @@ fn has_comment(text: &str) -> bool {
 
 fn comment() -> Trouble {
     (
+        "comment-in-value",
         Severity::Error,
-        "what looks like a comment is a part of the value".to_owned(),
-        "A comment begins at the start of a line and nowhere else.",
+        "what looks like a comment is part of the value".to_owned(),
+        "A comment must start at the beginning of a line.",
         "Put the comment on a line of its own.".to_owned(),
     )
 }
@@ -193,18 +200,20 @@ fn whole(text: &str, bits: u32, key: &Key, version: Version) -> Option<Trouble> 
 
 fn not_applied(version: Version) -> Trouble {
     (
+        "number-zero",
         Severity::Warning,
-        "0 is not applied, the default is".to_owned(),
+        "0 is not applied; the default is used".to_owned(),
         match version.generation() {
             1 => "KCL 1.x refuses 0 here, logs a warning and goes on.",
-            _ => "To the daemon a number of 0 is a key that is not set.",
+            _ => "The daemon treats 0 as unset.",
         },
-        "Take the line out, or write the number that you want.".to_owned(),
+        "Delete the line, or write the number that you want.".to_owned(),
     )
 }
 
 fn too_small(number: i64, least: i64, version: Version) -> Trouble {
     (
+        "number-too-small",
         Severity::Error,
         match number {
             ..0 => format!("{number} is negative"),
@@ -212,11 +221,9 @@ fn too_small(number: i64, least: i64, version: Version) -> Trouble {
         },
         match version.generation() {
             1 => "KCL 1.x refuses it, logs a warning and uses the default.",
-            _ => {
-                "The daemon takes it and then ends with a Java exception, or does not do what this is for."
-            }
+            _ => "The daemon accepts it and then ends with a Java exception, or misbehaves.",
         },
-        format!("Write {} or more, or take the line out.", least.max(1)),
+        format!("Write {} or more, or delete the line.", least.max(1)),
     )
 }
 
@@ -224,44 +231,41 @@ fn no_number(text: &str, boxed: bool, version: Version) -> Trouble {
     let (used, why) = match version.generation() {
         1 => (
             "the default",
-            "KCL 1.x logs a warning and goes on; it takes no blanks behind a number, either.",
+            "KCL 1.x logs a warning and goes on; it does not accept blanks after a number, either.",
         ),
         // A boxed number that is 0 is set, and is used as it is.
-        _ if boxed => (
-            "0",
-            "The daemon makes 0 of what it cannot read, without a word.",
-        ),
+        _ if boxed => ("0", "The daemon silently reads an invalid number as 0."),
         _ => (
             "the default",
-            "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
+            "The daemon silently reads an invalid number as 0, and treats 0 as unset.",
         ),
     };
     (
+        "number-invalid",
         Severity::Error,
-        format!(
-            "'{}' is not a whole number, and {used} is used",
-            shown(text)
-        ),
+        format!("'{}' is not an integer, so {used} is used", shown(text)),
         why,
-        "Write the number alone, without a unit, a separator or quotes.".to_owned(),
+        "Write only the number, without a unit, separators or quotes.".to_owned(),
     )
 }
 
 fn fraction(text: &str) -> Option<Trouble> {
-    let (what, why, mend) = match text.trim().parse::<f64>() {
+    let (id, what, why, fix) = match text.trim().parse::<f64>() {
         Ok(number) if number < 0.0 => (
+            "number-too-small",
             format!("{number} is negative"),
-            "The daemon takes it, and does not do what this is for.",
-            "Write a positive number, or take the line out.",
+            "The daemon accepts it and then misbehaves.",
+            "Write a positive number, or delete the line.",
         ),
         Ok(number) if number.is_finite() => return None,
         _ => (
-            format!("'{}' is not a number, and the default is used", shown(text)),
-            "The daemon makes 0 of what it cannot read, without a word, and 0 is a key that is not set.",
-            "Write the number alone, with a point before the fraction.",
+            "number-invalid",
+            format!("'{}' is not a number, so the default is used", shown(text)),
+            "The daemon silently reads an invalid number as 0, and treats 0 as unset.",
+            "Write only the number, with a point before the fraction.",
         ),
     };
-    Some((Severity::Error, what, why, mend.to_owned()))
+    Some((id, Severity::Error, what, why, fix.to_owned()))
 }
 
 /// A flag as the daemon reads it: `BooleanConverter` of commons-beanutils knows some words, of any case
@@ -282,20 +286,22 @@ pub(super) fn flag(text: &str, version: Version) -> Option<bool> {
 fn boolean(text: &str, default: bool, version: Version) -> Option<Trouble> {
     match flag(text, version) {
         Some(false) if default && version.generation() > 1 => Some((
+            "flag-not-applied",
             Severity::Error,
-            format!("'{}' is not applied, and true is used", shown(text)),
-            "To the daemon a flag that is false is a key that is not set, and this one's default is true.",
-            "Take the line out: it cannot be switched off in this file.".to_owned(),
+            format!("'{}' is not applied; true is used", shown(text)),
+            "The daemon treats false as unset, and the default of this flag is true.",
+            "Delete the line: it cannot be switched off in this file.".to_owned(),
         )),
         Some(_) => None,
         None => Some((
+            "flag-invalid",
             Severity::Error,
             format!(
-                "'{}' is neither true nor false, and false is used",
+                "'{}' is neither true nor false, so false is used",
                 shown(text)
             ),
-            "The daemon makes false of every word that it does not know, also of one with a blank behind it.",
-            "Write true or false, with nothing behind it.".to_owned(),
+            "The daemon silently reads any other word as false, even true with a blank after it.",
+            "Write true or false, with nothing after it.".to_owned(),
         )),
     }
 }
@@ -308,11 +314,12 @@ fn word(text: &str, words: &[&str], version: Version) -> Option<Trouble> {
     let form = format!("one of {}", words.join(", "));
     match (known, one) {
         (true, _) => None,
-        (false, false) => Some(refused(text, &form)),
+        (false, false) => Some(refused("word-invalid", text, &form)),
         (false, true) => Some((
+            "word-invalid",
             Severity::Error,
             format!(
-                "'{}' is not what it must be, and the default is used",
+                "'{}' is not a valid value, so the default is used",
                 shown(text)
             ),
             "KCL 1.x logs a warning and goes on.",
@@ -327,18 +334,21 @@ fn seconds(text: &str, version: Version) -> Option<Trouble> {
     const LATEST: i64 = 9_999_999_999;
     match text.parse::<i64>() {
         Ok(seconds) if seconds > LATEST => Some((
+            "position-in-milliseconds",
             Severity::Error,
             format!("{seconds} seconds after 1970 is centuries away"),
-            "The daemon takes seconds; these look like milliseconds.",
+            "The daemon expects seconds; these look like milliseconds.",
             format!("Write {}.", seconds / 1000),
         )),
         Ok(seconds @ ..0) => Some((
+            "position-before-1970",
             Severity::Error,
             format!("{seconds} is negative, which is before 1970"),
             "No stream has records of that time.",
             "Write the seconds since 1970.".to_owned(),
         )),
         Err(_) if version.generation() > 1 => Some(refused(
+            "position-invalid",
             text,
             "a number of seconds since 1970, without blanks",
         )),
@@ -351,17 +361,18 @@ fn threads(text: &str) -> Option<Trouble> {
     let number = text.parse::<i32>();
     number
         .is_err()
-        .then(|| refused(text, "a whole number, without blanks"))
+        .then(|| refused("number-invalid", text, "a whole number, without blanks"))
 }
 
 pub(super) fn blanks_behind(text: &str) -> Option<Trouble> {
     let name = text.trim_end();
     (name != text).then(|| {
         (
+            "trailing-blank",
             Severity::Error,
-            "there are blanks behind the value".to_owned(),
-            "Java's properties keep them, and to the daemon they are a part of it.",
-            "Take them away.".to_owned(),
+            "there are blanks after the value".to_owned(),
+            "Java's properties keep them, and the daemon takes them as part of the value.",
+            "Remove them.".to_owned(),
         )
     })
 }
@@ -369,20 +380,22 @@ pub(super) fn blanks_behind(text: &str) -> Option<Trouble> {
 /// Of `shardPrioritization`, an interface, no text can be made.
 fn unusable() -> Trouble {
     (
+        "key-unusable",
         Severity::Error,
-        "no value can be given to it".to_owned(),
+        "it cannot be set in a properties file".to_owned(),
         "The daemon ends at once, with a Java exception.",
-        "Take it out.".to_owned(),
+        "Delete it.".to_owned(),
     )
 }
 
 /// The field is there since 2.1.0, and nothing reads it.
 fn unused() -> Trouble {
     (
+        "key-unused",
         Severity::Warning,
-        "it is taken, and nothing reads it".to_owned(),
-        "Sequence numbers are not validated in KCL 2.x and 3.x, whatever it says.",
-        "Take it out.".to_owned(),
+        "nothing reads it".to_owned(),
+        "KCL 2.x and 3.x do not validate sequence numbers, whatever this says.",
+        "Delete it.".to_owned(),
     )
 }
 

@@ -9,7 +9,7 @@
 //! - Once the shard has ended, KCL stores the last delivered position as the shard's end, so it is not sent.
 //! - One request at a time, and it counts as stored when its ack says so, never when it is sent: the daemon may die
 //!   in between.
-//! - What [`Checkpoints::next`] would send by time alone, [`Checkpoints::wake`] must know of, or it is slept through.
+//! - What is due and what wakes us are one answer, [`Checkpoints::poll`]: else something is slept through.
 //!
 //! A round is one request until it is stored or has failed for good; the action stays open meanwhile, for KCL takes
 //! checkpoints only while it awaits an answer.

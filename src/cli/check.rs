@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::check::Version;
 
@@ -13,8 +13,8 @@ Examples:
     kclpipe check kclpipe.properties
   For a daemon that a service manager starts elsewhere:
     kclpipe check --directory /srv/orders /srv/orders/kclpipe.properties
-  In a build, for KCL 2.x; only errors shall stop it:
-    kclpipe check --kcl 2 --format json kclpipe.properties > report.json || [ $? -eq 1 ]
+  In a build, for KCL 2.x; let only errors stop it:
+    kclpipe check --kcl 2 --json kclpipe.properties > report.json || [ $? -eq 1 ]
 
 A finding is the file with the line, what is wrong with the key there, why it matters, and the mend.
 An error: the daemon would not start or not stay up, or would do something else than the line says.
@@ -45,16 +45,7 @@ pub struct CheckOptions {
     /// The daemon's generation, 1, 2 or 3 (which is 3.1.3), or its version, as 3.5.1
     #[arg(long, value_name = "VERSION", default_value = "3")]
     pub kcl: Version,
-    /// How the findings are printed
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    pub format: FindingsName,
-}
-
-/// The values of `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FindingsName {
-    /// Three lines for each, of which the first begins with file and line; then their count
-    Text,
-    /// One JSON object on one line
-    Json,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }

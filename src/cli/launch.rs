@@ -35,7 +35,7 @@ Exit code: 78 the daemon was not started, 64 a mistake in the command line, else
     about = "Start Amazon's MultiLangDaemon, and get it before with --fetch",
     long_about = "Starts Amazon's MultiLangDaemon with a properties file: finds Java and the daemon's jars, checks the \
                   file, and becomes Java.",
-    override_usage = "kclpipe launch [OPTIONS] FILE\n       kclpipe launch --fetch [--version VERSION] [FILE]",
+    override_usage = "kclpipe launch [OPTIONS] FILE\n       kclpipe launch --fetch [--kcl VERSION] [FILE]",
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
 )]
@@ -57,7 +57,7 @@ pub struct LaunchOptions {
     pub fetch: bool,
     /// The daemon's version, as 2.5.4 [default: 3.1.3]
     #[arg(long, value_name = "VERSION")]
-    pub version: Option<Version>,
+    pub kcl: Option<Version>,
     /// The Java to run
     #[arg(long, value_parser = super::path(), value_name = "PROGRAM")]
     pub java: Option<PathBuf>,

@@ -105,9 +105,12 @@ const ENVIRONMENT: [Entry; 16] = [
         "KCLPIPE_TOKEN",
         "The word before each answer on stdout; new for every process.",
     ),
-    ("KCLPIPE_REJECT, KCLPIPE_RETRY", "65 and 75, for exit."),
     (
-        "KCLPIPE_CHECKPOINT, KCLPIPE_HALT",
+        "KCLPIPE_EXIT_REJECT, KCLPIPE_EXIT_RETRY",
+        "65 and 75, for exit.",
+    ),
+    (
+        "KCLPIPE_EXIT_CHECKPOINT, KCLPIPE_EXIT_HALT",
         "The codes that --on-exit names for these classes.",
     ),
     (

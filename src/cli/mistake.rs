@@ -7,12 +7,17 @@ use std::num::ParseIntError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory};
 
-use super::{Cli, limit};
+use super::{Cli, limit, renamed};
 
 /// clap's error as one line: what is wrong, and its tip.
 pub(super) fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
-    let is_unknown = error.kind() == ErrorKind::UnknownArgument;
-    let told = is_unknown.then(|| unknown(error, arguments)).flatten();
+    let told = if error.kind() == ErrorKind::UnknownArgument {
+        unknown(error, arguments)
+    } else if error.kind() == ErrorKind::InvalidValue {
+        renamed_value(error)
+    } else {
+        None
+    };
     let told = told.unwrap_or_else(|| in_its_words(error));
     format!("{told} (see kclpipe --help)")
 }
@@ -44,6 +49,18 @@ fn number(error: &clap::Error) -> Option<String> {
         .map(ToString::to_string)
 }
 
+/// The new name of a value, if it had another one.
+fn renamed_value(error: &clap::Error) -> Option<String> {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    renamed::value(
+        said(ContextKind::InvalidArg)?,
+        said(ContextKind::InvalidValue)?,
+    )
+}
+
 /// What was meant by a word that clap does not expect, if that can be told.
 fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
@@ -60,10 +77,13 @@ fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let beside = |at: Option<usize>| at.and_then(|at| arguments.get(at)?.to_str());
     let before = beside(at.and_then(|at| at.checked_sub(1)));
     let next = beside(at.map(|at| at + 1));
+    if let Some(new) = renamed::option(subcommand(arguments), word) {
+        return Some(new);
+    }
     match word.strip_prefix("--") {
         Some(start) => begun(start, next?),
         None if word.starts_with('-') => negative(typed, before?),
-        None if of_the_bridge(arguments) => {
+        None if subcommand(arguments).is_none() => {
             Some(match misspelled(word).filter(|_| at == Some(0)) {
                 Some(other) => format!("there is no '{word}': did you mean kclpipe {other}?"),
                 None => format!(
@@ -75,12 +95,14 @@ fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     }
 }
 
-/// Whether none of kclpipe's other things is asked for.
-fn of_the_bridge(arguments: &[OsString]) -> bool {
-    let first = arguments.first().and_then(|first| first.to_str());
+/// The subcommand that is asked for; `None` for the bridge.
+fn subcommand(arguments: &[OsString]) -> Option<&str> {
+    let first = arguments.first()?.to_str()?;
     let command = Cli::command();
     let mut others = command.get_subcommands();
-    first.is_none_or(|first| others.all(|other| other.get_name() != first))
+    others
+        .any(|other| other.get_name() == first)
+        .then_some(first)
 }
 
 /// The other thing that was meant, if it looks like the word.

@@ -25,8 +25,8 @@ Examples:
   A rehearsal: errors, lost leases, ends of input and kills at random, and once more the same:
     kclpipe replay --inject all records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
     kclpipe replay --inject all --seed 4711 records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
-  A conversation that was recorded with kclpipe --record, once more:
-    kclpipe replay recording.jsonl -- kclpipe -- ./handler.sh
+  A conversation that was captured with kclpipe --capture, once more:
+    kclpipe replay capture.jsonl -- kclpipe -- ./handler.sh
   Exactly what the daemon would run, and how it stands a loss of its lease:
     kclpipe replay records.txt --properties my.properties --shutdown lease-lost
 
@@ -84,9 +84,9 @@ pub struct ReplayOptions {
     /// most if its answer could not be understood; 0 for never
     #[arg(long, value_parser = limit, value_name = "DURATION", default_value = "10m")]
     pub timeout: Limit,
-    /// How the report is printed
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    pub report: ReportName,
+    /// Print the report as one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
     /// The child, and what follows it
     #[arg(last = true, value_name = "CHILD")]
     pub child: Vec<OsString>,
@@ -103,8 +103,8 @@ pub enum InputFormatName {
     Aws,
     /// Events of a Lambda function with a Kinesis trigger, or the records in them
     Lambda,
-    /// What kclpipe --record writes: the same batches, errors and endings once more
-    Recording,
+    /// What kclpipe --capture writes: the same batches, errors and endings once more
+    Capture,
 }
 
 /// The values of `--shutdown`.
@@ -118,13 +118,4 @@ pub enum EndingName {
     LeaseLost,
     /// The daemon dies: the input ends half-way, with a batch unanswered
     Kill,
-}
-
-/// The values of `--report`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportName {
-    /// A line for each shard, and a verdict
-    Text,
-    /// One JSON object on one line
-    Json,
 }

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use super::{Config, Task};
 use crate::check::{Child, Place, Settings};
-use crate::cli::{self, CheckOptions, FindingsName};
+use crate::cli::{self, CheckOptions};
 use crate::handler::Per;
 use crate::outcome::REJECT;
 
@@ -26,7 +26,7 @@ pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
         file: options.file,
         kcl: options.kcl,
         directory: options.directory,
-        json: options.format == FindingsName::Json,
+        json: options.json,
     })
 }
 
@@ -113,9 +113,9 @@ fn places(config: &Config) -> Vec<Place> {
             "No metrics are written.",
         ),
         place(
-            "record",
-            config.record.as_ref().map(|to| to.file.as_path()),
-            "Nothing is recorded.",
+            "capture",
+            config.capture.as_ref().map(|to| to.file.as_path()),
+            "Nothing is captured.",
         ),
     ];
     all.into_iter().flatten().collect()
@@ -147,7 +147,7 @@ mod tests {
             json: false,
         };
         assert_eq!(typed("check p").expect("sound"), expected);
-        let settings = typed("check --kcl 2.5.4 --format json --directory src p").expect("sound");
+        let settings = typed("check --kcl 2.5.4 --json --directory src p").expect("sound");
         assert_eq!((settings.kcl, settings.json), (Version(2, 5, 4), true));
         for (line, said) in [
             ("check", "FILE"),
@@ -190,9 +190,9 @@ mod tests {
             ("dead-letter", "d/{shard}".into()),
             ("log-file", "l".into()),
             ("metrics-dir", "m".into()),
-            ("record", "r".into()),
+            ("capture", "r".into()),
         ];
-        let line = "--dead-letter d/{shard} --log-file l --metrics-dir m --record r -- x";
+        let line = "--dead-letter d/{shard} --log-file l --metrics-dir m --capture r -- x";
         assert_eq!(paths(line), expected);
         let elsewhere = child(
             crate::cli::split(b"--log-file {name}/l -- x").expect("sound"),

@@ -32,7 +32,7 @@ pub(super) fn settings(
         file: options.file.or(options.properties_file),
         java: options.java,
         jars,
-        version: options.version,
+        version: options.kcl,
         fetch: options.fetch,
         overrides,
         java_options: java_options.collect(),
@@ -111,7 +111,7 @@ mod tests {
         for (line, said) in [
             ("launch", "FILE"),
             ("launch --set a p", "NAME=VALUE"),
-            ("launch --version 9 p", "--version"),
+            ("launch --kcl 9 p", "--kcl"),
             ("launch p q", "kclpipe launch --help"),
         ] {
             let error = format!("{:#}", typed(line, &[]).expect_err(line));

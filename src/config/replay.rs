@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use anyhow::{Result, bail};
 
-use crate::cli::{EndingName, InputFormatName, ReplayOptions, ReportName};
+use crate::cli::{EndingName, InputFormatName, ReplayOptions};
 use crate::replay::faults::rng::any_seed;
 use crate::replay::input::InputFormat;
 use crate::replay::shard::{Ending, Rules};
@@ -32,7 +32,7 @@ pub(super) fn settings(mut options: ReplayOptions) -> Result<Settings> {
             seed: options.seed.unwrap_or_else(any_seed),
         }),
         timeout: options.timeout.0,
-        json: options.report == ReportName::Json,
+        json: options.json,
         child: child(&mut options)?,
         inputs: options.inputs,
     })
@@ -58,7 +58,7 @@ fn input_format(name: InputFormatName) -> InputFormat {
         InputFormatName::Jsonl => InputFormat::Jsonl,
         InputFormatName::Aws => InputFormat::Aws,
         InputFormatName::Lambda => InputFormat::Lambda,
-        InputFormatName::Recording => InputFormat::Recording,
+        InputFormatName::Capture => InputFormat::Capture,
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
             (Some(Duration::from_secs(600)), None)
         );
         let settings = replay(
-            "replay - --timeout 0 --properties p --shutdown kill --report json",
+            "replay - --timeout 0 --properties p --shutdown kill --json",
             &[],
         );
         let settings = settings.expect("sound");

@@ -68,7 +68,7 @@ impl Settings {
         let jars = Jars::look(&directory)?;
         match self.version.filter(|version| *version != jars.version) {
             Some(version) => bail!(
-                "'{}' has the daemon of KCL {}, not of {version} (--version)",
+                "'{}' has the daemon of KCL {}, not of {version} (--kcl)",
                 directory.display(),
                 jars.version
             ),

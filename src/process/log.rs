@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use crate::clean;
-use crate::plural::plural;
 
 /// One for all handlers and both of their outputs, as there is one log.
 static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle {
@@ -50,11 +49,11 @@ impl Throttle {
     }
 }
 
-/// Tells at the end how many lines were held back in the last second.
-pub(super) fn tell_held_back() {
+/// Reports at the end how many lines were suppressed in the last second.
+pub(super) fn report_suppressed() {
     let over = THROTTLE.lock().map(|mut throttle| throttle.take_over());
     if let Ok(over @ 1..) = over {
-        log::warn!(target: "handler", "{} more were held back in a second", plural(over, "line"));
+        log::warn!(target: "handler", "lines of handler output suppressed: {over} (limit: {LINES_A_SECOND} lines/s)");
     }
 }
 
@@ -64,14 +63,15 @@ pub(super) fn log_stderr(line: &[u8]) {
     log_line(level, text);
 }
 
-/// The level that a line of stderr names in its first three bytes, and its text behind that.
+/// The level that a line of stderr names in its first three bytes, and the text after them. A line that names
+/// none is information: most of what programs print there is no trouble.
 fn level_of(line: &[u8]) -> (Level, &[u8]) {
     match line {
         [b'E', b'!', b' ', text @ ..] => (Level::Error, text),
         [b'W', b'!', b' ', text @ ..] => (Level::Warn, text),
         [b'I', b'!', b' ', text @ ..] => (Level::Info, text),
         [b'D', b'!', b' ', text @ ..] => (Level::Debug, text),
-        text => (Level::Warn, text),
+        text => (Level::Info, text),
     }
 }
 
@@ -84,7 +84,7 @@ fn log_line(level: Level, line: &[u8]) {
     if !log::log_enabled!(target: "handler", level) {
         return;
     }
-    let held_back = |lines| log::log!(target: "handler", level, "{} more were held back in a second", plural(lines, "line"));
+    let held_back = |lines| log::log!(target: "handler", level, "lines of handler output suppressed: {lines} (limit: {LINES_A_SECOND} lines/s)");
     let allowed = THROTTLE
         .lock()
         .is_ok_and(|mut throttle| throttle.allows(Instant::now(), held_back));
@@ -128,11 +128,11 @@ mod tests {
             ("W! late", Level::Warn, "late"),
             ("I! here", Level::Info, "here"),
             ("D!  two spaces", Level::Debug, " two spaces"),
-            ("E!", Level::Warn, "E!"),
-            ("E!lost", Level::Warn, "E!lost"),
-            (" E! lost", Level::Warn, " E! lost"),
-            ("T! lost", Level::Warn, "T! lost"),
-            ("", Level::Warn, ""),
+            ("E!", Level::Info, "E!"),
+            ("E!lost", Level::Info, "E!lost"),
+            (" E! lost", Level::Info, " E! lost"),
+            ("T! lost", Level::Info, "T! lost"),
+            ("", Level::Info, ""),
         ] {
             assert_eq!(
                 level_of(line.as_bytes()),

@@ -441,7 +441,7 @@ impl Drop for Processes<'_> {
             child.advance(now + DYING);
             let _ = child.bury();
         }
-        log::tell_held_back();
+        log::report_suppressed();
     }
 }
 

@@ -139,7 +139,7 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
         if input.had_mark {
             say(&format!("'{name}': its byte order mark is left out"));
         }
-        if input.format == InputFormat::Recording {
+        if input.format == InputFormat::Capture {
             recorded.extend(conversations(&input.bytes, &name).with_context(in_input)?);
         } else {
             let found = input.records().with_context(in_input)?;
@@ -147,10 +147,10 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
         }
     }
     if !recorded.is_empty() && !records.is_empty() {
-        bail!("a recording is played alone: leave the other inputs out");
+        bail!("a capture is played alone: leave the other inputs out");
     }
     if !recorded.is_empty() && settings.injection.is_some() {
-        bail!("a recording is played as it was: leave --inject out");
+        bail!("a capture is played as it was: leave --inject out");
     }
     Ok((records, recorded))
 }
@@ -165,7 +165,7 @@ fn conversations(bytes: &[u8], name: &dyn fmt::Display) -> Result<Vec<Conversati
         bail!("no conversation in it is whole at its beginning");
     }
     let number = report::count(found.len(), "conversation");
-    say(&format!("'{name}': {number} (recording)"));
+    say(&format!("'{name}': {number} (capture)"));
     Ok(found)
 }
 
@@ -180,7 +180,7 @@ fn taken_apart(
     let found = aggregate::take_apart(stored);
     if found.aggregates > 0 {
         say(&format!(
-            "'{name}': {} of the Kinesis Producer Library taken apart, as the daemon does: {} for the child",
+            "'{name}': {} of the Kinesis Producer Library split up, as the daemon does: {} for the child",
             report::count(found.aggregates, "aggregate"),
             report::count(found.records.len(), "record")
         ));

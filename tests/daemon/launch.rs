@@ -171,7 +171,7 @@ fn maven_fetches_what_launch_then_takes() {
     let folder = tempfile::tempdir().expect("a folder");
     let jars = folder.path().join("jars");
     let mut fetch = Command::new(env!("CARGO_BIN_EXE_kclpipe"));
-    fetch.args(["launch", "--fetch", "--version", "1.15.3", "--jars"]);
+    fetch.args(["launch", "--fetch", "--kcl", "1.15.3", "--jars"]);
     let output = fetch.arg(&jars).output().expect("started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

@@ -1,7 +1,7 @@
 //! `kclpipe check`: each file of `tests/it/check` says what is found in it.
 //!
-//! `#= error: TEXT` or `#= warning: TEXT` stands above the line that is wrong, and TEXT is a part of what
-//! is said; `#= error KEY: TEXT` is about a key that no line has, or about line 1, above which nothing can
+//! `#= error ID: TEXT` or `#= warning ID: TEXT` stands above the line that is wrong, ID is the finding's, and
+//! TEXT is a part of what is said; `#= error ID KEY: TEXT` is about a key that no line has, or about line 1, above which nothing can
 //! stand; `#= --kcl 1` is an option. There are no other findings than these.
 
 use std::fs;
@@ -43,7 +43,7 @@ fn text(output: &Output) -> String {
 }
 
 fn report(arguments: &[&str], directory: &Path) -> (Option<i32>, Value) {
-    let arguments = [&["check", "--format", "json"], arguments].concat();
+    let arguments = [&["check", "--json"], arguments].concat();
     let output = kclpipe(&arguments, directory);
     let json = serde_json::from_slice(&output.stdout);
     (
@@ -57,6 +57,7 @@ fn report(arguments: &[&str], directory: &Path) -> (Option<i32>, Value) {
 struct Expected {
     line: u64,
     severity: String,
+    id: String,
     key: Option<String>,
     text: String,
 }
@@ -76,12 +77,14 @@ fn expected(file: &Path) -> (Vec<String>, Vec<Expected>) {
             continue;
         }
         let (head, text) = mark.split_once(": ").expect(mark);
-        let (severity, key) = head
-            .split_once(' ')
-            .map_or((head, None), |(s, k)| (s, Some(k)));
+        let mut words = head.splitn(3, ' ');
+        let mut next = || words.next().expect(mark);
+        let (severity, id) = (next(), next());
+        let key = words.next();
         let expected = Expected {
             line: 0,
             severity: severity.to_owned(),
+            id: id.to_owned(),
             key: key.map(str::to_owned),
             text: text.to_owned(),
         };
@@ -95,10 +98,11 @@ fn expected(file: &Path) -> (Vec<String>, Vec<Expected>) {
 
 impl Expected {
     fn is(&self, finding: &Value) -> bool {
-        let says = ["what", "why", "mend"].map(|part| finding[part].as_str().expect("a text"));
+        let says = ["what", "why", "fix"].map(|part| finding[part].as_str().expect("a text"));
         let first = self.key.is_some() && finding["line"] == 1;
         (finding["line"] == self.line || first)
             && finding["severity"] == *self.severity
+            && finding["id"] == *self.id
             && self.key.as_deref().is_none_or(|key| finding["key"] == key)
             && (says.iter().any(|said| said.contains(&self.text)))
     }
@@ -162,7 +166,7 @@ fn nothing_is_found_in_the_samples_but_what_is_to_be_changed() {
         let directory = directory.to_str().expect("UTF-8");
         let output = kclpipe(&["check", "--directory", directory, sample], &root());
         let printed = text(&output);
-        let unchanged = printed.matches("is still that of the sample").count();
+        let unchanged = printed.matches("is still the value of the sample").count();
         let (found, code) = match unchanged {
             0 => ("nothing found", 0),
             _ => ("0 errors, 2 warnings", 1),
@@ -290,7 +294,7 @@ fn the_first_line_of_child_and_handler_is_looked_at() {
             "cat\n",
             1,
             0,
-            "kclpipe takes no shell for it",
+            "kclpipe does not use a shell",
         ),
         (
             "kclpipe --hook ./h -- cat",
@@ -351,12 +355,11 @@ fn folders_are_looked_up_where_the_daemon_is_started() {
 }
 
 #[test]
-fn a_finding_says_where_what_why_and_the_mend() {
+fn a_finding_says_where_what_why_and_the_fix() {
     let folder = root().join("tests/it/check");
     let output = kclpipe(&["check", "key-in-wrong-case.properties"], &folder);
-    let expected = "\
-key-in-wrong-case.properties:10: error: maxrecords: the daemon does not know this key
-    It passes over it without a word, so this line sets nothing; upper and lower case count.
+    let expected = "key-in-wrong-case.properties:10: error: maxrecords: the daemon does not know this key [key-unknown]
+    The daemon silently skips it, so this line sets nothing; keys are case-sensitive.
     Write 'maxRecords'.
 key-in-wrong-case.properties: 1 error, 0 warnings (KCL 3.1.3)
 ";
@@ -371,9 +374,10 @@ key-in-wrong-case.properties: 1 error, 0 warnings (KCL 3.1.3)
             "line": 10,
             "key": "maxrecords",
             "severity": "error",
+            "id": "key-unknown",
             "what": "the daemon does not know this key",
-            "why": "It passes over it without a word, so this line sets nothing; upper and lower case count.",
-            "mend": "Write 'maxRecords'.",
+            "why": "The daemon silently skips it, so this line sets nothing; keys are case-sensitive.",
+            "fix": "Write 'maxRecords'.",
         }],
     });
     assert_eq!(json, expected);
@@ -429,23 +433,23 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
             "no-such.properties",
             "cannot read 'no-such.properties': No such file",
         ),
-        ("/dev/zero", "'/dev/zero' is no properties file"),
+        ("/dev/zero", "'/dev/zero' is not a properties file"),
         (".", "cannot read '.': Is a directory"),
         (
             "handler.args",
-            "'handler.args' is no properties file: no key of the daemon is in it (an @FILE",
+            "'handler.args' is not a properties file: it has no key of the daemon (an @FILE",
         ),
         (
             "wide.properties",
-            "'wide.properties' is no properties file: it has bytes of 0",
+            "'wide.properties' is not a properties file: it contains zero bytes",
         ),
         (
             "broken.properties",
             "the daemon cannot read 'broken.properties': line 2",
         ),
     ] {
-        for format in ["text", "json"] {
-            let output = kclpipe(&["check", "--format", format, name], folder.path());
+        for options in [&["check"][..], &["check", "--json"]] {
+            let output = kclpipe(&[options, &[name]].concat(), folder.path());
             let printed = text(&output);
             assert_eq!(output.status.code(), Some(2), "{printed}");
             assert!(

@@ -132,13 +132,75 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
 }
 
 #[test]
+fn an_old_name_is_answered_with_its_new_one() {
+    for (line, told) in [
+        ("--record f -- cat", "--record is now --capture "),
+        ("--record=f -- cat", "--record is now --capture "),
+        (
+            "--record-data -- cat",
+            "--record-data is now --capture-data ",
+        ),
+        ("check --format json f", "--format is now --json; text is"),
+        ("check --format=text f", "--format is now --json; text is"),
+        ("replay --report json f", "--report is now --json; text is"),
+        ("launch --version 2.5.4 f", "--version is now --kcl "),
+        (
+            "replay --input-format recording f -- cat",
+            "--input-format recording is now --input-format capture ",
+        ),
+    ] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        is_refused(&arguments, &[], told);
+    }
+    // A subcommand's old name is not the bridge's.
+    is_refused(&["--report", "json", "--", "cat"], &[], "'--report'");
+    for (old, new) in [
+        ("RECORD", "CAPTURE"),
+        ("RECORD_DATA", "CAPTURE_DATA"),
+        ("RETRY", "EXIT_RETRY"),
+        ("REJECT", "EXIT_REJECT"),
+        ("CHECKPOINT", "EXIT_CHECKPOINT"),
+        ("HALT", "EXIT_HALT"),
+    ] {
+        let log = log_of("", &[(&format!("KCLPIPE_{old}"), "1")]);
+        let told = format!("KCLPIPE_{old} is ignored: its new name is KCLPIPE_{new}\n");
+        assert!(log.contains(&told) && log.contains("WARN"), "{log}");
+    }
+}
+
+#[test]
+fn short_help_shows_what_most_users_set_and_says_where_the_rest_is() {
+    let (_, short, _) = run(&["-h"], &[]);
+    let (_, long, _) = run(&["--help"], &[]);
+    let options = |help: &str| {
+        let lines = help.lines().map(str::trim_start);
+        lines.filter(|line| line.starts_with("--")).count()
+    };
+    assert!((14..=20).contains(&options(&short)), "{short}");
+    assert!(options(&long) > 2 * options(&short), "{long}");
+    assert!(
+        short.contains("kclpipe --help shows all of them"),
+        "{short}"
+    );
+    for heading in [
+        "Per batch:",
+        "Per shard:",
+        "Lambda:",
+        "Talking to the daemon:",
+        "Debugging:",
+    ] {
+        assert!(long.lines().any(|line| line == heading), "{heading}");
+    }
+}
+
+#[test]
 fn a_path_that_is_not_utf_8_is_a_mistake() {
     for option in [
         "--chdir",
         "--dead-letter",
         "--log-file",
         "--metrics-dir",
-        "--record",
+        "--capture",
         "check --directory",
         "check",
         "launch --jars",
@@ -421,7 +483,7 @@ fn the_level_decides_which_lines_are_logged() {
         ("", false, true, true, false),
         ("--log-level info", false, true, true, false),
         ("--log-level debug", true, true, true, true),
-        ("--log-level warn", false, true, false, false),
+        ("--log-level warn", false, false, false, false),
         ("--log-level error,handler=debug", true, true, false, false),
         ("--log-level handler=off", false, false, false, false),
         ("--log-level off", false, false, false, false),
@@ -439,7 +501,7 @@ fn the_level_decides_which_lines_are_logged() {
 }
 
 #[test]
-fn what_was_held_back_in_the_last_second_is_told_at_the_end() {
+fn what_was_suppressed_in_the_last_second_is_reported_at_the_end() {
     let mut daemon = Bridge::new("yes x | head -n 5000 >&2").start();
     daemon.initialize();
     daemon.payloads(&["x"]);
@@ -448,8 +510,9 @@ fn what_was_held_back_in_the_last_second_is_told_at_the_end() {
     let log = daemon.log();
     let printed = log.matches("handler: x").count();
     let told = log
-        .split("handler: ")
-        .filter_map(|rest| rest.split_once(" lines more were held back"));
+        .split("lines of handler output suppressed: ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(" (limit: 100 lines/s)"));
     let held: usize = told
         .map(|(count, _)| count.parse::<usize>().expect("a count"))
         .sum();
@@ -465,7 +528,7 @@ fn a_line_names_the_shard_and_where_it_is_from() {
     let line = log.lines().find(|line| line.contains("on stderr"));
     let line = line.expect("a line");
     assert!(
-        line.contains(" WARN  shardId-0 handler: on stderr"),
+        line.contains(" INFO  shardId-0 handler: on stderr"),
         "{line}"
     );
 }
@@ -483,7 +546,7 @@ fn as_json_every_line_is_an_object() {
         .expect("a line");
     assert_eq!(
         (&printed["level"], &printed["target"], &printed["shard"]),
-        (&"WARN".into(), &"handler".into(), &"shardId-0".into())
+        (&"INFO".into(), &"handler".into(), &"shardId-0".into())
     );
 }
 

@@ -97,7 +97,7 @@ impl Place {
             }
         }
         command
-            .args(["replay", "records", "--report", "json", "--timeout", "60s"])
+            .args(["replay", "records", "--json", "--timeout", "60s"])
             .args(["--restarts", "0"])
             .args(["--batch-size", &batch_size.to_string(), "--"])
             .args(words.next())
@@ -249,7 +249,7 @@ fn cut_off(place: &Place, handler: &str, whole: &str, next: &str, short: usize) 
         .env("PATH", format!("{}:{path}", place.path("bin").display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("KCLPIPE_TOKEN", "token")
-        .env("KCLPIPE_RETRY", "75")
+        .env("KCLPIPE_EXIT_RETRY", "75")
         .env("KCLPIPE_BATCH_COUNT", "2")
         .stdin(fs::File::open(place.path("input")).expect("opened"))
         .output()

@@ -336,7 +336,7 @@ fn what_is_missing_or_wrong_is_told_before_java_starts() {
         "cannot read 'no.properties'",
     );
     world.fails(
-        &["--jars", "jars", "--version", "2.5.4", "kcl.properties"],
+        &["--jars", "jars", "--kcl", "2.5.4", "kcl.properties"],
         "3.1.3, not of 2.5.4",
     );
     let no_logback = [
@@ -387,9 +387,9 @@ fn maven_fetches_what_is_not_there() {
         Some(42),
         "what is there is not fetched again"
     );
-    world.fails(&["--fetch", "--version", "2.5.4"], "no Maven");
+    world.fails(&["--fetch", "--kcl", "2.5.4"], "no Maven");
     world.fails(
-        &["--fetch", "--version", "2.5.4", "--jars", "jars"],
+        &["--fetch", "--kcl", "2.5.4", "--jars", "jars"],
         "of KCL 3.1.3, not of 2.5.4",
     );
 }

@@ -283,10 +283,10 @@ fn the_environment_tells_everything_but_the_payload() {
         [
             "KCLPIPE_ARRIVAL_TIMESTAMP=1700000000123",
             "KCLPIPE_ATTEMPT=1",
+            "KCLPIPE_EXIT_REJECT=65",
+            "KCLPIPE_EXIT_RETRY=75",
             "KCLPIPE_MILLIS_BEHIND_LATEST=1234",
             "KCLPIPE_PARTITION_KEY=é =\"k\"\u{1}",
-            "KCLPIPE_REJECT=65",
-            "KCLPIPE_RETRY=75",
             "KCLPIPE_SEQUENCE_NUMBER=17",
             "KCLPIPE_SHARD_ID=shardId-0",
             "KCLPIPE_SUB_SEQUENCE_NUMBER=3",
@@ -311,9 +311,9 @@ fn a_null_field_leaves_its_variable_unset() {
         names,
         [
             "ATTEMPT=1",
+            "EXIT_REJECT=65",
+            "EXIT_RETRY=75",
             "PARTITION_KEY=k",
-            "REJECT=65",
-            "RETRY=75",
             "SEQUENCE_NUMBER=1",
             "SHARD_ID=shardId-0",
             "SUB_SEQUENCE_NUMBER=0"
@@ -341,8 +341,11 @@ fn the_environment_names_codes_only_where_on_exit_gives_them() {
     daemon.expect_status("processRecords");
     daemon.finish();
     let lines = dumped(&daemon, 1);
-    assert!(lines.contains(&"KCLPIPE_CHECKPOINT=99".into()), "{lines:?}");
-    assert!(lines.contains(&"KCLPIPE_HALT=98".into()), "{lines:?}");
+    assert!(
+        lines.contains(&"KCLPIPE_EXIT_CHECKPOINT=99".into()),
+        "{lines:?}"
+    );
+    assert!(lines.contains(&"KCLPIPE_EXIT_HALT=98".into()), "{lines:?}");
 }
 
 #[test]
@@ -351,7 +354,7 @@ fn kclpipes_own_variables_do_not_reach_the_handler_and_others_do() {
         .variable("KCLPIPE_CHECKPOINT_EVERY", "1h")
         .variable("KCLPIPE_PARTITION_KEY_BASE64", "left over")
         .variable("KCLPIPE_TOKEN", "guessed")
-        .variable("KCLPIPE_HALT", "0")
+        .variable("KCLPIPE_EXIT_HALT", "0")
         .variable("OTHER", "stays");
     let mut daemon = begun(bridge);
     daemon.payloads(&["x"]);
@@ -495,7 +498,10 @@ fn on_exit_comes_before_the_table() {
 #[test]
 fn the_retry_and_reject_codes_are_in_the_environment() {
     assert_eq!(
-        treated(&["exit $KCLPIPE_RETRY", "exit $KCLPIPE_REJECT"], ""),
+        treated(
+            &["exit $KCLPIPE_EXIT_RETRY", "exit $KCLPIPE_EXIT_REJECT"],
+            ""
+        ),
         [RETRIED, REJECTED]
     );
 }

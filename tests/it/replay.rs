@@ -159,7 +159,7 @@ fn any_child_of_the_daemon_may_be_tried() {
     let place = Place::new();
     place.write("in", &numbers(5));
     place.script("child", &child(INITIALIZE, BATCH, END, ""));
-    let left = place.replay("in --batch-size 2 --report json -- ./child");
+    let left = place.replay("in --batch-size 2 --json -- ./child");
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["delivered"], &report["checkpoints"]),
@@ -286,7 +286,7 @@ fn a_child_that_is_killed_in_the_middle_loses_no_record() {
         "handler.sh",
         "record=$(cat); if [ \"$record\" = 6 ] && mkdir killed; then kill -9 $PPID; exit 1; fi; echo \"$record\" >> out",
     );
-    let left = place.replay("in --report json -- kclpipe --checkpoint-records 2 -- ./handler.sh");
+    let left = place.replay("in --json -- kclpipe --checkpoint-records 2 -- ./handler.sh");
     let report = left.with_code(0).json();
     assert_eq!(
         (&report["shards"][0]["restarts"], &report["ok"]),
@@ -308,8 +308,7 @@ fn several_shards_are_played_at_once_and_each_in_order() {
         "handler.sh",
         "cat >> $KCLPIPE_SHARD_ID; echo >> $KCLPIPE_SHARD_ID",
     );
-    let left =
-        place.replay("in --shards 3 --batch-size 4 --report json -- kclpipe -- ./handler.sh");
+    let left = place.replay("in --shards 3 --batch-size 4 --json -- kclpipe -- ./handler.sh");
     let report = left.with_code(0).json();
     let shards = report["shards"].as_array().expect("shards");
     let mut all = Vec::new();
@@ -428,7 +427,7 @@ fn aggregates_are_taken_apart_as_the_daemon_does() {
     );
     for said in [
         "'in': 2 records (aws)",
-        "1 aggregate of the Kinesis Producer Library taken apart, as the daemon does: 4 records",
+        "1 aggregate of the Kinesis Producer Library split up, as the daemon does: 4 records",
     ] {
         assert!(left.err.contains(said), "{}", left.err);
     }
@@ -442,14 +441,13 @@ fn a_checkpoint_may_stand_within_an_aggregate() {
         "handler.sh",
         r#"case $(cat) in plums*)
             # Both records before it are stored.
-            until [ "$(grep -c '"error":null' recording)" -ge 2 ]; do sleep 0.01; done
+            until [ "$(grep -c '"error":null' captured)" -ge 2 ]; do sleep 0.01; done
             mkdir killed && { kill -9 $PPID; exit 1; } ;;
         esac
         echo $KCLPIPE_PARTITION_KEY >> out"#,
     );
-    let left = place.replay(
-        "in --report json -- kclpipe --record recording --checkpoint-records 1 -- ./handler.sh",
-    );
+    let left = place
+        .replay("in --json -- kclpipe --capture captured --checkpoint-records 1 -- ./handler.sh");
     let report = left.with_code(0).json();
     assert_eq!(report["redelivered"], 2, "those after the second: {report}");
     assert_eq!(report["checkpointed"], 4, "{report}");
@@ -725,7 +723,7 @@ fn the_daemon_may_end_in_every_way() {
         place.write("in", &numbers(8));
         place.script("handler.sh", TAKE);
         let left = place.replay(&format!(
-            "in --shutdown {way} --batch-size 2 --report json -- kclpipe --checkpoint-batch -- ./handler.sh"
+            "in --shutdown {way} --batch-size 2 --json -- kclpipe --checkpoint-batch -- ./handler.sh"
         ));
         let report = left.with_code(0).json();
         let at = report["shards"][0]["sequenceNumber"]
@@ -744,7 +742,7 @@ fn the_daemon_may_end_in_every_way() {
 fn the_environment_is_the_childs_alone() {
     let place = Place::new();
     place.write("in", &numbers(4));
-    let mut command = place.command("in --report json --batch-size 1 -- kclpipe -- cat");
+    let mut command = place.command("in --json --batch-size 1 -- kclpipe -- cat");
     command
         .env("KCLPIPE_CHECKPOINT_BATCH", "1")
         .env("KCLPIPE_REPORT", "text");
@@ -817,7 +815,7 @@ const WAYS: [&str; 4] = [
 /// Plays 30 records to a kclpipe with all faults.
 fn rehearse(place: &Place, seed: u64, way: &str, more: &str) -> Value {
     place.write("in", &numbers(30));
-    let replay = format!("in --report json --batch-size 4 --seed {seed} {more}");
+    let replay = format!("in --json --batch-size 4 --seed {seed} {more}");
     let bridge = "kclpipe --checkpoint-records 3 --retry-delay 2ms --retry-max-delay 5ms";
     let left = place.replay(&format!("{replay} -- {bridge} {way}"));
     left.with_code(0).json()
@@ -863,7 +861,7 @@ fn a_seed_is_told_and_gives_the_same_faults_again() {
     // Only what is sent, and nothing that depends on how fast the child is.
     let play = |more: &str| {
         let faults = "throttle=0.3,lease-loss=0.2,empty=0.2,aggregate";
-        let replay = format!("in --report json --batch-size 2 --inject {faults} {more}");
+        let replay = format!("in --json --batch-size 2 --inject {faults} {more}");
         let bridge = "kclpipe --checkpoint-batch --retry-delay 1ms --per batch";
         let left = place.replay(&format!("{replay} -- {bridge} -- cat"));
         left.with_code(0)
@@ -879,7 +877,7 @@ fn a_seed_is_told_and_gives_the_same_faults_again() {
     assert_eq!(first.json()["shards"], again.json()["shards"]);
 }
 
-/// What the daemon said in a recording, without the times.
+/// What the daemon said in a capture, without the times.
 fn said_by_daemon(place: &Place, name: &str) -> Vec<Value> {
     let lines = place.lines(name);
     let values = lines.iter().map(|line| {
@@ -890,13 +888,13 @@ fn said_by_daemon(place: &Place, name: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_recording_is_played_as_it_was() {
+fn a_capture_is_played_as_it_was() {
     let place = Place::new();
     place.write("in", &numbers(10));
     let bridge = |file: &str| {
         let options =
-            "--checkpoint-batch --retry-delay 1ms --record-data --per batch --format lines";
-        format!("kclpipe {options} --record {file} -- sh -c 'cat >> out'")
+            "--checkpoint-batch --retry-delay 1ms --capture-data --per batch --format lines";
+        format!("kclpipe {options} --capture {file} -- sh -c 'cat >> out'")
     };
     let faults = "throttle=0.3,lease-loss=0.3,empty=0.2,nulls=0.2,odd-keys";
     let replay = format!("in --batch-size 2 --inject {faults} --seed 3");
@@ -909,11 +907,7 @@ fn a_recording_is_played_as_it_was() {
     let left = place
         .replay(&format!("{recorded} -- {}", bridge("again")))
         .with_code(0);
-    assert!(
-        left.err.contains("conversations (recording)"),
-        "{}",
-        left.err
-    );
+    assert!(left.err.contains("conversations (capture)"), "{}", left.err);
     let (was, again) = (
         said_by_daemon(&place, recorded),
         said_by_daemon(&place, "again"),
@@ -929,36 +923,34 @@ fn a_recording_is_played_as_it_was() {
 }
 
 #[test]
-fn without_payloads_a_recording_has_their_lengths() {
+fn without_payloads_a_capture_has_their_lengths() {
     let place = Place::new();
     place.write("in", "first secret\nsecret\n");
     place
-        .replay("in -- kclpipe --record recording -- sh -c 'cat > /dev/null'")
+        .replay("in -- kclpipe --capture captured -- sh -c 'cat > /dev/null'")
         .with_code(0);
-    let recording = place.lines("recording").join("\n");
-    assert!(!recording.contains("c2Vjcm"), "{recording}");
-    assert!(!recording.contains("key-1\""), "{recording}");
+    let captured = place.lines("captured").join("\n");
+    assert!(!captured.contains("c2Vjcm"), "{captured}");
+    assert!(!captured.contains("key-1\""), "{captured}");
     place
-        .replay("recording -- kclpipe -- sh -c 'wc -c >> out'")
+        .replay("captured -- kclpipe -- sh -c 'wc -c >> out'")
         .with_code(0);
     assert_eq!(place.lines("out"), ["12", "6"]);
 }
 
 #[test]
-fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
+fn a_capture_that_is_cut_off_is_played_as_far_as_it_is_whole() {
     let place = Place::new();
     place.write("in", "one\ntwo\n");
     place
-        .replay("in --batch-size 1 -- kclpipe --record whole -- true")
+        .replay("in --batch-size 1 -- kclpipe --capture whole -- true")
         .with_code(0);
     let whole = place.lines("whole");
     place.write(
         "torn",
         &format!("{}\n{}", whole[..3].join("\n"), &whole[4][..40]),
     );
-    let left = place
-        .replay("torn --report json -- kclpipe -- true")
-        .with_code(0);
+    let left = place.replay("torn --json -- kclpipe -- true").with_code(0);
     assert!(
         left.err.contains("'torn': line 4 was cut off"),
         "{}",
@@ -967,10 +959,10 @@ fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
     assert_eq!(left.json()["delivered"], 1);
     place.write("hole", &format!("{}\n{{\n{}\n", whole[0], whole[2]));
     for (line, said) in [
-        ("hole -- true", "line 2 is no line of a recording"),
+        ("hole -- true", "line 2 is not a line of a capture"),
         ("whole in -- true", "played alone"),
         ("whole --inject all -- true", "leave --inject out"),
-        ("--input-format recording in -- true", "line 1"),
+        ("--input-format capture in -- true", "line 1"),
     ] {
         let left = place.replay(line).with_code(64);
         assert!(left.err.contains(said), "{}", left.err);
@@ -978,14 +970,14 @@ fn a_recording_that_is_cut_off_is_played_as_far_as_it_is_whole() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_written_is_no_trouble() {
-    for file in ["/dev/full", "/no/such/folder/recording"] {
+fn a_capture_that_cannot_be_written_is_no_trouble() {
+    for file in ["/dev/full", "/no/such/folder/captured"] {
         let place = Place::new();
         place.write("in", &numbers(3));
-        let left = place.replay(&format!("in -- kclpipe --record {file} -- sh -c '{TAKE}'"));
+        let left = place.replay(&format!("in -- kclpipe --capture {file} -- sh -c '{TAKE}'"));
         let left = left.with_code(0);
         assert_eq!(place.lines("out"), ["1", "2", "3"]);
-        let told = left.err.matches("cannot write the recording").count();
+        let told = left.err.matches("cannot write the capture").count();
         assert_eq!(told, 1, "{}", left.err);
     }
 }

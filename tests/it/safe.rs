@@ -275,7 +275,7 @@ fn a_log_file_that_is_a_pipe_without_a_reader_is_an_error() {
 
 #[test]
 fn the_daemons_words_forge_no_line_and_lead_to_no_other_file() {
-    let options = "--dead-letter letters-{shard} --record record-{shard} --metrics-dir .";
+    let options = "--dead-letter letters-{shard} --capture record-{shard} --metrics-dir .";
     let mut daemon = Bridge::new("exit 65").options(options).start();
     daemon.say(
         r#"{"action":"initialize","shardId":"../x\u001b[31m\nFORGED\u202e","sequenceNumber":"TRIM_HORIZON","subSequenceNumber":0}"#,

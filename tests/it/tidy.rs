@@ -20,7 +20,7 @@ const LAYERS: [(&str, u32); 30] = [
     ("protocol", 1),
     ("tally", 1),
     ("record", 2),
-    ("recording", 2),
+    ("capture", 2),
     ("checkpoint", 3),
     ("record_json", 3),
     ("dead_letter", 4),

@@ -286,7 +286,7 @@ fn a_handler_may_say_the_level_of_a_line_on_stderr() {
         "WARN  shardId-0 handler: as W\n",
         "INFO  shardId-0 handler: as I\n",
         "DEBUG shardId-0 handler: as D\n",
-        "WARN  shardId-0 handler: plain\n",
+        "INFO  shardId-0 handler: plain\n",
         "DEBUG shardId-0 handler: E! out\n",
     ] {
         assert!(log.contains(line), "no {line} in {log}");

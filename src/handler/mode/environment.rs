@@ -14,10 +14,10 @@ use crate::record::{Position, Record};
 pub const VARIABLES: [&str; 17] = [
     "KCLPIPE_SHARD_ID",
     "KCLPIPE_TOKEN",
-    "KCLPIPE_REJECT",
-    "KCLPIPE_RETRY",
-    "KCLPIPE_CHECKPOINT",
-    "KCLPIPE_HALT",
+    "KCLPIPE_EXIT_REJECT",
+    "KCLPIPE_EXIT_RETRY",
+    "KCLPIPE_EXIT_CHECKPOINT",
+    "KCLPIPE_EXIT_HALT",
     "KCLPIPE_ATTEMPT",
     "KCLPIPE_MILLIS_BEHIND_LATEST",
     "KCLPIPE_SEQUENCE_NUMBER",
@@ -47,12 +47,12 @@ pub(in crate::handler) fn of_handler(shard_id: &str, token: &str, on_exit: &OnEx
     let mut environment = vec![
         ("KCLPIPE_SHARD_ID", shard_id.into()),
         ("KCLPIPE_TOKEN", token.into()),
-        ("KCLPIPE_REJECT", REJECT.to_string().into()),
-        ("KCLPIPE_RETRY", RETRY.to_string().into()),
+        ("KCLPIPE_EXIT_REJECT", REJECT.to_string().into()),
+        ("KCLPIPE_EXIT_RETRY", RETRY.to_string().into()),
     ];
     for (name, class) in [
-        ("KCLPIPE_CHECKPOINT", Class::Checkpoint),
-        ("KCLPIPE_HALT", Class::Halt),
+        ("KCLPIPE_EXIT_CHECKPOINT", Class::Checkpoint),
+        ("KCLPIPE_EXIT_HALT", Class::Halt),
     ] {
         environment.extend(
             on_exit

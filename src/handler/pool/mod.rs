@@ -18,8 +18,6 @@ mod letter_box;
 mod processes;
 mod sidecar;
 mod sidecars;
-#[cfg(test)]
-mod turns;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -412,3 +410,5 @@ impl Handlers for Pool<'_> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns;

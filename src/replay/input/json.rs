@@ -73,7 +73,7 @@ fn record(value: &Value, format: InputFormat) -> Result<InputRecord> {
     match format {
         InputFormat::Aws => from_aws(object),
         InputFormat::Lambda => from_lambda(object),
-        InputFormat::Lines | InputFormat::Jsonl | InputFormat::Recording => from_jsonl(object),
+        InputFormat::Lines | InputFormat::Jsonl | InputFormat::Capture => from_jsonl(object),
     }
 }
 

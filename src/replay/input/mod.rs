@@ -29,8 +29,8 @@ pub enum InputFormat {
     Aws,
     /// The events of a Lambda function's Kinesis trigger, or the records in them.
     Lambda,
-    /// What `--record` writes: no records alone, but all that the daemon said.
-    Recording,
+    /// What `--capture` writes: no records alone, but all that the daemon said.
+    Capture,
 }
 
 impl InputFormat {
@@ -41,7 +41,7 @@ impl InputFormat {
             InputFormat::Jsonl => "jsonl",
             InputFormat::Aws => "aws",
             InputFormat::Lambda => "lambda",
-            InputFormat::Recording => "recording",
+            InputFormat::Capture => "capture",
         }
     }
 }
@@ -109,14 +109,14 @@ impl Input {
         })
     }
 
-    /// The records in it, of which a recording has none by themselves.
+    /// The records in it, of which a capture has none by themselves.
     ///
     /// # Errors
     /// Something in it is no record; which, and why.
     pub fn records(&self) -> Result<Vec<InputRecord>> {
         match self.format {
             InputFormat::Lines => Ok(lines(&self.bytes).map(from_line).collect()),
-            InputFormat::Recording => Ok(Vec::new()),
+            InputFormat::Capture => Ok(Vec::new()),
             InputFormat::Jsonl | InputFormat::Aws | InputFormat::Lambda => {
                 json::records(&self.bytes, self.format)
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::value::RawValue;
 
+use crate::capture::{Batch, Line};
 use crate::protocol::{Message, Text};
-use crate::recording::{Batch, Line};
 use crate::replay::action::Action;
 use crate::replay::report::count;
 use crate::replay::shard::LeasePosition;
@@ -47,7 +47,7 @@ pub struct RecordedAction {
 /// child's first. What is whole before it is played.
 ///
 /// # Errors
-/// A line is no line of a recording; which one.
+/// A line is not a line of a capture; which one.
 pub fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
     let mut reading = Reading::default();
     let lines = bytes.split(|b| *b == b'\n').enumerate();
@@ -89,7 +89,7 @@ impl Reading {
         let begins = line.as_ref().is_some_and(|line| line.since.is_some());
         if let Some(torn) = self.torn.take() {
             if !begins {
-                bail!("line {torn} is no line of a recording, and more follows it");
+                bail!("line {torn} is not a line of a capture, and more follows it");
             }
             self.remarks.push(cut_off(torn));
         }
@@ -254,7 +254,7 @@ mod tests {
         assert!(remarks[0].contains("line 2 was cut off"), "{remarks:?}");
         let error = read([BEGIN, torn, BATCH].join("\n").as_bytes()).expect_err("a hole");
         assert!(
-            format!("{error:#}").contains("line 2 is no line of a recording"),
+            format!("{error:#}").contains("line 2 is not a line of a capture"),
             "{error:#}"
         );
     }

@@ -107,7 +107,7 @@ fn object_format(object: &Object) -> Option<InputFormat> {
     let only = |keys: &[&str]| object.keys().all(|key| keys.contains(&key.as_str()));
     let is_said = has("daemon") || has("child") || has("end");
     if is_number("pid") && is_number("ms") && is_said {
-        Some(InputFormat::Recording)
+        Some(InputFormat::Capture)
     } else if has("kinesisSchemaVersion") || (has("kinesis") && has("eventSource")) {
         Some(InputFormat::Lambda)
     } else if (has("SequenceNumber") && has("PartitionKey")) || (has("Data") && only(&AWS)) {

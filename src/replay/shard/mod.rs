@@ -20,6 +20,10 @@ mod lease;
 mod reporting;
 mod session;
 #[cfg(test)]
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a transcript shows what it is about"
+)]
 mod tests;
 mod waiting;
 

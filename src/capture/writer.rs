@@ -1,4 +1,4 @@
-//! Writes a recording, in a thread of its own: a disk that is slow, full or gone is no trouble of the bridge.
+//! Writes a capture, in a thread of its own: a disk that is slow, full or gone is no trouble of the bridge.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use rustix::io::ioctl_fionbio;
 use serde_json::value::RawValue;
 
-use super::{Batch, Line, Recorded};
+use super::{Batch, CapturedRecord, Line};
 use crate::append_line::before_line;
 use crate::clean;
 use crate::protocol::{Message, Tap};
@@ -26,7 +26,7 @@ const WAITING: usize = 64 * 1024 * 1024;
 /// How long the disk may take at the end.
 const AT_END: Duration = Duration::from_secs(1);
 
-/// Where a recording goes, and what is in it.
+/// Where a capture goes, and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct To {
     /// It is appended to this file; `{shard}` stands for the shard.
@@ -35,9 +35,9 @@ pub struct To {
     pub data: bool,
 }
 
-/// The bridge's end of a recording.
-pub struct Recorder {
-    /// `None` once the recording has stopped.
+/// The bridge's end of a capture.
+pub struct Capture {
+    /// `None` once the capture has stopped.
     entries: Option<Sender<Entry>>,
     waiting: Arc<AtomicUsize>,
     over: Receiver<()>,
@@ -56,28 +56,28 @@ enum What {
     Ended,
 }
 
-impl Recorder {
-    /// Starts to record.
+impl Capture {
+    /// Starts the capture.
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(to: To) -> io::Result<Recorder> {
+    pub fn start(to: To) -> io::Result<Capture> {
         let (entries, received) = channel();
         let (done, over) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let taken = Arc::clone(&waiting);
         thread::Builder::new()
-            .name("recorder".to_owned())
+            .name("capture".to_owned())
             .spawn(move || {
                 let file = to.file.display().to_string();
                 if let Err(e) = Writing::new(to).write(&received, &taken) {
                     log::error!(
-                        "cannot write the recording '{file}': {e}; from here on nothing is recorded"
+                        "cannot write the capture '{file}': {e}; from here on nothing is captured"
                     );
                 }
                 drop(done);
             })?;
-        Ok(Recorder {
+        Ok(Capture {
             entries: Some(entries),
             waiting,
             over,
@@ -91,7 +91,7 @@ impl Recorder {
         };
         let waiting = self.waiting.fetch_add(size, Ordering::Relaxed);
         if waiting > 0 && waiting + size > WAITING {
-            log::error!("the disk is too slow for the recording: from here on nothing is recorded");
+            log::error!("the disk is too slow for the capture: from here on nothing is captured");
             self.entries = None;
             return;
         }
@@ -102,7 +102,7 @@ impl Recorder {
     }
 }
 
-impl Tap for Recorder {
+impl Tap for Capture {
     fn heard(&mut self, line: &str) {
         self.put(line.len(), What::Heard(line.to_owned()));
     }
@@ -116,14 +116,14 @@ impl Tap for Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for Capture {
     fn drop(&mut self) {
         self.entries = None;
         let _ = self.over.recv_timeout(AT_END);
     }
 }
 
-/// The disk's end of a recording.
+/// The disk's end of a capture.
 struct Writing {
     to: To,
     file: Option<File>,
@@ -186,7 +186,7 @@ impl Writing {
         file.write_all(&bytes)
     }
 
-    /// The daemon's message as it is recorded.
+    /// The daemon's message as it is captured.
     fn daemons(&self, text: &str, message: Message<'_>) -> io::Result<Box<RawValue>> {
         let Message::ProcessRecords {
             records,
@@ -200,7 +200,7 @@ impl Writing {
         }
         let records = records.into_iter().map(|record| {
             let name = format!("key-{:016x}", self.names.name(&record.partition_key));
-            Recorded::without_data(record, name)
+            CapturedRecord::without_data(record, name)
         });
         let batch = Batch {
             records: records.collect(),
@@ -226,7 +226,7 @@ impl Writing {
     }
 }
 
-/// When the recording began of which `at` has passed by now.
+/// When the capture began of which `at` has passed by now.
 fn began(at: Duration) -> String {
     let began = SystemTime::now().checked_sub(at);
     humantime::format_rfc3339_millis(began.unwrap_or_else(SystemTime::now)).to_string()
@@ -243,14 +243,14 @@ mod tests {
     const STATUS: &str = r#"{"action":"status","responseFor":"initialize"}"#;
 
     /// What is in the file after a short conversation.
-    fn recorded(data: bool, before: &str) -> (String, u32) {
+    fn captured(data: bool, before: &str) -> (String, u32) {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("{shard}.jsonl");
         let path = folder.path().join("shardId-7.jsonl");
         if !before.is_empty() {
             std::fs::write(&path, before).expect("written");
         }
-        let mut recorder = Recorder::start(To { file, data }).expect("a thread");
+        let mut recorder = Capture::start(To { file, data }).expect("a thread");
         recorder.heard(INITIALIZE);
         recorder.said(STATUS);
         recorder.heard(BATCH);
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn both_directions_and_the_end_are_lines() {
-        let (text, mode) = recorded(true, "");
+        let (text, mode) = captured(true, "");
         let lines: Vec<Line<'_>> = text
             .lines()
             .map(|line| serde_json::from_str(line).expect(line))
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn without_a_request_no_payload_and_no_key_is_in_it() {
-        let (text, _) = recorded(false, "");
+        let (text, _) = captured(false, "");
         assert!(
             !text.contains("c2VjcmV0") && !text.contains("mine"),
             "{text}"
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_torn_line_is_ended_first() {
-        let (text, _) = recorded(false, "{\"pid\":1,");
+        let (text, _) = captured(false, "{\"pid\":1,");
         assert!(text.starts_with("{\"pid\":1,\n{\"pid\":"), "{text}");
     }
 
@@ -301,7 +301,7 @@ mod tests {
             file: "/dev/full".into(),
             data: true,
         };
-        let mut recorder = Recorder::start(to).expect("a thread");
+        let mut recorder = Capture::start(to).expect("a thread");
         recorder.heard(INITIALIZE);
         for _ in 0..100 {
             recorder.heard(BATCH);
@@ -312,7 +312,7 @@ mod tests {
     fn what_waits_for_the_disk_is_bounded() {
         let (entries, received) = channel();
         let (_, over) = channel();
-        let mut recorder = Recorder {
+        let mut recorder = Capture {
             entries: Some(entries),
             waiting: Arc::default(),
             over,

@@ -1,6 +1,6 @@
-//! Recordings: a conversation with the daemon as JSON lines, to be looked at and to be played again.
+//! Captures: a conversation with the daemon as JSON lines, to be looked at and to be played again.
 
-mod recorder;
+mod writer;
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 
 use crate::protocol::{Text, WireRecord};
 
-pub use recorder::{Recorder, To};
+pub use writer::{Capture, To};
 
-/// One line of a recording.
+/// One line of a capture.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Line<'a> {
     /// The child's process; several children may write into one file.
     pub pid: u32,
-    /// Milliseconds since the child began to record.
+    /// Milliseconds since the child began the capture.
     pub ms: u64,
     /// When that was, as an RFC 3339 time; in the first line only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -32,22 +32,22 @@ pub struct Line<'a> {
     pub end: bool,
 }
 
-/// A `processRecords` as it stands in a recording.
+/// A `processRecords` as it stands in a capture.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename = "processRecords", rename_all = "camelCase")]
 pub struct Batch<'a> {
     /// The records.
     #[serde(borrow)]
-    pub records: Vec<Recorded<'a>>,
+    pub records: Vec<CapturedRecord<'a>>,
     /// As the daemon wrote it.
     pub millis_behind_latest: Option<i64>,
 }
 
-/// A record as it stands in a recording: with its payload, or with the payload's length alone.
+/// A record as it stands in a capture: with its payload, or with the payload's length alone.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Recorded<'a> {
-    /// The bytes of a payload that is not in the recording.
+pub struct CapturedRecord<'a> {
+    /// The bytes of a payload that is not in the capture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     data_bytes: Option<usize>,
     /// All of it, or all but the payload and the partition key.
@@ -55,10 +55,10 @@ pub struct Recorded<'a> {
     pub record: WireRecord<'a>,
 }
 
-impl<'a> Recorded<'a> {
+impl<'a> CapturedRecord<'a> {
     /// The record without what it says: the length of its payload, and a name in place of its key.
-    fn without_data(record: WireRecord<'a>, name: String) -> Recorded<'a> {
-        Recorded {
+    fn without_data(record: WireRecord<'a>, name: String) -> CapturedRecord<'a> {
+        CapturedRecord {
             data_bytes: record.data.as_deref().map(decoded_length),
             record: WireRecord {
                 data: None,
@@ -104,10 +104,10 @@ mod tests {
                 approximate_arrival_timestamp: None,
                 sub_sequence_number: Some(1),
             };
-            let recorded = Recorded::without_data(record, "key-1".to_owned());
-            let json = serde_json::to_string(&recorded).expect("plain data");
+            let captured = CapturedRecord::without_data(record, "key-1".to_owned());
+            let json = serde_json::to_string(&captured).expect("plain data");
             assert!(!json.contains("secret") && json.contains(&format!("\"dataBytes\":{length},")));
-            let again: Recorded<'_> = serde_json::from_str(&json).expect("the same");
+            let again: CapturedRecord<'_> = serde_json::from_str(&json).expect("the same");
             let played = again.with_some_data();
             assert_eq!(decoded_length(&played.data.expect("made up")), length);
             assert_eq!(&*played.partition_key, "key-1");
