@@ -41,10 +41,6 @@ mod random;
 mod record;
 mod record_json;
 mod recording;
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "its matches become whole with its next form"
-)]
 mod replay;
 mod tally;
 mod watch;

@@ -34,7 +34,7 @@ the command line.";
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
 )]
-pub struct CheckOptions {
+pub(crate) struct CheckOptions {
     /// The properties file
     #[arg(value_parser = super::path(), value_name = "FILE")]
     pub file: PathBuf,
@@ -52,7 +52,7 @@ pub struct CheckOptions {
 
 /// The values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FindingsName {
+pub(crate) enum FindingsName {
     /// Three lines for each, of which the first begins with file and line; then their count
     Text,
     /// One JSON object on one line

@@ -36,7 +36,7 @@ pub struct To {
 }
 
 /// The bridge's end of a recording.
-pub struct Recorder {
+pub(crate) struct Recorder {
     /// `None` once the recording has stopped.
     entries: Option<Sender<Entry>>,
     waiting: Arc<AtomicUsize>,
@@ -61,7 +61,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(to: To) -> io::Result<Recorder> {
+    pub(crate) fn start(to: To) -> io::Result<Recorder> {
         let (entries, received) = channel();
         let (done, over) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
