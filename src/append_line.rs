@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 ///
 /// # Errors
 /// The length of the file cannot be known.
-pub fn before_line(file: &File) -> io::Result<&'static [u8]> {
+pub(crate) fn before_line(file: &File) -> io::Result<&'static [u8]> {
     let (length, mut last) = (file.metadata()?.len(), [b'\n']);
     // A file that may only be written is taken for whole: a torn line is no reason to lose another.
     let is_torn = length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != *b"\n";

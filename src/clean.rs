@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Text in which no character can disturb a terminal, forge a line or turn its order round.
-pub fn line(text: &str) -> Cow<'_, str> {
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
     }
@@ -25,7 +25,7 @@ fn is_harmless(c: char) -> bool {
 }
 
 /// A text as a part of a file's name: it leads to no other directory.
-pub fn file_name(text: &str) -> String {
+pub(crate) fn file_name(text: &str) -> String {
     let is_fit = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     let fit: String = text
         .chars()
@@ -38,7 +38,7 @@ pub fn file_name(text: &str) -> String {
 }
 
 /// The file that `path` stands for, where `{shard}` in it is the shard. What is not UTF-8 stays as it is.
-pub fn with_shard(path: &Path, shard_id: &str) -> PathBuf {
+pub(crate) fn with_shard(path: &Path, shard_id: &str) -> PathBuf {
     match path.to_str() {
         Some(text) => text.replace("{shard}", &file_name(shard_id)).into(),
         None => path.to_path_buf(),
@@ -47,7 +47,7 @@ pub fn with_shard(path: &Path, shard_id: &str) -> PathBuf {
 
 /// What is wrong with JSON, and where, without anything of what stands in it: that may be a payload. The names
 /// of missing fields are our own.
-pub fn redacted(error: &serde_json::Error) -> String {
+pub(crate) fn redacted(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let words = text.split(" at line ").next().unwrap_or_default();
     let is_about_a_field = ["missing field", "duplicate field"];

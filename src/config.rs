@@ -26,7 +26,7 @@ use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::watch;
-pub use check::{child, region_is_known};
+pub(crate) use check::{child, region_is_known};
 
 /// The most bytes of decompressed payloads in a run per batch.
 const DECOMPRESSED: u64 = 256 * 1024 * 1024;

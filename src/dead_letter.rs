@@ -20,7 +20,7 @@ const MOVES: usize = 8;
 /// One dead letter; the names are those of the `jsonl` format.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DeadLetter<'a> {
+pub(crate) struct DeadLetter<'a> {
     #[serde(flatten)]
     identity: Identity<'a>,
     millis_behind_latest: Option<i64>,
@@ -33,7 +33,7 @@ pub struct DeadLetter<'a> {
 
 /// What led to a dead letter.
 #[derive(Clone, Copy, Debug)]
-pub struct Cause<'a> {
+pub(crate) struct Cause<'a> {
     /// How often the record was handed over.
     pub attempts: u32,
     /// How many of those count against `--max-attempts`.
@@ -46,7 +46,7 @@ pub struct Cause<'a> {
 
 impl<'a> DeadLetter<'a> {
     /// The letter for `record`.
-    pub fn new(
+    pub(crate) fn new(
         shard_id: &'a str,
         record: &Record<'a>,
         millis_behind_latest: Option<i64>,
@@ -64,7 +64,7 @@ impl<'a> DeadLetter<'a> {
     }
 
     /// The letter as a line, with its line feed.
-    pub fn to_line(&self) -> Vec<u8> {
+    pub(crate) fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).expect("a letter is plain data");
         line.push(b'\n');
         line
@@ -77,7 +77,7 @@ impl<'a> DeadLetter<'a> {
 /// disk, is cut off again. It may be moved away at any time: who has looked at it after that has the letters
 /// that were in it, and no other counts as kept.
 #[derive(Debug)]
-pub struct LetterFile {
+pub(crate) struct LetterFile {
     path: PathBuf,
     /// The file whose name is known to outlive a crash.
     lasting: Option<Place>,
@@ -113,7 +113,7 @@ impl Place {
 
 impl LetterFile {
     /// The file of this name, which is made when the first letter comes.
-    pub fn new(path: PathBuf) -> LetterFile {
+    pub(crate) fn new(path: PathBuf) -> LetterFile {
         LetterFile {
             path,
             lasting: None,
@@ -126,7 +126,7 @@ impl LetterFile {
     /// # Errors
     /// The file cannot be opened, locked, written or synced. Nothing of the letters counts then, and they may
     /// be in it all the same.
-    pub fn append(&mut self, letters: &[u8]) -> Result<Appended> {
+    pub(crate) fn append(&mut self, letters: &[u8]) -> Result<Appended> {
         self.write(letters, &File::sync_data).with_context(|| {
             format!(
                 "cannot write the dead-letter file '{}'",
@@ -182,7 +182,7 @@ impl LetterFile {
 }
 
 /// Whether letters can be kept in a file of this name: nothing is there, or it is a regular file.
-pub fn can_be(path: &Path) -> bool {
+pub(crate) fn can_be(path: &Path) -> bool {
     path.metadata().is_ok_and(|there| there.is_file()) || !path.exists()
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// As `1 record`, or `3 records`.
-pub fn plural<N: Display + PartialEq + From<u8>>(number: N, of: &str) -> String {
+pub(crate) fn plural<N: Display + PartialEq + From<u8>>(number: N, of: &str) -> String {
     let s = if number == N::from(1) { "" } else { "s" };
     format!("{number} {of}{s}")
 }

@@ -10,22 +10,22 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// 64 random bits.
-pub fn number() -> u64 {
+pub(crate) fn number() -> u64 {
     RandomState::new().hash_one(0u8)
 }
 
 /// 128 random bits, as text.
-pub fn token() -> String {
+pub(crate) fn token() -> String {
     format!("{:016x}{:016x}", number(), number())
 }
 
 /// Gives texts names, the same one to the same text.
 #[derive(Clone, Debug, Default)]
-pub struct Names(RandomState);
+pub(crate) struct Names(RandomState);
 
 impl Names {
     /// The name of a text, in these names alone.
-    pub fn name(&self, text: &str) -> u64 {
+    pub(crate) fn name(&self, text: &str) -> u64 {
         self.0.hash_one(text)
     }
 }

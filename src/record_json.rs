@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::record::Record;
 
 /// Every key that a line of `jsonl` or a dead letter may have. A line with another is somebody's own JSON.
-pub const KEYS: [&str; 15] = [
+pub(crate) const KEYS: [&str; 15] = [
     "n",
     "shardId",
     "sequenceNumber",
@@ -26,7 +26,7 @@ pub const KEYS: [&str; 15] = [
 /// Which record it is; flattened into whatever else is said of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Identity<'a> {
+pub(crate) struct Identity<'a> {
     shard_id: &'a str,
     sequence_number: &'a str,
     sub_sequence_number: u64,
@@ -36,7 +36,7 @@ pub struct Identity<'a> {
 
 impl<'a> Identity<'a> {
     /// That of a record of this shard.
-    pub fn new(shard_id: &'a str, record: &Record<'a>) -> Identity<'a> {
+    pub(crate) fn new(shard_id: &'a str, record: &Record<'a>) -> Identity<'a> {
         Identity {
             shard_id,
             sequence_number: record.sequence_number,
@@ -49,7 +49,7 @@ impl<'a> Identity<'a> {
 
 /// Whether all keys of a line are known, so that replay can read it.
 #[cfg(test)]
-pub fn has_known_keys_only(line: &[u8]) -> bool {
+pub(crate) fn has_known_keys_only(line: &[u8]) -> bool {
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(line).expect("an object");
     object.keys().all(|key| KEYS.contains(&key.as_str()))

@@ -21,7 +21,7 @@ use crate::protocol::{Tap, Wire};
 use crate::watch::Watch;
 
 /// Serves one shard, until the daemon or the lease ends it.
-pub fn run(config: Config) -> exit::Bridge {
+pub(super) fn run(config: Config) -> exit::Bridge {
     if let Some(file) = config.settings.letter_file()
         && !dead_letter::can_be(file)
     {

@@ -11,7 +11,7 @@ use crate::exit;
 ///
 /// # Errors
 /// The findings cannot be written.
-pub fn run(settings: &Settings) -> Result<exit::Check> {
+pub(super) fn run(settings: &Settings) -> Result<exit::Check> {
     let properties = match check::read(&settings.file) {
         Ok(properties) => properties,
         Err(e) => return Ok(complain(&e, exit::Check::Errors)),

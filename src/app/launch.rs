@@ -14,7 +14,7 @@ use crate::properties::Properties;
 
 /// Becomes the daemon, and comes back only where that is not to be or not possible. What is missing or wrong
 /// before it starts is the configuration's fault.
-pub fn run(settings: &Settings) -> exit::Launch {
+pub(super) fn run(settings: &Settings) -> exit::Launch {
     let started = settings.jars().and_then(|jars| match &settings.file {
         Some(file) => start(settings, &jars, file),
         None => Ok(exit::Launch::Done),

@@ -31,7 +31,7 @@ Then name it in the daemon's configuration:  executableName = kclpipe -- ./handl
 ";
 
 /// Runs the command that this process's arguments ask for, on its environment and streams.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     if std::env::args_os().len() <= 1 && io::stdin().is_terminal() {
         let _ = write!(io::stderr(), "{FIRST_STEPS}");
         return exit::Show::Usage.to_system();

@@ -14,7 +14,7 @@ use crate::replay::{self, Settings};
 ///
 /// # Errors
 /// The system failed us, or the report cannot be written.
-pub fn run(settings: &Settings) -> Result<exit::Replay> {
+pub(super) fn run(settings: &Settings) -> Result<exit::Replay> {
     let screen = Screen::new(Instant::now())?;
     let stage = match replay::start(settings, &screen) {
         Ok(stage) => stage,

@@ -36,7 +36,7 @@ pub struct To {
 }
 
 /// The bridge's end of a capture.
-pub struct Capture {
+pub(crate) struct Capture {
     /// `None` once the capture has stopped.
     entries: Option<Sender<Entry>>,
     waiting: Arc<AtomicUsize>,
@@ -61,7 +61,7 @@ impl Capture {
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(to: To) -> io::Result<Capture> {
+    pub(crate) fn start(to: To) -> io::Result<Capture> {
         let (entries, received) = channel();
         let (done, over) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));

@@ -20,8 +20,8 @@ mod strategy;
 
 use std::time::{Duration, Instant};
 
-pub use ledger::Ledger;
-pub use response::Response;
+pub(crate) use ledger::Ledger;
+pub(crate) use response::Response;
 pub use strategy::Strategy;
 
 use crate::backoff::Delays;

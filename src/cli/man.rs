@@ -155,7 +155,7 @@ const SIGNALS: [Entry; 2] = [
 ///
 /// # Errors
 /// None that is known: it is written to memory.
-pub fn man() -> Result<String> {
+pub(crate) fn man() -> Result<String> {
     let mut command = Cli::command().disable_help_flag(true);
     command.build();
     let mut page = Vec::new();
@@ -189,7 +189,7 @@ pub fn man() -> Result<String> {
 ///
 /// # Errors
 /// None that is known: it is written to memory.
-pub fn completions(shell: Shell) -> Result<String> {
+pub(crate) fn completions(shell: Shell) -> Result<String> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kclpipe", &mut script);
     Ok(String::from_utf8(script)?)

@@ -32,7 +32,7 @@ pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
 
 /// Whether our surroundings say which region of AWS it is, as the SDK asks them: the environment, or a
 /// profile. What a machine of EC2 says of itself is not asked.
-pub fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) -> bool {
+pub(crate) fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) -> bool {
     let environment: BTreeMap<OsString, OsString> = environment.collect();
     let set = |name: &str| {
         environment
@@ -57,7 +57,7 @@ pub fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) 
 ///
 /// # Errors
 /// One line: what it would complain of, or that it would do something else than be the daemon's child.
-pub fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child> {
+pub(crate) fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child> {
     // Its last part is what {name} stands for, if nothing else is set.
     let name = directory.and_then(|directory| directory.canonicalize().ok());
     let name = name.and_then(|directory| Some(directory.file_name()?.to_owned()));

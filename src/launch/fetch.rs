@@ -23,7 +23,7 @@ const POM: &str = include_str!("pom.xml");
 ///
 /// # Errors
 /// There is no Maven, or it fails; or something else is in `directory`.
-pub fn fetch(version: Version, directory: &Path) -> Result<Jars> {
+pub(crate) fn fetch(version: Version, directory: &Path) -> Result<Jars> {
     if directory.is_dir() {
         return in_place(version, directory);
     }

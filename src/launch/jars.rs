@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::check::Version;
 
 /// What is fetched where nothing else is asked for: the newest that the tests run under.
-pub const USUAL: Version = Version::TESTED[0];
+pub(crate) const USUAL: Version = Version::TESTED[0];
 
 /// The artifact that holds the daemon from 2.0 on, and the client library, which holds it before.
 const MULTILANG: &str = "amazon-kinesis-client-multilang";

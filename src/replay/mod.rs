@@ -10,19 +10,19 @@
 // What a new action or phase means is to be decided at every place that asks which it is.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
-pub mod action;
-pub mod aggregate;
-pub mod child;
-pub mod director;
-pub mod faults;
-pub mod input;
+pub(crate) mod action;
+pub(crate) mod aggregate;
+pub(crate) mod child;
+pub(crate) mod director;
+pub(crate) mod faults;
+pub(crate) mod input;
 mod protobuf;
-pub mod reply;
-pub mod report;
-pub mod screen;
-pub mod shard;
-pub mod simulator;
-pub mod stream;
+pub(crate) mod reply;
+pub(crate) mod report;
+pub(crate) mod screen;
+pub(crate) mod shard;
+pub(crate) mod simulator;
+pub(crate) mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
-pub use child::Child;
+pub(crate) use child::Child;
 use faults::{Faults, Schedule, make_hostile};
 use input::recording::{self, Conversation};
 use input::{Input, InputFormat, InputRecord};
@@ -74,7 +74,7 @@ pub struct Injection {
 ///
 /// # Errors
 /// An input cannot be read, or the child cannot be started; the message names it.
-pub fn start<'s>(settings: &Settings, screen: &'s Screen) -> Result<Simulator<'s>> {
+pub(crate) fn start<'s>(settings: &Settings, screen: &'s Screen) -> Result<Simulator<'s>> {
     let (command, hint) = settings.child.command()?;
     let (records, recorded) = material(settings)?;
     let shards = if recorded.is_empty() {

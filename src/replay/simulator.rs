@@ -33,7 +33,7 @@ const SLOW: Duration = Duration::from_secs(60);
 const NO_CHILD: Duration = Duration::from_secs(5);
 
 /// The daemon with its shards and children; the slot of a child is the place of its shard.
-pub struct Simulator<'s> {
+pub(crate) struct Simulator<'s> {
     processes: Processes<'s>,
     shards: Vec<Shard>,
     clocks: Vec<Clock>,
@@ -69,7 +69,7 @@ impl<'s> Simulator<'s> {
     ///
     /// # Errors
     /// The system has no more descriptors.
-    pub fn new(
+    pub(crate) fn new(
         shards: Vec<Shard>,
         command: Command,
         timeout: Option<Duration>,
@@ -96,7 +96,7 @@ impl<'s> Simulator<'s> {
     }
 
     /// The same, with what is said once if the command turns out to be no child of the daemon.
-    pub fn with_hint(self, hint: Option<String>) -> Simulator<'s> {
+    pub(crate) fn with_hint(self, hint: Option<String>) -> Simulator<'s> {
         Simulator { hint, ..self }
     }
 
@@ -104,7 +104,7 @@ impl<'s> Simulator<'s> {
     ///
     /// # Errors
     /// A child cannot be started.
-    pub fn start(mut self) -> Result<Simulator<'s>> {
+    pub(crate) fn start(mut self) -> Result<Simulator<'s>> {
         for slot in 0..self.shards.len() {
             self.perform(slot, vec![Step::Start])?;
         }
@@ -115,7 +115,7 @@ impl<'s> Simulator<'s> {
     ///
     /// # Errors
     /// The system refuses to poll, or to start a child again.
-    pub fn run(mut self) -> Result<Report> {
+    pub(crate) fn run(mut self) -> Result<Report> {
         let relays = self.screen.relayed().is_some();
         while self.processes.any_running() {
             self.shards.iter_mut().for_each(Shard::begin_reading);
@@ -198,9 +198,10 @@ impl<'s> Simulator<'s> {
 
     fn interrupt(&mut self) -> Result<()> {
         let again = std::mem::replace(&mut self.interrupted, true);
-        let text = match again {
-            false => "asked to stop: the children's input is closed; once more to kill them",
-            true => "asked to stop again: the children are killed",
+        let text = if again {
+            "asked to stop again: the children are killed"
+        } else {
+            "asked to stop: the children's input is closed; once more to kill them"
         };
         self.screen.say(text);
         for slot in 0..self.shards.len() {

@@ -19,7 +19,7 @@ const QUEUED: usize = 4;
 
 /// Records that arrive, and the reads that found them.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     made_up: MadeUp,
     /// Whether the child gets reads that found nothing (`callProcessRecordsEvenForEmptyRecordList`).
     empty_reads: bool,
@@ -38,7 +38,7 @@ struct Read {
 impl Live {
     /// The records are in the order of their positions, and each can be read from its arrival on, or from that
     /// of an earlier record if that is later.
-    pub fn new(records: Vec<Record>, rules: Rules, empty_reads: bool) -> Live {
+    pub(crate) fn new(records: Vec<Record>, rules: Rules, empty_reads: bool) -> Live {
         Live {
             made_up: MadeUp::new(records, rules),
             empty_reads,

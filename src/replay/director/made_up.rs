@@ -33,14 +33,14 @@ pub struct Rules {
 
 /// Records, and how they are handed over.
 #[derive(Debug)]
-pub struct MadeUp {
+pub(crate) struct MadeUp {
     records: ShardRecords,
     rules: Rules,
 }
 
 impl MadeUp {
     /// The records are in the order of their positions, which increase strictly.
-    pub fn new(records: Vec<Record>, rules: Rules) -> MadeUp {
+    pub(crate) fn new(records: Vec<Record>, rules: Rules) -> MadeUp {
         let records = ShardRecords::new(records);
         MadeUp { records, rules }
     }
@@ -76,12 +76,12 @@ impl MadeUp {
     }
 
     /// The end of the batch that begins at this place.
-    pub fn batch_end(&self, begin: usize) -> usize {
+    pub(crate) fn batch_end(&self, begin: usize) -> usize {
         self.records.batch_end(begin, self.rules.batch_size)
     }
 
     /// The shard's end, or what is to end its work.
-    pub fn end(&self) -> Directive {
+    pub(crate) fn end(&self) -> Directive {
         let action = match self.rules.ending {
             Ending::ShardEnd => Action::ShardEnded,
             Ending::Graceful => Action::ShutdownRequested,

@@ -3,10 +3,10 @@
 //! [`made_up`] has [`records`] and an ending, [`live`] the same with records that arrive meanwhile, and
 //! [`recorded`] has what a daemon did before.
 
-pub mod live;
-pub mod made_up;
-pub mod recorded;
-pub mod records;
+pub(crate) mod live;
+pub(crate) mod made_up;
+pub(crate) mod recorded;
+pub(crate) mod records;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -21,13 +21,14 @@ use super::shard::{Lease, LeasePosition};
 use super::shard::{Refusal, Request};
 use crate::protocol::Message;
 
-pub use live::Live;
-pub use made_up::{Ending, MadeUp, Rules};
-pub use recorded::Recorded;
-pub use records::ShardRecords;
+pub(crate) use live::Live;
+pub(crate) use made_up::MadeUp;
+pub use made_up::{Ending, Rules};
+pub(crate) use recorded::Recorded;
+pub(crate) use records::ShardRecords;
 
 /// Decides what the daemon does.
-pub trait Director: Debug {
+pub(crate) trait Director: Debug {
     /// A child was started: assigns the lease to it, and says what it is given first.
     fn first(&mut self, shard_id: &str, lease: &mut Lease) -> Directive;
 
@@ -145,7 +146,7 @@ pub enum Outcome {
 
 /// Who follows a child that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Successor {
+pub(crate) enum Successor {
     /// Another child, which goes on from the stored checkpoint.
     Resumes,
     /// The child of another recorded conversation.
@@ -210,7 +211,7 @@ struct Bare {
 }
 
 /// The answer to a checkpoint as the daemon writes it: an echo, and the error.
-pub fn acknowledgement(request: &Request, error: Option<&str>) -> String {
+pub(crate) fn acknowledgement(request: &Request, error: Option<&str>) -> String {
     json(&Message::Checkpoint {
         sequence_number: request.number.as_deref().map(Into::into),
         sub_sequence_number: request.sub.and_then(|sub| u64::try_from(sub).ok()),

@@ -10,7 +10,7 @@ use crate::replay::shard::{Lease, LeasePosition};
 
 /// What is left to be played of a recording: conversations one after the other, each with a child of its own.
 #[derive(Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     size: usize,
     /// Those of the next children.
     conversations: VecDeque<Conversation>,
@@ -22,7 +22,7 @@ pub struct Recorded {
 
 impl Recorded {
     /// All of a shard's conversations.
-    pub fn new(conversations: Vec<Conversation>) -> Recorded {
+    pub(crate) fn new(conversations: Vec<Conversation>) -> Recorded {
         let actions = conversations.iter().flat_map(|all| &all.actions);
         Recorded {
             size: actions.map(|action| action.records).sum(),
@@ -61,7 +61,7 @@ impl Recorded {
 
 impl Recorded {
     /// How many records there are in all.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 }

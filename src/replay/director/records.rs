@@ -13,7 +13,7 @@ const BATCH_BYTES: usize = 10 * 1024 * 1024 / 3 * 4;
 
 /// Records in the order of their positions, which increase strictly.
 #[derive(Debug, Default)]
-pub struct ShardRecords {
+pub(crate) struct ShardRecords {
     all: Vec<Record>,
     /// When the newest record came into the stream.
     newest: i64,
@@ -21,7 +21,7 @@ pub struct ShardRecords {
 
 impl ShardRecords {
     /// These records.
-    pub fn new(all: Vec<Record>) -> ShardRecords {
+    pub(crate) fn new(all: Vec<Record>) -> ShardRecords {
         let newest = all.iter().map(|record| record.arrival).max();
         ShardRecords {
             newest: newest.unwrap_or(0),
@@ -30,30 +30,30 @@ impl ShardRecords {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
     /// How many of them a checkpoint at this position covers.
-    pub fn covered(&self, position: &LeasePosition) -> usize {
+    pub(crate) fn covered(&self, position: &LeasePosition) -> usize {
         let is_covered = |record: &Record| LeasePosition::At(record.position.clone()) <= *position;
         self.all.partition_point(is_covered)
     }
 
     /// How many of them can be read at `now`: a record may say that it arrived before the previous one,
     /// but it is read after that.
-    pub fn arrived(&self, now: i64) -> usize {
+    pub(crate) fn arrived(&self, now: i64) -> usize {
         let late = self.all.iter().position(|record| record.arrival > now);
         late.unwrap_or(self.len())
     }
 
     /// When the record at this place arrived.
-    pub fn arrival(&self, at: usize) -> Option<i64> {
+    pub(crate) fn arrival(&self, at: usize) -> Option<i64> {
         self.all.get(at).map(|record| record.arrival)
     }
 
     /// The end of the batch that begins at this place.
-    pub fn batch_end(&self, begin: usize, most: usize) -> usize {
+    pub(crate) fn batch_end(&self, begin: usize, most: usize) -> usize {
         let mut bytes = 0;
         let rest = self.all[begin..].iter().take(most);
         let fitting = rest.take_while(|record| {
@@ -64,7 +64,7 @@ impl ShardRecords {
     }
 
     /// Whether several records have this sequence number.
-    pub fn is_aggregate(&self, sequence_number: &str) -> bool {
+    pub(crate) fn is_aggregate(&self, sequence_number: &str) -> bool {
         let Some(second) = Position::new(sequence_number, 1) else {
             return false;
         };
@@ -74,7 +74,7 @@ impl ShardRecords {
     }
 
     /// How far these records are behind the newest, in milliseconds.
-    pub fn millis_behind_latest(&self, batch: Range<usize>) -> i64 {
+    pub(crate) fn millis_behind_latest(&self, batch: Range<usize>) -> i64 {
         let last = self.all[batch].last();
         let arrival = last.map_or(self.newest, |record| record.arrival);
         (self.newest - arrival).max(0)
@@ -82,7 +82,7 @@ impl ShardRecords {
 
     /// A batch of these records as the daemon writes it, and the last position in it. With `nulls`, what may
     /// be null in it is.
-    pub fn batch(
+    pub(crate) fn batch(
         &self,
         batch: Range<usize>,
         behind: Option<i64>,

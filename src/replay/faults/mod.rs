@@ -3,9 +3,9 @@
 //! [`schedule`] says when which of them comes, [`records`] makes records hostile, and [`rng`] is where both
 //! draw from.
 
-pub mod records;
-pub mod rng;
-pub mod schedule;
+pub(crate) mod records;
+pub(crate) mod rng;
+pub(crate) mod schedule;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

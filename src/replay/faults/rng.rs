@@ -52,7 +52,7 @@ impl Rng {
 }
 
 /// A seed that nobody chose, short enough to be typed.
-pub fn any_seed() -> u64 {
+pub(crate) fn any_seed() -> u64 {
     crate::random::number() % 1_000_000
 }
 

@@ -4,7 +4,7 @@
 //! they arrived, and [`recording`] reads conversations.
 
 mod json;
-pub mod recording;
+pub(crate) mod recording;
 mod structure;
 mod time;
 
@@ -77,7 +77,7 @@ pub enum Origin {
 
 /// An input and what it was found to be.
 #[derive(Debug)]
-pub struct Input {
+pub(crate) struct Input {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// How records stand in it.
@@ -92,7 +92,7 @@ impl Input {
     ///
     /// # Errors
     /// It is something that can be named, but no records of a Kinesis stream.
-    pub fn new(bytes: Vec<u8>, format: Option<InputFormat>) -> Result<Input> {
+    pub(crate) fn new(bytes: Vec<u8>, format: Option<InputFormat>) -> Result<Input> {
         if format == Some(InputFormat::Lines) {
             return Ok(Input {
                 bytes,
@@ -113,7 +113,7 @@ impl Input {
     ///
     /// # Errors
     /// Something in it is no record; which, and why.
-    pub fn records(&self) -> Result<Vec<InputRecord>> {
+    pub(crate) fn records(&self) -> Result<Vec<InputRecord>> {
         match self.format {
             InputFormat::Lines => Ok(lines(&self.bytes).map(from_line).collect()),
             InputFormat::Capture => Ok(Vec::new()),
@@ -128,7 +128,7 @@ impl Input {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn bytes_of(input: &Path) -> Result<Vec<u8>> {
+pub(crate) fn bytes_of(input: &Path) -> Result<Vec<u8>> {
     if input != Path::new("-") {
         return std::fs::read(input)
             .with_context(|| format!("cannot read the input '{}'", input.display()));

@@ -48,7 +48,7 @@ pub struct RecordedAction {
 ///
 /// # Errors
 /// A line is not a line of a capture; which one.
-pub fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
+pub(crate) fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
     let mut reading = Reading::default();
     let lines = bytes.split(|b| *b == b'\n').enumerate();
     for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {

@@ -39,8 +39,9 @@ use super::stream::Record;
 use session::{Phase, Session};
 
 pub use super::director::{Ending, Rules};
-pub use checkpoint::{Refusal, Request};
-pub use lease::{Lease, LeasePosition};
+pub(crate) use checkpoint::{Refusal, Request};
+pub(crate) use lease::Lease;
+pub use lease::LeasePosition;
 
 /// How many of one child's lines that are no messages are reported.
 const REPORTED: usize = 5;

@@ -238,7 +238,12 @@ impl Model {
                 Step::Close | Step::Kill if std::mem::take(&mut self.alive) => {
                     shard.ended("exit code 0", true)
                 }
-                _ => Vec::new(),
+                Step::Send(_)
+                | Step::Close
+                | Step::Stop
+                | Step::StopNow
+                | Step::Kill
+                | Step::Say(_) => Vec::new(),
             });
         }
     }

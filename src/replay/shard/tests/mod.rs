@@ -70,7 +70,10 @@ fn brief(line: &str) -> String {
             numbers(sequence_number.as_deref(), *sub_sequence_number),
             error.as_deref().unwrap_or("ok")
         ),
-        _ => action.to_owned(),
+        Message::LeaseLost
+        | Message::ShardEnded
+        | Message::ShutdownRequested
+        | Message::Shutdown { .. } => action.to_owned(),
     }
 }
 

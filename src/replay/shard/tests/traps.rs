@@ -20,15 +20,19 @@ fn live(numbers: &[&str]) -> Shard {
 
 /// What the batches in these steps say of how far they are behind.
 fn behind(steps: &[Step]) -> Vec<Option<i64>> {
-    let of = |step: &Step| match step {
-        Step::Send(line) => match Message::parse(line.trim_end()).expect(line) {
-            Message::ProcessRecords {
-                millis_behind_latest,
-                ..
-            } => Some(millis_behind_latest),
-            _ => None,
-        },
-        _ => None,
+    let of = |step: &Step| {
+        let Step::Send(line) = step else {
+            return None;
+        };
+        let message = Message::parse(line.trim_end()).expect(line);
+        let Message::ProcessRecords {
+            millis_behind_latest,
+            ..
+        } = message
+        else {
+            return None;
+        };
+        Some(millis_behind_latest)
     };
     steps.iter().filter_map(of).collect()
 }
