@@ -80,7 +80,7 @@ pub enum Event {
     Finished,
     /// The hook has succeeded, or need not, after [`Handlers::hook`].
     Hooked,
-    /// Nothing, until now.
+    /// Nothing, until now; or another record blocks the shard than before, as [`Handlers::stuck`] says.
     Deadline,
 }
 

@@ -325,6 +325,7 @@ impl Handlers for Pool<'_> {
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
+        let blocking = self.records.blocking();
         loop {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
@@ -353,7 +354,8 @@ impl Handlers for Pool<'_> {
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
-            if until.is_some_and(|until| now >= until) {
+            // Whoever waits has an `until` that does not know yet what blocks the shard now.
+            if until.is_some_and(|until| now >= until) || self.records.blocking() != blocking {
                 return Ok(Event::Deadline);
             }
             self.sleep(watch_input, self.wake(now, until))?;

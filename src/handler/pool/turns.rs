@@ -165,7 +165,7 @@ fn batch(payloads: &[&str]) -> Batch {
 }
 
 /// Offers `payloads` to a pool whose children do as scripted; the records that are done, one number for each
-/// event, and what was started.
+/// event and 0 for one without any, and what was started.
 fn play(
     settings: Settings,
     payloads: &[&str],
@@ -190,10 +190,13 @@ fn play(
     pool.offer(batch(payloads), First::WithOthers);
     let (mut done, mut left) = (Vec::new(), payloads.len() as u64);
     while left > 0 {
-        if let Event::Done { records, .. } = pool.wait(false, None).expect("it goes on") {
-            done.push(records);
-            left -= records;
-        }
+        let records = match pool.wait(false, None).expect("it goes on") {
+            Event::Done { records, .. } => records,
+            Event::Deadline => 0,
+            event => panic!("{event:?}"),
+        };
+        done.push(records);
+        left -= records;
     }
     drop(pool);
     (
@@ -240,4 +243,20 @@ fn the_age_of_a_record_is_that_at_the_end_of_its_attempt() {
     let sleeps: &[(u64, &[(usize, u8)])] = &[(5, &[(0, 1)])];
     let (done, started) = play(settings(1, Some(SECOND * 3)), &["YQ=="], sleeps, b"");
     assert_eq!((done.as_slice(), started.as_str()), ([1].as_slice(), "a "));
+}
+
+#[test]
+fn who_waits_hears_of_a_record_that_begins_to_block_and_only_then() {
+    let sleeps: &[(u64, &[(usize, u8)])] = &[
+        (0, &[(0, 1)]),
+        (1, &[]),
+        (0, &[(0, 1)]),
+        (2, &[]),
+        (0, &[(0, 0)]),
+    ];
+    let (done, started) = play(settings(1, None), &["YQ=="], sleeps, b"");
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([0, 1].as_slice(), "a a a ")
+    );
 }

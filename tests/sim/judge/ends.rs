@@ -16,7 +16,8 @@ impl World {
         self.judge.last_sign = self.now;
         if !matches!(role, Role::Handler(_)) {
             // What it does after that does not matter, unless it has used up its time.
-            self.judge.letter_withdrawn |= role == Role::DeadLetter && self.judge.halted;
+            let over = self.judge.halted || self.judge.withdrawn || self.judge.input_ended;
+            self.judge.letter_withdrawn |= role == Role::DeadLetter && over;
             return;
         }
         let over = self.judge.withdrawn

@@ -177,6 +177,10 @@ impl World {
             Policy::Command => judge.letter_fails,
             _ => false,
         };
+        let elsewhere = judge
+            .batch
+            .iter()
+            .any(|other| key(other) == key(this) && other.out.is_some_and(|holder| holder != id));
         let out_of_order = before.clone().any(|before| {
             !before.done
                 && before.letter.is_none()
@@ -188,6 +192,7 @@ impl World {
             (this.letter.is_some(), "though its letter waits"),
             (this.out.is_some(), "though another handler has it"),
             (now < this.retry_at, "before its delay is over"),
+            (elsewhere, "while another handler has one of its key"),
             (out_of_order, "before an older one of its key"),
             (
                 judge.finishing || judge.halted || judge.withdrawn,

@@ -78,6 +78,8 @@ pub(crate) struct Place {
     pub(crate) handed: u32,
     charged: u32,
     unsuccessful: u32,
+    /// When its first attempt went wrong.
+    since: Option<Duration>,
     /// It is suspected, and must stand alone.
     alone: bool,
     /// It is the first of a lease at LATEST.
@@ -244,6 +246,7 @@ impl World {
             handed: 0,
             charged: 0,
             unsuccessful: 0,
+            since: None,
             alone: false,
             first: false,
             retry_at: Duration::ZERO,

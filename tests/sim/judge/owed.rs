@@ -9,6 +9,9 @@ use crate::draw::Policy;
 use crate::handlers::Child;
 use crate::world::World;
 
+/// The time between two lease probes.
+const PROBE: Duration = Duration::from_secs(30);
+
 /// Without any sign of life for so long, while there is work and nobody works, a life stands still.
 const STALL: Duration = Duration::from_secs(200);
 
@@ -113,7 +116,7 @@ impl World {
     fn is_checkpoint_due(&mut self) -> bool {
         let judge = &self.judge;
         let may = !self.daemon.awaiting && !judge.lease_gone && self.now >= judge.not_before;
-        may && self.action() != "initialize" && self.is_due()
+        may && self.action() != "initialize" && (self.is_due() || self.is_probe_due())
     }
 
     fn is_due(&mut self) -> bool {
@@ -147,6 +150,23 @@ impl World {
             self.seen.hit("checkpoint withheld at a shard's end");
         }
         due && !withheld
+    }
+
+    /// A record has blocked its shard for half a minute, and there is a position between it and what is done
+    /// (checkpoints.md, "The lease probe").
+    fn is_probe_due(&self) -> bool {
+        let (judge, records) = (&self.judge, &self.daemon.records);
+        let front = judge.batch.iter().find(|place| !place.done);
+        let Some(((since, next), end)) = front
+            .and_then(|front| Some((front.since?, front.rec)))
+            .zip(judge.end)
+        else {
+            return false;
+        };
+        let clear = next > end && records[next].pos.0 != records[end].pos.0;
+        let plain = !self.life.strategy.manual && judge.refused.is_none();
+        let works = self.action() == "processRecords" && !judge.halted;
+        works && clear && plain && self.now >= since.max(judge.last) + PROBE
     }
 
     /// The end of what is done is the last position that was delivered: the daemon would take it for more.
@@ -199,9 +219,11 @@ impl World {
             }
         };
         judge.batch.iter().enumerate().any(|(index, this)| {
-            let is_first = judge.batch[..index]
-                .iter()
-                .all(|before| before.done || key(before) != key(this));
+            let mut others = judge.batch.iter().enumerate();
+            let is_first = others.all(|(other, place)| {
+                let before = other < index && !place.done;
+                key(place) != key(this) || !(before || place.out.is_some())
+            });
             !this.done
                 && this.out.is_none()
                 && this.retry_at <= self.now

@@ -63,6 +63,7 @@ impl World {
             return self.now;
         };
         self.judge.batch[*first].unsuccessful += 1;
+        self.judge.batch[*first].since.get_or_insert(self.now);
         let until = self.now + self.delay(self.judge.batch[*first].unsuccessful);
         self.come_back(places, Some(until));
         until
@@ -95,6 +96,9 @@ impl World {
     /// Does with a record what the class of a verdict about it asks for; when it is tried again, if it is.
     pub(super) fn settle(&mut self, place: usize, class: Class) -> Option<Duration> {
         self.judge.batch[place].out = None;
+        if !class.is_good() {
+            self.judge.batch[place].since.get_or_insert(self.now);
+        }
         match class {
             Class::Done | Class::Checkpoint => {
                 self.done(place);
