@@ -111,7 +111,7 @@ fn bridge(config: Config) -> Result<Exit> {
         && !dead_letter::can_be(file)
     {
         let e = anyhow!(
-            "'{}' is not a regular file, so no letter can be kept in it (--dead-letter)",
+            "'{}' is not a regular file, so it cannot hold dead letters (--dead-letter)",
             file.display()
         );
         return Ok(complain(&e, Exit::Usage));
@@ -125,8 +125,7 @@ fn bridge(config: Config) -> Result<Exit> {
         .for_each(|remark| log::warn!("{remark}"));
     if io::stdin().is_terminal() {
         log::warn!(
-            "stdin is a terminal, so no daemon talks to us: name this command in the daemon's executableName, or try it \
-             with kclpipe replay FILE -- in front of it; Ctrl-D ends it"
+            "stdin is a terminal, so there is no daemon: name this command in the daemon's executableName, or put kclpipe replay FILE -- before it to try it; Ctrl-D ends it"
         );
     }
     let (mut input, mut output) = (
@@ -235,7 +234,7 @@ fn start_daemon(settings: &launch::Settings, jars: &launch::Jars, file: &Path) -
     let properties = settings.override_in(check::read(file)?);
     if settings.check && is_wrong(&properties, file, jars, settings) {
         bail!(
-            "the daemon is not started with '{}' (--no-check would)",
+            "not starting the daemon with '{}' (--no-check starts it all the same)",
             file.display()
         );
     }

@@ -199,8 +199,8 @@ impl<'s> Stage<'s> {
     fn interrupt(&mut self) -> Result<()> {
         let again = std::mem::replace(&mut self.interrupted, true);
         let text = match again {
-            false => "asked to stop: the children's input is closed; once more to kill them",
-            true => "asked to stop again: the children are killed",
+            false => "stopping: closed the children's input; repeat to kill them",
+            true => "stopping: killed the children",
         };
         self.screen.say(text);
         for slot in 0..self.shards.len() {
@@ -243,7 +243,7 @@ impl<'s> Stage<'s> {
                 .ok_or(e)
                 .with_context(|| format!("cannot start the child '{name}'"))?;
             self.screen.say(&format!(
-                "'{name}' does not begin with '#!': it is given to /bin/sh, as Java does"
+                "'{name}' does not begin with '#!': running it with /bin/sh, as Java does"
             ));
             self.spawn(slot)
                 .with_context(|| format!("cannot start the child '{name}'"))?;
@@ -317,7 +317,7 @@ impl<'s> Stage<'s> {
             None => {
                 self.clocks[slot].told = true;
                 vec![Step::Say(
-                    "no word from the child for a minute (--timeout)".to_owned(),
+                    "no message from the child for a minute (--timeout)".to_owned(),
                 )]
             }
         };

@@ -347,12 +347,12 @@ impl Shard {
         match self.phase {
             Phase::Doing(action) => {
                 let lost = match self.lost_answer {
-                    true => ", since its answer was passed over",
+                    true => ", because the daemon skipped its answer",
                     false => "",
                 };
                 self.fail(
                     format!(
-                        "no answer to {} for {waited}{lost}: the daemon would wait for ever",
+                        "no answer to {} for {waited}{lost}: the daemon would wait forever",
                         action.name()
                     ),
                     &mut steps,
@@ -360,7 +360,7 @@ impl Shard {
             }
             Phase::Leaving { .. } => {
                 let text = format!(
-                    "its input ended {waited} ago and it still runs: the daemon would wait for ever"
+                    "its input ended {waited} ago and it still runs: the daemon would wait forever"
                 );
                 self.wrong(text, &mut steps);
                 self.phase = Phase::Stopping;

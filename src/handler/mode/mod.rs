@@ -203,12 +203,12 @@ impl fmt::Display for Reason {
             Reason::Answered(class) => write!(f, "the handler answered '{class}'"),
             Reason::Nonsense => f.write_str("an answer that makes no sense here"),
             Reason::Unread(ended, bytes) => {
-                write!(f, "{ended}, with {bytes} bytes of its input left unread")
+                write!(f, "{ended}, with {bytes} bytes of its input unread")
             }
-            Reason::Named => f.write_str("the reply names it as failed"),
+            Reason::Named => f.write_str("the reply lists it as failed"),
             Reason::BadReply(reply) => write!(
                 f,
-                "a reply that is not JSON or names a record it was not given: '{reply}'"
+                "a reply that is not JSON or names a record that it did not get: '{reply}'"
             ),
             Reason::Invalid(why) => write!(f, "the handler sent {why}"),
             Reason::NotStarted(why) => f.write_str(why),

@@ -45,11 +45,13 @@ impl Shard {
                 self.hear(action, said, steps);
             }
             Err(Misread::Null) => self.fail(
-                "wrote a line that is just 'null': the daemon falls over it, and its whole worker stops"
+                "wrote a bare `null`; the daemon crashes on it and takes the whole worker down"
                     .to_owned(),
                 steps,
             ),
-            Err(Misread::Skipped { why, is_answer }) => self.skip(line.len(), &why, is_answer, steps),
+            Err(Misread::Skipped { why, is_answer }) => {
+                self.skip(line.len(), &why, is_answer, steps)
+            }
         }
     }
 
@@ -67,7 +69,7 @@ impl Shard {
             ),
             Said::Initialize => {
                 self.no_child = true;
-                let text = "sent initialize, which only the daemon does: it echoes what it is given, and never answers";
+                let text = "sent initialize, which only the daemon sends: it echoes its input and never answers";
                 self.fail(text.to_owned(), steps);
             }
             Said::Ignored => {}
@@ -80,19 +82,17 @@ impl Shard {
         }
         if self.is_before_action() {
             let text = format!(
-                "sent a second status for {0}: the daemon takes it for the answer to the next {0}, whose \
-                 records then count as done before they were handled",
+                "sent a second status for {0}: the daemon takes it as the answer to the next {0}, whose records then count as done before anything handled them",
                 action.name()
             );
             return self.fail(text, steps);
         }
         if self.is_before_ack() {
-            let text = "sent a status before it had the answer to its checkpoint: it cannot know whether that was stored";
+            let text = "sent a status before it had the answer to its checkpoint, so it cannot know whether that was stored";
             self.wrong(text.to_owned(), steps);
         }
         if action == Action::ShardEnded && self.lease != Mark::ShardEnd && !self.lease_gone {
-            let text = "answered shardEnded before SHARD_END was stored (a checkpoint without sequenceNumber): \
-                        the shard would never finish, and those that follow it would never start";
+            let text = "answered shardEnded before it stored SHARD_END (a checkpoint without sequenceNumber): the shard would never finish, and its successors would never start";
             return self.fail(text.to_owned(), steps);
         }
         self.done = self.done.max(self.next);
@@ -101,15 +101,15 @@ impl Shard {
 
     fn wrong_status(&self, action: Action, response_for: Option<&str>) -> String {
         let Some(response_for) = response_for else {
-            let text = "sent a status without 'responseFor'; it must be '{}': the daemon's whole worker stops";
+            let text = "sent a status without 'responseFor', which must be '{}': the daemon's whole worker stops";
             return text.replace("{}", action.name());
         };
         let is_second = self
             .answered
             .is_some_and(|answered| answered.name() == response_for);
         let hint = match response_for {
-            "checkpoint" => " (the answer to a checkpoint is no action and gets no status)",
-            _ if is_second => " (was that action answered twice?)",
+            "checkpoint" => " (the answer to a checkpoint is not an action and gets no status)",
+            _ if is_second => " (did it answer that action twice?)",
             _ => "",
         };
         let shown: String = response_for
@@ -118,7 +118,7 @@ impl Shard {
             .take(40)
             .collect();
         format!(
-            "sent a status for '{shown}' while '{}' was to be answered{hint}: the daemon's whole worker stops",
+            "sent a status for '{shown}' when '{}' awaited its answer{hint}: the daemon's whole worker stops",
             action.name()
         )
     }
@@ -141,8 +141,7 @@ impl Shard {
         steps: &mut Vec<Step>,
     ) {
         if self.is_before_action() {
-            let text = "sent a checkpoint while no action was under way: the daemon does not read it before \
-                        the next one, and its answer comes behind that";
+            let text = "sent a checkpoint when no action was open: the daemon reads it only after the next action, and answers it after that";
             self.wrong(text.to_owned(), steps);
         } else if self.is_before_ack() {
             let text = "sent a second checkpoint before it had the answer to the first";
@@ -220,7 +219,7 @@ impl Shard {
             return Err(Refusal {
                 error: "ShutdownException".into(),
                 why: Why::Vain(
-                    "a checkpoint after ShutdownException fails in the same way: the lease is gone, so the work may stop",
+                    "a checkpoint after ShutdownException fails in the same way: the lease is gone, so the child may stop working",
                 ),
             });
         }
@@ -231,8 +230,7 @@ impl Shard {
         self.injected(steps)?;
         if matches!(number, Some("LATEST" | "AT_TIMESTAMP")) {
             self.wrong(
-                "stored a sentinel instead of a position: a restart would pass over records"
-                    .to_owned(),
+                "stored a sentinel instead of a position: a restart would skip records".to_owned(),
                 steps,
             );
         }
@@ -287,8 +285,7 @@ impl Shard {
         });
         if is_aggregate {
             self.note(
-                "a checkpoint without subSequenceNumber stands for the first record of its aggregate: \
-                 after a restart the others come again",
+                "a checkpoint without subSequenceNumber means the first record of its aggregate: after a restart the others are redelivered",
                 steps,
             );
         }
@@ -296,17 +293,18 @@ impl Shard {
 
     fn in_range(&self, number: &str, sub: Option<i64>) -> Result<Mark, Refusal> {
         let refuse = |why| Refusal::earned("IllegalArgumentException", why);
-        let mark = Mark::parse(number, sub)
-            .ok_or_else(|| refuse("asked for a checkpoint at what is no position".to_owned()))?;
+        let mark = Mark::parse(number, sub).ok_or_else(|| {
+            refuse("asked for a checkpoint at something that is not a position".to_owned())
+        })?;
         if mark < self.lease {
             return Err(refuse(format!(
-                "asked for a checkpoint at {mark}, behind the last one at {}",
+                "asked for a checkpoint at {mark}, before the last one at {}",
                 self.lease
             )));
         }
         if mark > self.largest {
             return Err(refuse(format!(
-                "asked for a checkpoint at {mark}, beyond what was delivered, {}",
+                "asked for a checkpoint at {mark}, after the last delivered record {}",
                 self.largest
             )));
         }
@@ -319,8 +317,7 @@ impl Shard {
         let is_last = self.at_end.as_ref() == Some(&mark);
         if mark == self.lease {
             if is_last && self.lease != Mark::ShardEnd {
-                let text = "the checkpoint at shardEnded repeats the last one: the daemon says that all is well \
-                            and stores nothing; leave sequenceNumber out there";
+                let text = "the checkpoint at shardEnded repeats the last one: the daemon reports success and stores nothing; omit sequenceNumber there";
                 self.wrong(text.to_owned(), steps);
             }
             self.report.repeated_checkpoints += 1;
@@ -335,19 +332,19 @@ impl Shard {
         if is_answer {
             self.lost_answer = true;
             return self.wrong(
-                format!("the daemon passes over an answer and waits on, perhaps for ever: {why}"),
+                format!("the daemon skips an answer and keeps waiting, perhaps forever: {why}"),
                 steps,
             );
         }
         self.told += 1;
         let more = if self.told == TOLD {
-            " (no more of these are told)"
+            " (further ones are not reported)"
         } else {
             ""
         };
         if self.told <= TOLD {
             steps.push(Step::Say(format!(
-                "a line of {length} bytes on its stdout is no message: {why}; the daemon logs it and waits on{more}"
+                "a line of {length} bytes on its stdout is not a message: {why}; the daemon logs it and keeps waiting{more}"
             )));
         }
     }
@@ -359,7 +356,7 @@ impl Shard {
             Ok(Said::Checkpoint { .. }) => "a checkpoint",
             _ => return,
         };
-        let text = format!("sent {what} after its last answer: nobody reads it any more");
+        let text = format!("sent {what} after its last answer: nothing reads it any more");
         self.wrong(text, steps);
     }
 
@@ -374,7 +371,7 @@ impl Shard {
             None => format!("the child ended with {how} before its input did"),
         };
         let again = format!(
-            "{text}: the daemon's whole worker stops; started again from {}",
+            "{text}: the daemon's whole worker stops; restarting from {}",
             self.lease
         );
         self.no_child |= self.child == 1 && action == Some(Action::Initialize);
@@ -391,12 +388,12 @@ impl Shard {
         } else if self.lease == Mark::ShardEnd {
             self.report.reached_end = true;
             steps.push(Step::Say(format!(
-                "{text}; the shard is finished nevertheless"
+                "{text}; the shard is finished all the same"
             )));
         } else if self.report.restarts == self.rules.restarts {
             self.wrong(
                 format!(
-                    "{text}, and no restart is left (--restarts {})",
+                    "{text}, with no restarts left (--restarts {})",
                     self.rules.restarts
                 ),
                 &mut steps,
