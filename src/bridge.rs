@@ -113,7 +113,7 @@ impl<'a> Bridge<'a> {
                 return Ok(exit);
             }
         }
-        log::info!("the daemon closed our input");
+        log::info!("the daemon closed stdin");
         Ok(if self.halted {
             exit::Bridge::Halted
         } else {
@@ -135,12 +135,12 @@ impl<'a> Bridge<'a> {
                 Event::Input => self.wire.fill(),
                 Event::Signal(signal) => self.signalled(signal),
                 Event::Halted(why) => {
-                    log::error!("{why}: the worker is to stop, at the daemon's next message");
+                    log::error!("{why}: stopping the worker at the daemon's next message");
                     self.halted = true;
                 }
                 Event::Deadline => {}
                 event @ (Event::Done { .. } | Event::Wish(_) | Event::Finished | Event::Hooked) => {
-                    log::debug!("{event:?} while nothing is to be done");
+                    log::debug!("{event:?} while idle");
                 }
             }
         }
@@ -163,7 +163,7 @@ impl<'a> Bridge<'a> {
                 action,
                 what: Other::Ack,
             } => {
-                bail!("the daemon answered a '{action}' that was not asked for")
+                bail!("the daemon sent a '{action}' that nothing asked for")
             }
             Heard::Other {
                 action,
@@ -206,8 +206,8 @@ impl<'a> Bridge<'a> {
         self.initialized = true;
         crate::logging::set_shard(shard_id);
         match &start {
-            Start::After(position) => log::info!("the lease begins, after {position}"),
-            Start::Sentinel(name) => log::info!("the lease begins, at {name}"),
+            Start::After(position) => log::info!("lease acquired; resuming after {position}"),
+            Start::Sentinel(name) => log::info!("lease acquired; starting at {name}"),
         }
         self.watch.begin(shard_id, self.clock.now());
         if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
@@ -274,7 +274,7 @@ impl<'a> Bridge<'a> {
     }
 
     fn lease_lost(&mut self, action: &'static str) -> Result<Step> {
-        log::info!("the lease is lost");
+        log::info!("lease lost");
         self.stop_handlers()?;
         self.checkpoints.lose_lease();
         self.leave_lost(action)
@@ -344,7 +344,9 @@ impl<'a> Bridge<'a> {
                 });
             }
             if self.wire.ended() {
-                log::warn!("the daemon closed our input while it awaited an answer");
+                log::warn!(
+                    "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
+                );
                 return Ok(Step::Leave(exit::Bridge::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
@@ -382,7 +384,7 @@ impl<'a> Bridge<'a> {
             }
             Event::Wish(position) => self.checkpoints.wish(position),
             Event::Halted(why) => {
-                log::error!("{why}: the worker is to stop");
+                log::error!("{why}: stopping the worker");
                 goal.halt();
                 self.checkpoints.last_chance();
             }
@@ -447,7 +449,7 @@ impl<'a> Bridge<'a> {
         let message = parse(&line)?;
         let Message::Checkpoint { error, .. } = message else {
             bail!(
-                "the daemon sent '{}' where it owes the answer to a checkpoint",
+                "the daemon sent '{}' instead of the answer to a checkpoint",
                 message.action()
             );
         };
@@ -459,7 +461,7 @@ impl<'a> Bridge<'a> {
             // Answering would say that the shard is done with; without an answer it is read again.
             Answered::ShardEndRefused => {
                 log::error!(
-                    "the end of the shard cannot be stored: {}",
+                    "cannot checkpoint the end of the shard: {}",
                     error.as_deref().unwrap_or_default()
                 );
                 return Ok(Step::Leave(exit::Bridge::Protocol));
@@ -475,7 +477,7 @@ impl<'a> Bridge<'a> {
 
     fn signalled(&mut self, signal: i32) {
         log::info!(
-            "signal {signal}: finishing what is under way; the daemon decides what comes then"
+            "signal {signal}: finishing the work in progress; the daemon decides what follows"
         );
         self.checkpoints.drain(self.clock.now() + self.drain);
     }
@@ -562,7 +564,7 @@ fn parse(line: &str) -> Result<Message<'_>> {
 
 /// Where the lease begins; KCL before 1.7.2 does not say.
 fn start(sequence_number: Option<&str>, sub_sequence_number: Option<u64>) -> Start {
-    let name = sequence_number.unwrap_or("a position that this KCL does not tell");
+    let name = sequence_number.unwrap_or("a position that this KCL does not report");
     let stored = Position::new(name, sub_sequence_number.unwrap_or(0));
     stored.map_or_else(|| Start::Sentinel(name.to_owned()), Start::After)
 }

@@ -630,7 +630,7 @@ fn words(text: &str) -> Result<Words, String> {
     let mut words = split(text.as_bytes())
         .ok_or("a quote is not closed")?
         .into_iter();
-    let program = words.next().ok_or("it names no program")?;
+    let program = words.next().ok_or("it does not name a program")?;
     Ok(Words(program, words.collect()))
 }
 
@@ -638,7 +638,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|n| *n > 0)
-        .ok_or_else(|| "write a number from 1 on".to_owned())
+        .ok_or_else(|| "write a number of at least 1".to_owned())
 }
 
 fn jobs(text: &str) -> Result<usize, String> {
@@ -678,7 +678,7 @@ fn on_exit(text: &str) -> Result<(u8, Class), String> {
         .map_err(|_| format!("'{code}' is not an exit code from 0 to 255"))?;
     let known = CLASSES.iter().find(|(name, _)| *name == class.trim());
     let names = || CLASSES.map(|(name, _)| name).join(", ");
-    let (_, class) = known.ok_or_else(|| format!("'{class}' is none of {}", names()))?;
+    let (_, class) = known.ok_or_else(|| format!("'{class}' is not one of {}", names()))?;
     Ok((code, *class))
 }
 
@@ -826,10 +826,10 @@ mod tests {
                 &[],
                 "'300' is not an exit code",
             ),
-            ("--on-exit 3=fine -- cat", &[], "'fine' is none of done"),
+            ("--on-exit 3=fine -- cat", &[], "'fine' is not one of done"),
             ("--stop-signal BOO -- cat", &[], "TERM"),
             ("--log-level loud -- cat", &[], "loud"),
-            ("--hook '' -- cat", &[], "it names no program"),
+            ("--hook '' -- cat", &[], "it does not name a program"),
             (
                 "--dead-letter-command \"sh -c 'x\" -- cat",
                 &[],

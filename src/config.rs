@@ -122,7 +122,7 @@ pub fn read(
                 let arguments = &config.settings.command.arguments;
                 remarks.extend(cli::misplaced(arguments).map(|word| {
                     format!(
-                        "{word} stands after '--' and so is the handler's: kclpipe's own options come before '--'"
+                        "{word} comes after '--', so it is the handler's: kclpipe's own options come before '--'"
                     )
                 }));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
@@ -151,7 +151,7 @@ fn drop_variable(
         Some(option) => {
             variables.remove(*option);
             Ok(format!(
-                "{} is dropped: {}",
+                "ignoring the variable {}: {}",
                 cli::variable(option),
                 conflict.why
             ))
@@ -184,7 +184,7 @@ impl Config {
         let options = &typed.options;
         let Some((program, arguments)) = typed.command.split_first() else {
             return Err(anyhow!(
-                "no handler: write its command behind '--', as in kclpipe -- ./handler.sh"
+                "no handler: write its command after '--', for example kclpipe -- ./handler.sh"
             ));
         };
         if let Some(conflict) = conflict(options) {
@@ -268,23 +268,23 @@ fn failure_rules(options: &Options) -> [Rule; 5] {
         .is_some_and(|longest| longest < first);
     let [file_excluded, command_excluded] = match policy {
         Some(OnFailureName::Skip) => [
-            "--on-failure skip and --dead-letter exclude each other: take one out",
-            "--on-failure skip and --dead-letter-command exclude each other: take one out",
+            "--on-failure skip and --dead-letter exclude each other: remove one of them",
+            "--on-failure skip and --dead-letter-command exclude each other: remove one of them",
         ],
         Some(OnFailureName::Halt) => [
-            "--on-failure halt and --dead-letter exclude each other: take one out",
-            "--on-failure halt and --dead-letter-command exclude each other: take one out",
+            "--on-failure halt and --dead-letter exclude each other: remove one of them",
+            "--on-failure halt and --dead-letter-command exclude each other: remove one of them",
         ],
         _ => [
-            "--on-failure block and --dead-letter exclude each other: take one out",
-            "--on-failure block and --dead-letter-command exclude each other: take one out",
+            "--on-failure block and --dead-letter exclude each other: remove one of them",
+            "--on-failure block and --dead-letter-command exclude each other: remove one of them",
         ],
     };
     [
         (
             file && command,
             ["dead-letter", "dead-letter-command"],
-            "--dead-letter and --dead-letter-command exclude each other: take one out",
+            "--dead-letter and --dead-letter-command exclude each other: remove one of them",
         ),
         (file && other, ["on-failure", "dead-letter"], file_excluded),
         (
@@ -738,7 +738,7 @@ mod tests {
             read("--checkpoint-every 5s", &[])
                 .expect_err("no command")
                 .to_string()
-                .contains("behind '--'")
+                .contains("after '--'")
         );
     }
 
@@ -751,7 +751,7 @@ mod tests {
         .expect("sound");
         assert!(config.strategy.manual && config.strategy.every.is_none());
         assert!(
-            config.remarks[0].contains("KCLPIPE_CHECKPOINT_EVERY is dropped"),
+            config.remarks[0].contains("ignoring the variable KCLPIPE_CHECKPOINT_EVERY"),
             "{:?}",
             config.remarks
         );

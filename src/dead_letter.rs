@@ -142,7 +142,7 @@ impl LetterFile {
                 return Ok(appended);
             }
         }
-        bail!("it is moved away again and again")
+        bail!("it keeps being moved away")
     }
 
     /// Appends letters to a file that had the name when it was opened; `None` if it was moved away meanwhile.
@@ -210,9 +210,9 @@ fn append_whole(mut file: &File, letters: &[u8], sync: Sync<'_>) -> Result<()> {
         .and_then(|()| sync(file));
     if let Err(e) = written {
         let cut = file.set_len(length).err();
-        let cut = cut.map(|e| format!("; what is in it of the letter cannot be cut off: {e}"));
+        let cut = cut.map(|e| format!("; the incomplete letter in it cannot be removed: {e}"));
         return Err(e).context(format!(
-            "it did not take the letter{}",
+            "the letter could not be written to it{}",
             cut.unwrap_or_default()
         ));
     }
@@ -453,7 +453,7 @@ mod tests {
             error
                 .expect_err("never kept")
                 .to_string()
-                .contains("again and again")
+                .contains("keeps being moved away")
         );
     }
 

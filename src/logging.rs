@@ -80,7 +80,7 @@ pub(crate) fn check_level(level: &str) -> Result<()> {
         let known =
             ["kclpipe", "handler"].contains(&word) || word.parse::<log::LevelFilter>().is_ok();
         if !known {
-            bail!("'{word}' is no level: write error, warn, info, debug, trace or off");
+            bail!("'{word}' is not a level: write error, warn, info, debug, trace or off");
         }
     }
     Ok(())

@@ -188,7 +188,7 @@ fn hexadecimal(units: &[u16]) -> Result<(u16, &[u16])> {
         .filter(char::is_ascii_hexdigit)
         .collect();
     if digits.len() < 4 {
-        bail!("'\\u' needs four hexadecimal digits behind it; for a backslash write '\\\\'");
+        bail!("'\\u' needs four hexadecimal digits after it; for a backslash write '\\\\'");
     }
     Ok((u16::from_str_radix(&digits, 16)?, &units[4..]))
 }

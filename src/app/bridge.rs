@@ -26,7 +26,7 @@ pub(super) fn run(config: Config) -> exit::Bridge {
         && !dead_letter::can_be(file)
     {
         let e = anyhow!(
-            "'{}' is not a regular file, so no letter can be kept in it (--dead-letter)",
+            "'{}' is not a regular file, so it cannot hold dead letters (--dead-letter)",
             file.display()
         );
         return complain(&e, exit::Bridge::Usage);
@@ -41,8 +41,8 @@ pub(super) fn run(config: Config) -> exit::Bridge {
         .for_each(|remark| log::warn!("{remark}"));
     if io::stdin().is_terminal() {
         log::warn!(
-            "stdin is a terminal, so no daemon talks to us: name this command in the daemon's executableName, or try it \
-             with kclpipe replay FILE -- in front of it; Ctrl-D ends it"
+            "stdin is a terminal, so there is no daemon: name this command in the daemon's executableName, or put kclpipe \
+             replay FILE -- before it to try it; Ctrl-D ends it"
         );
     }
     converse(config).unwrap_or_else(|e| {

@@ -26,7 +26,7 @@ fn start(settings: &Settings, jars: &Jars, file: &Path) -> Result<exit::Launch> 
     let properties = settings.override_in(check::read(file)?);
     if settings.check && is_wrong(&properties, file, jars, settings) {
         bail!(
-            "the daemon is not started with '{}' (--no-check would)",
+            "not starting the daemon with '{}' (--no-check starts it all the same)",
             file.display()
         );
     }

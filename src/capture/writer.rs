@@ -71,9 +71,7 @@ impl Capture {
             .spawn(move || {
                 let file = to.file.display().to_string();
                 if let Err(e) = Writing::new(to).write(&received, &taken) {
-                    log::error!(
-                        "cannot write the capture '{file}': {e}; from here on nothing is captured"
-                    );
+                    log::error!("cannot write the capture '{file}': {e}; capturing stops here");
                 }
                 drop(done);
             })?;
@@ -91,7 +89,7 @@ impl Capture {
         };
         let waiting = self.waiting.fetch_add(size, Ordering::Relaxed);
         if waiting > 0 && waiting + size > WAITING {
-            log::error!("the disk is too slow for the capture: from here on nothing is captured");
+            log::error!("the disk is too slow for the capture; capturing stops here");
             self.entries = None;
             return;
         }

@@ -358,7 +358,7 @@ impl Checkpoints {
             (Response::Never, Request::ShardEnd) => Answered::ShardEndRefused,
             (Response::Never, Request::Store(position) | Request::Repeat(position)) => {
                 log::error!(
-                    "the daemon refuses the checkpoint at {position}: {}; stored is {}",
+                    "the daemon refused the checkpoint at {position}: {}; the last stored one is {}",
                     error.unwrap_or_default(),
                     shown(self.ledger.stored_position())
                 );
@@ -446,7 +446,7 @@ impl Checkpoints {
             }
             Request::Repeat(_) => {}
             Request::Store(position) => {
-                log::debug!("checkpoint at {position} is stored");
+                log::debug!("stored the checkpoint at {position}");
                 self.ledger.stored(position);
                 self.last = now;
                 self.end_round();
@@ -469,7 +469,7 @@ impl Checkpoints {
             self.strategy.pause()
         };
         log::warn!(
-            "the checkpoint failed: {}; the next attempt is in {}",
+            "the checkpoint failed: {}; retrying in {}",
             error.unwrap_or_default(),
             humantime::format_duration(Duration::from_millis(pause.as_millis() as u64))
         );

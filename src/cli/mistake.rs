@@ -87,7 +87,7 @@ fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
             Some(match misspelled(word).filter(|_| at == Some(0)) {
                 Some(other) => format!("there is no '{word}': did you mean kclpipe {other}?"),
                 None => format!(
-                    "'{word}' is no option: write '--' before the handler, as in kclpipe -- {word}"
+                    "'{word}' is not an option: write '--' before the handler, for example kclpipe -- {word}"
                 ),
             })
         }

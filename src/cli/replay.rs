@@ -80,7 +80,7 @@ pub(crate) struct ReplayOptions {
     /// Let the same go wrong as in the run that printed N [default: any]
     #[arg(long, value_name = "N", requires = "inject")]
     pub seed: Option<u64>,
-    /// Give a child up that says nothing for so long, where the daemon would wait for ever; 10s at
+    /// Give a child up that says nothing for so long, where the daemon would wait forever; 10s at
     /// most if its answer could not be understood; 0 for never
     #[arg(long, value_parser = limit, value_name = "DURATION", default_value = "10m")]
     pub timeout: Limit,

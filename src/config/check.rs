@@ -20,7 +20,7 @@ pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
         .as_ref()
         .filter(|directory| !directory.is_dir())
     {
-        bail!("--directory '{}' is no directory", directory.display());
+        bail!("--directory '{}' is not a directory", directory.display());
     }
     Ok(Settings {
         file: options.file,
@@ -64,7 +64,7 @@ pub(crate) fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Resul
     let environment = name.map(|name| ("KCLPIPE_NAME".into(), name)).into_iter();
     let environment = environment.chain(std::env::vars_os());
     let Task::Bridge(config) = super::read(arguments.into_iter(), environment)? else {
-        bail!("these arguments do not make it the daemon's child");
+        bail!("these arguments do not run it as the daemon's child");
     };
     let places = places(&config);
     let settings = config.settings;
@@ -105,7 +105,7 @@ fn places(config: &Config) -> Vec<Place> {
         place(
             "log-file",
             config.logging.file.as_deref(),
-            "kclpipe ends with 78 at its start, and the daemon with it.",
+            "kclpipe exits with 78 at its start, and the daemon ends, too.",
         ),
         place(
             "metrics-dir",

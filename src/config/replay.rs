@@ -43,11 +43,10 @@ fn child(options: &mut ReplayOptions) -> Result<Child> {
         (Some(file), true) => Ok(Child::Properties(file)),
         (None, false) => Ok(Child::Words(std::mem::take(&mut options.child))),
         (Some(_), false) => {
-            bail!("--properties says what to run, and so does CHILD behind '--': leave one out")
+            bail!("--properties says what to run, and so does CHILD after '--': remove one of them")
         }
         (None, true) => bail!(
-            "no child: write its command behind '--', as in kclpipe replay records.txt -- kclpipe -- ./handler.sh, \
-             or name a file with --properties"
+            "no child: write its command after '--', for example kclpipe replay records.txt -- kclpipe -- ./handler.sh, or name a file with --properties"
         ),
     }
 }
@@ -163,7 +162,7 @@ mod tests {
     #[test]
     fn a_mistake_is_one_line_that_names_the_operand() {
         for (line, said) in [
-            ("replay a", "behind '--'"),
+            ("replay a", "after '--'"),
             ("replay a --properties p -- kclpipe", "--properties"),
             ("replay --shards 0 a -- x", "--shards"),
             ("replay --batch-size 0 a -- x", "--batch-size"),

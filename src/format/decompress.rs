@@ -110,7 +110,7 @@ fn gunzip(packed: &[u8], largest: u64, payload: &mut Vec<u8>) -> Result<(), &'st
             Err("is larger when decompressed than --max-decompressed allows")
         }
         Ok(_) => Ok(()),
-        Err(_) => Err("is not gzip, or damaged or cut off (--decompress)"),
+        Err(_) => Err("is not gzip, or is damaged or cut off (--decompress)"),
     }
 }
 

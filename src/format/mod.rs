@@ -110,9 +110,11 @@ impl Framer {
         match &self.format {
             Format::Raw => record.decode_into(out)?,
             Format::Lines => {
-                return delimited::frame(record, b'\n', "holds a line feed before its end", out);
+                return delimited::frame(record, b'\n', "contains a line feed before its end", out);
             }
-            Format::Nul => return delimited::frame(record, 0, "holds a NUL before its end", out),
+            Format::Nul => {
+                return delimited::frame(record, 0, "contains a NUL before its end", out);
+            }
             Format::Jsonl(data) => jsonl::frame(record, envelope, *data, &mut self.payload, out)?,
             Format::Netstring => netstring::frame(record, &mut self.payload, out)?,
             Format::Lambda { stream_arn } => lambda::frame(record, envelope, stream_arn, out)?,
@@ -204,16 +206,16 @@ mod tests {
         assert_eq!(framed(Format::Lines, b""), Ok("\n".into()));
         assert_eq!(
             framed(Format::Lines, b"a\nb"),
-            Err("holds a line feed before its end")
+            Err("contains a line feed before its end")
         );
         assert_eq!(
             framed(Format::Lines, b"a\n\n"),
-            Err("holds a line feed before its end")
+            Err("contains a line feed before its end")
         );
         assert_eq!(framed(Format::Nul, b"a\nb\0"), Ok("a\nb\0".into()));
         assert_eq!(
             framed(Format::Nul, b"\0a"),
-            Err("holds a NUL before its end")
+            Err("contains a NUL before its end")
         );
     }
 

@@ -30,17 +30,16 @@ pub(crate) fn fetch(version: Version, directory: &Path) -> Result<Jars> {
     let maven = process::find("mvn".as_ref(), Path::new("")).with_context(|| {
         let (group, artifact) = jars::artifact(version);
         format!(
-            "no Maven: install it (mvn), or fetch {group}:{artifact}:{version} and all it depends on elsewhere, and \
-             name their directory with --jars"
+            "no Maven: install it (mvn), or download {group}:{artifact}:{version} and its dependencies elsewhere and name their directory with --jars"
         )
     })?;
     let directory = &absolute(directory).context("no current directory")?;
     let parent = directory.parent().unwrap_or(directory);
-    fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot create '{}'", parent.display()))?;
     // A directory that has the name is whole: it gets it last, and a fetch that was cut short leaves none.
     let part = part_of(directory, std::process::id());
     sweep(parent, directory)?;
-    fs::create_dir(&part).with_context(|| format!("cannot make '{}'", part.display()))?;
+    fs::create_dir(&part).with_context(|| format!("cannot create '{}'", part.display()))?;
     say(&format!(
         "fetching the daemon of KCL {version} with Maven into '{}'",
         directory.display()
@@ -131,7 +130,7 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
     let status = process::run(&command, &[uncoloured()]).context("cannot start Maven")?;
     if !status.success() {
         bail!(
-            "Maven could not fetch {group}:{artifact}:{version} ({status}); its own words are above"
+            "Maven could not fetch {group}:{artifact}:{version} ({status}); see its output above"
         );
     }
     Ok(())

@@ -18,7 +18,7 @@ const CLIENT: &str = "amazon-kinesis-client";
 
 /// What to do about jars that are missing.
 const WHERE_FROM: &str =
-    "get them with kclpipe launch --fetch, or name their directory with --jars";
+    "download them with kclpipe launch --fetch, or name their directory with --jars";
 
 /// From here on the daemon takes options (`MultiLangDaemonArguments` in `MultiLangDaemon.java`).
 const TAKES_OPTIONS: Version = Version(2, 1, 0);
@@ -75,12 +75,11 @@ impl Jars {
                  that has it with --jars"
             ),
             [first, second, ..] => bail!(
-                "'{name}' has the daemon twice, as {first} and as {second}, and Java would take any: remove one, with \
-                 what belongs to it"
+                "'{name}' has the daemon twice, as {first} and as {second}, and Java would take either: remove one, with its dependencies"
             ),
         };
         if !clients.contains(&version) {
-            bail!("'{name}' is not whole: {CLIENT}-{version}.jar is missing; fetch it again");
+            bail!("'{name}' is incomplete: {CLIENT}-{version}.jar is missing; fetch it again");
         }
         Ok(Jars {
             directory: directory.to_path_buf(),
@@ -119,7 +118,7 @@ fn names(directory: &Path) -> Result<Vec<String>> {
             continue;
         }
         if fs::metadata(entry.path()).is_ok_and(|metadata| metadata.len() == 0) {
-            bail!("'{name}' is not whole: {file} is empty; fetch it again");
+            bail!("'{name}' is incomplete: {file} is empty; fetch it again");
         }
         names.push(file);
     }

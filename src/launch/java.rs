@@ -49,7 +49,7 @@ pub(super) fn find(typed: Option<&Path>) -> Result<PathBuf> {
     if let Some(home) = env::var_os("JAVA_HOME").filter(|home| !home.is_empty()) {
         let java = Path::new(&home).join("bin/java");
         return program(java.as_os_str())
-            .context("no Java where JAVA_HOME says; mend it, or unset it to take that of PATH");
+            .context("there is no Java in JAVA_HOME; fix it, or unset it to use the Java in PATH");
     }
     program(OsStr::new("java")).context(
         "no Java: install a runtime of Java 8 or later, or name it with --java or JAVA_HOME",

@@ -157,7 +157,7 @@ impl Daemon {
             arguments.push("--properties-file".into());
         } else if settings.log_configuration.is_some() {
             bail!(
-                "the daemon of KCL {} knows no --log-configuration",
+                "the daemon of KCL {} does not support --log-configuration",
                 jars.version
             );
         }

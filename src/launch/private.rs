@@ -43,7 +43,7 @@ impl Private {
             return Ok(Private { path, _file: None });
         }
         remove_file(&path).with_context(|| format!("cannot remove '{}'", path.display()))?;
-        fcntl_setfd(&file, FdFlags::empty()).context("cannot hand a file on")?;
+        fcntl_setfd(&file, FdFlags::empty()).context("cannot pass a file on")?;
         Ok(Private {
             path: format!("/dev/fd/{}", file.as_raw_fd()).into(),
             _file: Some(file),

@@ -248,12 +248,11 @@ impl Child {
     /// Goes on without a child that has outlived KILL.
     fn give_up(&mut self) {
         let why = match self.refused {
-            Some(e) => format!("it may not be signalled: {e}"),
-            None => "the system does not let it die".to_owned(),
+            Some(e) => format!("it cannot be signalled: {e}"),
+            None => "the kernel keeps it alive".to_owned(),
         };
         log::error!(
-            "process {} has not ended {} s after it was killed ({why}); it is waited for no longer, and may still be \
-             at work: see to it by hand",
+            "process {} is still alive {} s after SIGKILL ({why}); kclpipe no longer waits for it, and it may still be working: check it by hand",
             self.group,
             super::phase::DYING.as_secs()
         );

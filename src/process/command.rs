@@ -46,7 +46,7 @@ impl Command {
             Some(Errno::NOENT) if there => {
                 "the interpreter that its first line names does not exist (does that line end with CR LF?)".into()
             }
-            Some(Errno::NOEXEC) => "it is no program and its first line does not begin with '#!'".into(),
+            Some(Errno::NOEXEC) => "it is not a binary, and its first line does not begin with '#!'".into(),
             _ => error.to_string(),
         }
     }

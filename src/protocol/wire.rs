@@ -63,7 +63,7 @@ impl<'io> Wire<'io> {
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
                 ) => {}
             Err(e) => {
-                log::error!("cannot read from the daemon: {e}; taking it for the end of input");
+                log::error!("cannot read from the daemon: {e}; treating it as the end of input");
                 self.end();
             }
         }
@@ -133,7 +133,7 @@ impl<'io> Wire<'io> {
             .write_all(text.as_bytes())
             .and_then(|()| self.output.flush())
         {
-            log::error!("cannot write to the daemon: {e}; taking it for the end of input");
+            log::error!("cannot write to the daemon: {e}; treating it as the end of input");
             self.end();
         }
     }

@@ -102,13 +102,10 @@ impl Loss {
     fn says(self, record: usize) -> String {
         match self {
             Loss::Outside => format!(
-                "record {record} is an aggregate that the daemon discards without a word: an explicit hash key in it \
-                 belongs to no shard"
+                "record {record} is an aggregate that the daemon silently discards: an explicit hash key in it belongs to no shard"
             ),
             Loss::Broken(place) => format!(
-                "record {record} is an aggregate that is broken at its user record {place}, whose key it does not have: \
-                 with Java 8 the daemon drops that one and those after it, as here; with Java 11 and later it fails \
-                 at the whole batch"
+                "record {record} is an aggregate whose user record {place} lacks its key: with Java 8 the daemon drops that one and those after it, as replay does; with Java 11 or later it fails on the whole batch"
             ),
         }
     }
@@ -369,13 +366,16 @@ mod tests {
         for digits in ["340282366920938463463374607431768211456", "-1"] {
             let found = take_apart(vec![stored(with_hash_key(digits))]);
             assert_eq!((found.aggregates, found.records.len()), (1, 0), "{digits}");
-            assert!(found.losses[0].contains("record 1 is an aggregate that the daemon discards"));
+            assert!(
+                found.losses[0]
+                    .contains("record 1 is an aggregate that the daemon silently discards")
+            );
         }
         let no_such_key = packed(b"\x0a\x01k\x1a\x05\x08\x00\x1a\x01x\x1a\x05\x08\x01\x1a\x01y");
         for payload in [with_hash_key("north"), with_hash_key(""), no_such_key] {
             let found = take_apart(vec![stored(payload)]);
             assert_eq!(shown(&found.records), ["k x None 49.0"]);
-            assert!(found.losses[0].contains("broken at its user record 2"));
+            assert!(found.losses[0].contains("whose user record 2 lacks its key"));
         }
     }
 }

@@ -57,8 +57,7 @@ impl Child {
         let program = words.first()?;
         let handler = shlex::try_join(words.iter().map(String::as_str)).ok()?;
         Some(format!(
-            "'{program}' is not kclpipe and does not talk as a child of the daemon does; if it is a handler, write: \
-             {place}kclpipe -- {handler}"
+            "'{program}' is not kclpipe and does not speak the daemon's protocol; if it is a handler, write: {place}kclpipe -- {handler}"
         ))
     }
 }

@@ -91,14 +91,11 @@ fn from_records(records: Vec<InputRecord>, settings: &Settings) -> Vec<Shard> {
     for shard in renumbered {
         let id = shard_id(shard);
         say(&format!(
-            "{id}: the sequence numbers of the input do not increase here, or some are missing; new ones are made"
+            "{id}: the sequence numbers of the input do not increase here, or some are missing; replay makes new ones"
         ));
     }
     if let Some(injection) = &settings.injection {
-        say(&format!(
-            "faults are injected with --seed {}",
-            injection.seed
-        ));
+        say(&format!("injecting faults with --seed {}", injection.seed));
     }
     let numbered = dealt.into_iter().enumerate();
     numbered
@@ -137,7 +134,7 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
         let bytes = input::bytes_of(path)?;
         let input = Input::new(bytes, settings.format).with_context(in_input)?;
         if input.had_mark {
-            say(&format!("'{name}': its byte order mark is left out"));
+            say(&format!("'{name}': leaving out its byte order mark"));
         }
         if input.format == InputFormat::Capture {
             recorded.extend(conversations(&input.bytes, &name).with_context(in_input)?);
@@ -147,10 +144,10 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
         }
     }
     if !recorded.is_empty() && !records.is_empty() {
-        bail!("a capture is played alone: leave the other inputs out");
+        bail!("a capture is played alone: remove the other inputs");
     }
     if !recorded.is_empty() && settings.injection.is_some() {
-        bail!("a capture is played as it was: leave --inject out");
+        bail!("a capture is played as it was: remove --inject");
     }
     Ok((records, recorded))
 }
@@ -162,7 +159,7 @@ fn conversations(bytes: &[u8], name: &dyn fmt::Display) -> Result<Vec<Conversati
         .iter()
         .for_each(|remark| say(&format!("'{name}': {remark}")));
     if found.is_empty() {
-        bail!("no conversation in it is whole at its beginning");
+        bail!("it has no conversation with a complete beginning");
     }
     let number = report::count(found.len(), "conversation");
     say(&format!("'{name}': {number} (capture)"));

@@ -89,7 +89,7 @@ fn message(fields: &Fields<'_>) -> Result<Said, Misread> {
     let action = match fields.get("action").map(|action| text(action)) {
         None => return Err(not_a_message("it is an object without 'action'")),
         Some(Some(Some(action))) => action,
-        Some(_) => return Err(not_a_message("its 'action' is not a text")),
+        Some(_) => return Err(not_a_message("its 'action' is not a string")),
     };
     let Some((action, keys)) = ACTIONS.iter().find(|(name, _)| *name == action) else {
         return Err(unknown_action(&action));
@@ -115,12 +115,12 @@ fn message(fields: &Fields<'_>) -> Result<Said, Misread> {
 
 fn text_of(fields: &Fields<'_>, key: &str) -> Result<Option<String>, Misread> {
     let value = fields.get(key).map_or(Some(None), |value| text(value));
-    value.ok_or_else(|| broken_answer(format!("its '{key}' is neither a text nor null")))
+    value.ok_or_else(|| broken_answer(format!("its '{key}' is neither a string nor null")))
 }
 
 fn number_of(fields: &Fields<'_>, key: &str) -> Result<Option<i64>, Misread> {
     let value = fields.get(key).map_or(Some(None), |value| number(value));
-    value.ok_or_else(|| broken_answer(format!("its '{key}' is neither a whole number nor null")))
+    value.ok_or_else(|| broken_answer(format!("its '{key}' is neither an integer nor null")))
 }
 
 /// A text, or what Jackson turns into one; `Some(None)` is null.
@@ -172,8 +172,8 @@ fn unknown_action(action: &str) -> Misread {
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(action));
     match meant {
-        Some((name, _)) => broken_answer(format!("its 'action' must be '{name}', exactly so")),
-        None => not_a_message("the daemon knows no such 'action'"),
+        Some((name, _)) => broken_answer(format!("its 'action' must be exactly '{name}'")),
+        None => not_a_message("the daemon does not know this 'action'"),
     }
 }
 
@@ -280,15 +280,15 @@ mod tests {
             ("[]", "not an object", false),
             ("42", "not an object", false),
             ("{}", "without 'action'", false),
-            (r#"{"action":{}}"#, "not a text", false),
+            (r#"{"action":{}}"#, "not a string", false),
             (
                 r#"{"action":"log","message":"x"}"#,
-                "no such 'action'",
+                "does not know this 'action'",
                 false,
             ),
             (
                 r#"{"action":"STATUS","responseFor":"x"}"#,
-                "must be 'status'",
+                "must be exactly 'status'",
                 true,
             ),
             (
@@ -308,22 +308,22 @@ mod tests {
             ),
             (
                 r#"{"action":"checkpoint","sequenceNumber":{}}"#,
-                "neither a text",
+                "neither a string",
                 true,
             ),
             (
                 r#"{"action":"checkpoint","subSequenceNumber":"x"}"#,
-                "neither a whole number",
+                "neither an integer",
                 true,
             ),
             (
                 r#"{"action":"checkpoint","subSequenceNumber":9223372036854775808}"#,
-                "whole number",
+                "integer",
                 true,
             ),
             (
                 r#"{"action":"checkpoint","subSequenceNumber":true}"#,
-                "whole number",
+                "integer",
                 true,
             ),
             (

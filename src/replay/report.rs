@@ -109,7 +109,7 @@ impl Report {
         } else if self.shards.iter().all(|shard| shard.faults.is_empty()) {
             "FAILED: not every shard reached its end"
         } else {
-            "FAILED: a child broke the protocol, or ended too soon"
+            "FAILED: a child broke the protocol or ended too soon"
         }
     }
 }
@@ -129,7 +129,7 @@ impl fmt::Display for Report {
             self.records_per_second,
         )?;
         if let Some(seed) = self.seed {
-            writeln!(f, "the same again: --seed {seed}")?;
+            writeln!(f, "to repeat this run: --seed {seed}")?;
         }
         write!(f, "{}", self.verdict())
     }
@@ -211,12 +211,16 @@ shardId-000000000000: 3 of 3 records handed to the child, 1 again; 3 checkpointe
 3 of 3 records handed to the child, 1 again; 3 checkpointed in 1 checkpoint; 2 records/s
 the protocol was kept, and every shard reached its end";
         assert_eq!((report.to_string().as_str(), report.ok), (expected, true));
-        let report = Report::new(vec![shard(&["answered twice"])], Duration::ZERO);
-        assert!(report.to_string().contains("\n  wrong: answered twice\n"));
+        let report = Report::new(vec![shard(&["answer that action twice"])], Duration::ZERO);
         assert!(
             report
                 .to_string()
-                .ends_with("FAILED: a child broke the protocol, or ended too soon")
+                .contains("\n  wrong: answer that action twice\n")
+        );
+        assert!(
+            report
+                .to_string()
+                .ends_with("FAILED: a child broke the protocol or ended too soon")
         );
         let short = ShardReport {
             reached_end: false,

@@ -199,9 +199,9 @@ impl<'s> Simulator<'s> {
     fn interrupt(&mut self) -> Result<()> {
         let again = std::mem::replace(&mut self.interrupted, true);
         let text = if again {
-            "asked to stop again: the children are killed"
+            "stopping: killed the children"
         } else {
-            "asked to stop: the children's input is closed; once more to kill them"
+            "stopping: closed the children's input; repeat to kill them"
         };
         self.screen.say(text);
         for slot in 0..self.shards.len() {
@@ -244,7 +244,7 @@ impl<'s> Simulator<'s> {
                 .ok_or(e)
                 .with_context(|| format!("cannot start the child '{name}'"))?;
             self.screen.say(&format!(
-                "'{name}' does not begin with '#!': it is given to /bin/sh, as Java does"
+                "'{name}' does not begin with '#!': running it with /bin/sh, as Java does"
             ));
             self.spawn(slot)
                 .with_context(|| format!("cannot start the child '{name}'"))?;
@@ -318,7 +318,7 @@ impl<'s> Simulator<'s> {
             None => {
                 self.clocks[slot].reported = true;
                 vec![Step::Say(
-                    "no word from the child for a minute (--timeout)".to_owned(),
+                    "no message from the child for a minute (--timeout)".to_owned(),
                 )]
             }
         };

@@ -57,7 +57,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_records_total",
-        help: "Records that passed, by what became of them.",
+        help: "Records that are done or disposed of, by outcome.",
         kind: Kind::Counter,
         labels: &["outcome"],
         samples: |of| {
@@ -71,8 +71,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_record_failures_total",
-        help: "How often a record was rejected, had used up its attempts, or had failed and was too old. A record that \
-               blocks counts each time.",
+        help: "How many times a record was rejected, ran out of attempts, or failed and was too old. A record that blocks counts each time.",
         kind: Kind::Counter,
         labels: &["reason"],
         samples: |of| {
@@ -86,22 +85,21 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_record_age_seconds",
-        help: "From a record's arrival in the stream to the moment when it and all before it had passed. Records that passed \
-               together count with the age of the first.",
+        help: "Time from a record's arrival in the stream until it and everything before it was done. Records that were done together count with the age of the first.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.tally.ages)],
     },
     Family {
         name: "kclpipe_dead_letter_errors_total",
-        help: "Dead letters that could not be written; the record waits and blocks its shard.",
+        help: "Dead letters that could not be written; their records wait and block their shard.",
         kind: Kind::Counter,
         labels: &[],
         samples: |of| vec![counter(&[], of.tally.unwritten)],
     },
     Family {
         name: "kclpipe_failed_attempts_total",
-        help: "Attempts at records that did not go well, by the class of the handler's answer or exit.",
+        help: "Failed attempts, by the class of the handler's answer or exit.",
         kind: Kind::Counter,
         labels: &["class"],
         samples: |of| {
@@ -111,14 +109,14 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_retries_total",
-        help: "How often a record, or a run of them, was put back to be tried again after a delay.",
+        help: "How many times a record, or a batch of them, was scheduled for a retry after a delay.",
         kind: Kind::Counter,
         labels: &[],
         samples: |of| vec![counter(&[], of.tally.retries)],
     },
     Family {
         name: "kclpipe_handler_exits_total",
-        help: "Handler processes that ended, by exit code, signal or what else ended them, and its class.",
+        help: "Handler processes that ended, by exit code, signal or other cause, and by class.",
         kind: Kind::Counter,
         labels: &["class", "exit"],
         samples: |of| {
@@ -130,36 +128,35 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_handler_duration_seconds",
-        help: "What a handler took: a process from start to end, or with --per shard from the record, or the answer \
-               before, to the answer.",
+        help: "How long a handler took: a process from start to end; with --per shard, from the record or the previous answer to the answer.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.tally.times)],
     },
     Family {
         name: "kclpipe_handler_respawns_total",
-        help: "With --per shard: handlers that were started again after a bad end or a bad answer.",
+        help: "With --per shard: handlers that were restarted after a bad end or a bad answer.",
         kind: Kind::Counter,
         labels: &[],
         samples: |of| vec![counter(&[], of.tally.respawns)],
     },
     Family {
         name: "kclpipe_records_in_flight",
-        help: "Records that a handler has and has not answered.",
+        help: "Records that a handler has not answered yet.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| vec![gauge(&[], of.tally.in_flight as f64)],
     },
     Family {
         name: "kclpipe_blocked",
-        help: "1 while everything behind it waits for a record that was tried without success, else 0.",
+        help: "1 while a record that has failed holds up everything after it, otherwise 0.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| vec![gauge(&[], f64::from(u8::from(of.blocked.is_some())))],
     },
     Family {
         name: "kclpipe_blocked_seconds",
-        help: "For how long that record has been tried without success, else 0.",
+        help: "How long that record has been failing, otherwise 0.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| {
@@ -172,8 +169,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_behind_latest_seconds",
-        help: "How far behind the shard's tip what is done is: as the last batch was read, and at least the age of the \
-               oldest record that is not done; missing until either is known.",
+        help: "How far the shard is behind its tip: as of the last batch read, and at least the age of the oldest record that is not done; missing until either is known.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| {
@@ -183,7 +179,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_checkpoints_total",
-        help: "Checkpoints by the daemon's answer: stored, failed and tried again, refused for good, or the lease lost.",
+        help: "Checkpoints, by the daemon's answer: stored, failed and retried, refused for good, or lease lost.",
         kind: Kind::Counter,
         labels: &["result"],
         samples: |of| {
@@ -198,7 +194,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_last_checkpoint_timestamp_seconds",
-        help: "When the last checkpoint was stored, or the lease began, in seconds since the epoch.",
+        help: "When the last checkpoint was stored, or the lease was acquired, in seconds since the epoch.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| {
@@ -209,7 +205,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_unsaved_records",
-        help: "Records that passed since the last checkpoint: they come again if everything dies now.",
+        help: "Records done since the last checkpoint: they would be redelivered after a crash now.",
         kind: Kind::Gauge,
         labels: &[],
         samples: |of| vec![gauge(&[], of.unsaved as f64)],

@@ -68,15 +68,15 @@ fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapsho
     let counts = [
         ("skipped", now.skipped - then.skipped),
         ("dead-lettered", now.dead_lettered - then.dead_lettered),
-        ("dead letters unwritten", now.unwritten - then.unwritten),
+        ("dead letters not written", now.unwritten - then.unwritten),
         ("rejected", now.rejected - then.rejected),
         (
-            "given up",
+            "expired or out of attempts",
             now.worn_out + now.too_old - then.worn_out - then.too_old,
         ),
     ];
     add(&mut line, "", counts.map(|(what, n)| (what.to_owned(), n)));
-    add(&mut line, "attempts without success: ", attempts);
+    add(&mut line, "failed attempts: ", attempts);
     // What a handler's own failures cost comes after what became of records.
     let restarts = [
         ("retried", now.retries - then.retries),
@@ -197,9 +197,7 @@ mod tests {
             Position::new("4959", 0).map(|record| (record, Duration::from_millis(301_200)));
         assert_eq!(
             stats.line(&so_far, now + MINUTE * 2),
-            "in 1m: 90 records done (1.5/s); 2 dead-lettered; attempts without success: 1 retry, 2 fail; 3 retried; \
-             checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight; \
-             BLOCKED for 5m 1s by record 4959.0"
+            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight; BLOCKED for 5m 1s by record 4959.0"
         );
     }
 }

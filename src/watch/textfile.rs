@@ -75,11 +75,11 @@ impl Textfile {
             .and_then(|text| Ok(replace(path, text.as_bytes())?));
         match &written {
             Err(e) if !self.in_trouble => log::warn!(
-                "cannot write the metrics file '{}': {e:#}; the work goes on without it (--metrics-dir)",
+                "cannot write the metrics file '{}': {e:#}; work continues without it (--metrics-dir)",
                 path.display()
             ),
             Ok(()) if self.in_trouble => {
-                log::info!("the metrics file '{}' is written again", path.display());
+                log::info!("writing the metrics file '{}' again", path.display());
             }
             _ => {}
         }

@@ -24,7 +24,7 @@ fn what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once(case: Case) 
     let child = format!("executableName={} -- true", env!("CARGO_BIN_EXE_kclpipe"));
     let daemon = application.start_with(&["--set", &child]);
     daemon.until("both shards", || {
-        daemon.logged().matches("the lease begins").count() >= 2
+        daemon.logged().matches("lease acquired").count() >= 2
     });
     daemon.terminate();
     assert_eq!(daemon.wait(), Some(143));
@@ -32,7 +32,7 @@ fn what_is_set_wins_over_the_file_and_a_childs_line_is_printed_once(case: Case) 
     let logged = daemon.logged();
     let lines = logged
         .lines()
-        .filter(|line| line.contains("the lease begins"));
+        .filter(|line| line.contains("lease acquired"));
     // The daemon of 1.x has no logback, and logs each line of a child again.
     let times = if case.kcl == Kcl::V1 { 2 } else { 1 };
     assert_eq!(lines.count(), 2 * times, "{logged}");

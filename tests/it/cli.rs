@@ -46,7 +46,10 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("", "no handler"),
         ("--per record", "no handler"),
         ("--", "no handler"),
-        ("cat", "write '--' before the handler, as in kclpipe -- cat"),
+        (
+            "cat",
+            "write '--' before the handler, for example kclpipe -- cat",
+        ),
         ("--per batch ./handler.sh x", "kclpipe -- ./handler.sh"),
         ("replya records.txt", "did you mean kclpipe replay?"),
         ("--checkpoint 60s -- cat", "'--checkpoint-every'"),
@@ -117,7 +120,7 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ),
         (
             "--dead-letter f --on-failure skip -- cat",
-            "--on-failure skip and --dead-letter exclude each other: take one out",
+            "--on-failure skip and --dead-letter exclude each other: remove one of them",
         ),
         ("--dead-letter /dev/null -- cat", "--dead-letter"),
         ("--on-failure dead-letter -- cat", "--dead-letter"),
@@ -224,7 +227,7 @@ fn a_path_that_is_not_utf_8_is_a_mistake() {
 
 #[test]
 fn an_option_after_the_dashes_is_logged_once() {
-    let told = "--checkpoint-records stands after '--'";
+    let told = "--checkpoint-records comes after '--'";
     for (line, times) in [
         ("-- cat --checkpoint-records 10 --max-attempts=3", 1),
         ("-- cat --retry-delay 3 --timeout 5 --name x", 0),
@@ -443,11 +446,14 @@ fn a_variable_that_contradicts_the_command_line_is_dropped_with_a_line_in_the_lo
         &[("KCLPIPE_CHECKPOINT_RECORDS", "5")],
     );
     assert!(
-        log.contains("KCLPIPE_CHECKPOINT_RECORDS is dropped"),
+        log.contains("ignoring the variable KCLPIPE_CHECKPOINT_RECORDS"),
         "{log}"
     );
     let log = log_of("--on-failure skip", &[("KCLPIPE_DEAD_LETTER", "f")]);
-    assert!(log.contains("KCLPIPE_DEAD_LETTER is dropped"), "{log}");
+    assert!(
+        log.contains("ignoring the variable KCLPIPE_DEAD_LETTER"),
+        "{log}"
+    );
     let both = [
         ("KCLPIPE_CHECKPOINT_RECORDS", "5"),
         ("KCLPIPE_CHECKPOINT_MANUAL", "1"),
@@ -492,7 +498,7 @@ fn the_level_decides_which_lines_are_logged() {
         let found = [
             "handler: on stdout",
             "handler: on stderr",
-            "the lease begins",
+            "lease acquired",
             "attempt 1: exit code 1 after",
         ]
         .map(|text| log.contains(text));

@@ -27,7 +27,9 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 23] = [
+const OF_OTHERS: [&str; 25] = [
+    "--example",
+    "--seeds",
     "--collector",
     "--config",
     "--consumer-name",

@@ -432,7 +432,9 @@ fn the_upload_makes_one_object_of_a_batch() {
     place.records(words(24));
     let printed = place.replay(10, "./upload.sh", &[]);
     assert!(
-        printed.log.contains("is to be retried: exit code 75"),
+        printed
+            .log
+            .contains("asked to be retried later: exit code 75"),
         "{}",
         printed.log
     );
@@ -469,7 +471,7 @@ fn stores_all_but_one(place: &Place, script: &str, what: &str) {
     place.records(records);
     place.replay(100, script, &[]);
     assert_eq!(place.lines("stock.txt"), stock(12), "{what}");
-    let named = "the reply names it as failed".to_owned();
+    let named = "the reply lists it as failed".to_owned();
     assert_eq!(
         place.letters("failed.jsonl"),
         [("pears many".to_owned(), named)],

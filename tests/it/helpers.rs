@@ -66,7 +66,7 @@ fn a_command_takes_each_dead_letter_on_its_stdin() {
             "KCLPIPE_SEQUENCE_NUMBER={number} KCLPIPE_SHARD_ID=shardId-0 KCLPIPE_SUB_SEQUENCE_NUMBER=0"
         ))
     );
-    daemon.expect_log("'./take' has it (--dead-letter-command)");
+    daemon.expect_log("'./take' took it (--dead-letter-command)");
     daemon.finish();
 }
 
@@ -101,8 +101,7 @@ fn nothing_is_passed_over_before_the_command_has_the_letter() {
     daemon.ack(None);
     daemon.expect_lines("tries", 3);
     daemon.expect_log(
-        "record 2.0 is rejected: exit code 65; its dead letter was not taken by './take' \
-         (--dead-letter-command): exit code 3; it blocks its shard, and its letter is offered again in",
+        "record 2.0 was rejected: exit code 65; './take' did not take its dead letter (--dead-letter-command): exit code 3; it blocks its shard; offering its letter again in",
     );
     std::fs::write(daemon.path("space"), "").expect("written");
     daemon.expect_status_behind_checkpoints("processRecords");
@@ -114,7 +113,7 @@ fn nothing_is_passed_over_before_the_command_has_the_letter() {
 fn a_command_that_does_not_read_its_letter_has_not_taken_it() {
     let mut daemon = begun(taken(PICKY, "exit 0"));
     daemon.payloads(&["bad"]);
-    daemon.expect_log("bytes of its input left unread");
+    daemon.expect_log("bytes of its input unread");
     daemon.end_input();
     assert_eq!(daemon.wait_exit(), 0, "and no status");
 }
@@ -125,7 +124,7 @@ fn a_command_that_vanishes_blocks_until_it_is_back() {
     let (take, gone) = (daemon.path("take"), daemon.path("gone"));
     std::fs::rename(&take, &gone).expect("renamed");
     daemon.payloads(&["bad"]);
-    daemon.expect_log("'./take' (--dead-letter-command): it cannot be started: No such file");
+    daemon.expect_log("'./take' did not take its dead letter (--dead-letter-command): it cannot be started: No such file");
     std::fs::rename(&gone, &take).expect("renamed");
     daemon.expect_status("processRecords");
     assert_eq!(daemon.lines("letters").len(), 1);
@@ -239,7 +238,7 @@ fn the_end_of_a_shard_is_stored_when_the_hook_has_succeeded() {
     daemon.say(r#"{"action":"shardEnded"}"#);
     daemon.expect_lines("tries", 3);
     daemon.expect_log(
-        "the hook for shard-end failed: exit code 4; this shard waits for it, and it is run again in",
+        "the hook for shard-end failed: exit code 4; this shard waits; running it again in",
     );
     std::fs::write(daemon.path("ready"), "").expect("written");
     daemon.expect(r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null}"#);
@@ -293,7 +292,7 @@ fn a_hook_at_the_loss_of_a_lease_has_little_time_and_its_failure_is_only_logged(
         (
             "exec sleep 1000",
             "50ms",
-            "it had not ended after 50ms (--stop-timeout) and was stopped",
+            "it was still running after 50ms and was stopped (--stop-timeout)",
         ),
         ("exit 7", "20s", "exit code 7"),
     ] {

@@ -209,7 +209,7 @@ fn the_daemon_of_1_x_is_started_in_its_own_way() {
             "kcl.properties",
             "kcl.properties",
         ],
-        "KCL 1.15.3 knows no --log-configuration",
+        "KCL 1.15.3 does not support --log-configuration",
     );
 }
 

@@ -281,7 +281,7 @@ fn a_dead_letter_tells_what_was_wrong_with_a_lambda_reply() {
         play.run(&["a"]).outcomes.join(" ")
     };
     let named = r#"{"batchItemFailures":[{"itemIdentifier":"1"}]}"#;
-    assert_eq!(outcome(named), "the reply names it as failed");
+    assert_eq!(outcome(named), "the reply lists it as failed");
     for reply in [
         "undefined",
         r#"{"batchItemFailures":[{"itemIdentifier":"9"}]}"#,
@@ -299,6 +299,6 @@ fn a_dead_letter_tells_of_unread_input() {
     let play = Play::new(BATCH, "exec true").with(|s| s.limits.max_attempts = Some(1));
     assert_eq!(
         play.run(&["abc"]).outcomes,
-        ["exit code 0, with 4 bytes of its input left unread"]
+        ["exit code 0, with 4 bytes of its input unread"]
     );
 }

@@ -229,7 +229,7 @@ fn one_that_prints_nothing_gets_the_hint_at_buffers_before_its_time_limit() {
     let mut daemon = bridge.start();
     daemon.initialize();
     daemon.payloads(&["a"]);
-    let log = daemon.expect_log("is stopped");
+    let log = daemon.expect_log("stopping it");
     let hint = "the handler has had a record for 200ms and has printed nothing";
     assert!(log.contains(hint), "{log}");
     daemon.finish();
@@ -247,8 +247,7 @@ fn one_that_does_not_end_with_its_input_is_stopped_with_a_warning() {
     daemon.expect_status_behind_checkpoints("shutdownRequested");
     daemon.finish();
     let log = daemon.log();
-    let told = "had answered every record and seen the end of its input, but had not ended 50ms later (--stop-timeout), \
-                and was stopped";
+    let told = "had answered every record, but was still running 50ms after its input ended and was stopped (--stop-timeout)";
     assert!(log.contains(told) && !log.contains("ERROR"), "{log}");
 }
 

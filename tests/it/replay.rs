@@ -176,22 +176,22 @@ fn each_fault_is_found_and_said_in_plain_words() {
             (
                 "an unknown key",
                 child(INITIALIZE, extra, END, ""),
-                &["the key 'x'", "wait for ever"][..],
+                &["the key 'x'", "wait forever"][..],
             ),
             (
                 "no answer",
                 child(INITIALIZE, ":", END, ""),
-                &["no answer to processRecords", "wait for ever"],
+                &["no answer to processRecords", "wait forever"],
             ),
             (
                 "another action",
                 child("status processRecords", BATCH, END, ""),
-                &["'processRecords' while 'initialize'"],
+                &["'processRecords' when 'initialize'"],
             ),
             (
                 "null",
                 child(INITIALIZE, "say null", END, ""),
-                &["just 'null'"],
+                &["a bare `null`"],
             ),
             (
                 "two statuses",
@@ -216,7 +216,10 @@ fn each_fault_is_found_and_said_in_plain_words() {
                     END,
                     "",
                 ),
-                &["IllegalArgumentException", "beyond what was delivered"],
+                &[
+                    "IllegalArgumentException",
+                    "after the last delivered record",
+                ],
             ),
             (
                 "a checkpoint too early",
@@ -231,7 +234,7 @@ fn each_fault_is_found_and_said_in_plain_words() {
             (
                 "an end each time",
                 child(INITIALIZE, "exit 4", END, ""),
-                &["exit code 4", "no restart is left"],
+                &["exit code 4", "no restarts left"],
             ),
             (
                 "no exit",
@@ -271,7 +274,7 @@ fn what_a_child_prints_besides_is_told_and_does_no_harm() {
     let left = place.replay("in -- ./child").with_code(0);
     assert!(
         left.err
-            .contains("a line of 5 bytes on its stdout is no message"),
+            .contains("a line of 5 bytes on its stdout is not a message"),
         "{}",
         left.err
     );
@@ -490,7 +493,7 @@ fn json_that_is_not_understood_is_no_lines() {
             "{\n  \"Records\": [{\"PartitionKey\": \"secret\"}]\n}",
             "record 1: 'Data' is missing",
         ),
-        (firehose, "an event of Data Firehose"),
+        (firehose, "a Data Firehose event"),
     ] {
         let place = Place::new();
         place.write("in", text);
@@ -509,7 +512,7 @@ fn a_byte_order_mark_does_not_hide_what_an_input_is() {
     let left = place.replay("in -- kclpipe -- ./handler.sh").with_code(0);
     assert_eq!(place.lines("out"), ["one", "two"]);
     assert!(
-        left.err.contains("'in': its byte order mark is left out"),
+        left.err.contains("'in': leaving out its byte order mark"),
         "{}",
         left.err
     );
@@ -527,7 +530,7 @@ fn a_script_without_its_first_line_is_started_as_java_starts_it() {
     assert_eq!(place.lines("argument"), ["a b"]);
     assert!(
         left.err
-            .contains("'./child' does not begin with '#!': it is given to /bin/sh, as Java does"),
+            .contains("'./child' does not begin with '#!': running it with /bin/sh, as Java does"),
         "{}",
         left.err
     );
@@ -589,7 +592,7 @@ fn who_says_nothing_at_first_is_asked_about_after_seconds() {
         .find(|line| line.contains("no answer to initialize for 5 seconds: 'sh' is not kclpipe"))
         .expect("long before the time limit of ten minutes");
     kill_process(Pid::from_child(&replay), Signal::INT).expect("sent");
-    assert_eq!(err.count(), 1, "asked to stop");
+    assert_eq!(err.count(), 1, "stopping: closed");
     assert_eq!(replay.wait().expect("ended").code(), Some(1));
 }
 
@@ -794,7 +797,7 @@ fn ctrl_c_ends_the_childrens_input_and_still_reports() {
         .expect("text");
     assert_eq!(replay.wait().expect("ended").code(), Some(1));
     assert!(
-        rest.iter().any(|line| line.contains("asked to stop")),
+        rest.iter().any(|line| line.contains("stopping: closed")),
         "{rest:?}"
     );
     assert!(
@@ -961,7 +964,7 @@ fn a_capture_that_is_cut_off_is_played_as_far_as_it_is_whole() {
     for (line, said) in [
         ("hole -- true", "line 2 is not a line of a capture"),
         ("whole in -- true", "played alone"),
-        ("whole --inject all -- true", "leave --inject out"),
+        ("whole --inject all -- true", "remove --inject"),
         ("--input-format capture in -- true", "line 1"),
     ] {
         let left = place.replay(line).with_code(64);
@@ -1013,13 +1016,13 @@ fn rules_that_are_broken_only_when_something_goes_wrong() {
                 "back",
                 format!("checkpoint null; say '{one}'; read -r a; status processRecords"),
                 "",
-                "behind the last one",
+                "before the last one",
             ),
             (
                 "while idle",
                 format!("printf '%s\\n' '{status}' '{null}'"),
                 "",
-                "while no action was under way",
+                "when no action was open",
             ),
         ],
         |(what, batch, faults, said)| {
@@ -1065,13 +1068,13 @@ fn a_mistake_is_one_line_and_64() {
             "--input-format lines in -- ./no-child",
             "cannot start the child './no-child'",
         ),
-        ("in", "behind '--'"),
+        ("in", "after '--'"),
         ("in --properties empty.properties", "no executableName"),
         ("in --properties nothing", "'nothing'"),
         ("--shutdown now in -- cat", "--shutdown"),
         (
             "--inject kil in -- cat",
-            "no fault 'kil'; there are all, throttle",
+            "'kil' is not a fault: write all, or one of throttle",
         ),
         ("--seed 1 in -- cat", "--inject"),
     ] {

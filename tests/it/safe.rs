@@ -105,7 +105,7 @@ fn what_is_left_unread_of_a_file_is_told() {
     let bridge = Bridge::new(script).options("--per batch --format raw --on-failure block");
     let mut daemon = begun(bridge.options(QUICK));
     daemon.records(&[Record::new(1, vec![b'x'; LARGE])]);
-    daemon.expect_log("bytes of its input left unread");
+    daemon.expect_log("bytes of its input unread");
     go(&daemon);
     daemon.expect_status("processRecords");
     daemon.finish();
@@ -118,7 +118,7 @@ fn a_locked_dead_letter_file_makes_nobody_deaf() {
     let other = File::create(daemon.path("letters")).expect("made");
     flock(&other, FlockOperation::LockExclusive).expect("locked");
     daemon.payloads(&["x"]);
-    let line = daemon.expect_log("the dead-letter file 'letters' has been locked by");
+    let line = daemon.expect_log(" has locked the dead-letter file 'letters' for");
     assert!(line.contains("letters wait for it"), "{line}");
     daemon.end_input();
     assert_eq!(daemon.wait_exit(), 0, "and no status");
@@ -132,7 +132,7 @@ fn a_letter_waits_for_a_lock_and_its_handler_is_not_run_again() {
     let other = File::create(daemon.path("letters")).expect("made");
     flock(&other, FlockOperation::LockExclusive).expect("locked");
     daemon.payloads(&["x"]);
-    daemon.expect_log("the dead-letter file 'letters' has been locked by");
+    daemon.expect_log(" has locked the dead-letter file 'letters' for");
     drop(other);
     daemon.expect_status("processRecords");
     daemon.finish();
@@ -147,7 +147,7 @@ fn a_letter_that_was_waited_for_is_in_the_file_that_has_the_name() {
     let other = File::create(daemon.path("letters")).expect("made");
     flock(&other, FlockOperation::LockExclusive).expect("locked");
     daemon.payloads(&["x"]);
-    daemon.expect_log("has been locked by");
+    daemon.expect_log("has locked the dead-letter file");
     fs::rename(daemon.path("letters"), daemon.path("moved")).expect("moved");
     fs::remove_file(daemon.path("moved")).expect("removed");
     daemon.expect_status("processRecords");

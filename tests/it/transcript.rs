@@ -855,7 +855,7 @@ fn what_breaks_the_protocol_ends_the_process() {
         "a second time",
         &format!("{begun}> initialize TRIM_HORIZON"),
     );
-    fails("not asked for", &format!("{begun}> ack"));
+    fails("that nothing asked for", &format!("{begun}> ack"));
     fails(
         "'x' is not decimal digits",
         &format!(
@@ -878,7 +878,7 @@ fn another_message_in_place_of_an_ack_ends_the_process() {
     assert!(
         play.expect_err("an error")
             .to_string()
-            .contains("'leaseLost' where it owes the answer")
+            .contains("'leaseLost' instead of the answer")
     );
 }
 

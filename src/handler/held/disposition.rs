@@ -173,14 +173,14 @@ mod tests {
             (Class::Done, 0, "done false"),
             (Class::Checkpoint, 0, "done true"),
             (Class::Halt, 1, "halt"),
-            (Class::Reject, 1, "skip: is rejected"),
+            (Class::Reject, 1, "skip: was rejected"),
             (Class::Fail, 1, "failed, longest false"),
             (
                 Class::Fail,
                 2,
                 "skip: failed for the last time (--max-attempts)",
             ),
-            (Class::Retry, 99, "is to be retried, longest true"),
+            (Class::Retry, 99, "asked to be retried later, longest true"),
             (Class::Broken, 99, "found the handler broken, longest true"),
         ] {
             let said = decided(class, attempts, &OnFailure::Skip);
@@ -191,10 +191,10 @@ mod tests {
     #[test]
     fn what_will_not_be_done_goes_where_the_user_says() {
         for (on_failure, expected) in [
-            (OnFailure::Block, "block: is rejected, true"),
-            (OnFailure::Skip, "skip: is rejected"),
-            (OnFailure::Halt, "halt: is rejected"),
-            (OnFailure::DeadLetter("f".into()), "letter: is rejected"),
+            (OnFailure::Block, "block: was rejected, true"),
+            (OnFailure::Skip, "skip: was rejected"),
+            (OnFailure::Halt, "halt: was rejected"),
+            (OnFailure::DeadLetter("f".into()), "letter: was rejected"),
         ] {
             assert_eq!(decided(Class::Reject, 1, &on_failure), expected);
         }
@@ -205,8 +205,14 @@ mod tests {
         let old = Some(Duration::from_secs(61));
         let closed = Breaker::default();
         for (class, expected) in [
-            (Class::Fail, "skip: is too old (--max-record-age)"),
-            (Class::Retry, "skip: is too old (--max-record-age)"),
+            (
+                Class::Fail,
+                "skip: failed and is too old (--max-record-age)",
+            ),
+            (
+                Class::Retry,
+                "skip: failed and is too old (--max-record-age)",
+            ),
             (Class::Broken, "found the handler broken, longest false"),
             (Class::Done, "done false"),
         ] {
@@ -222,9 +228,9 @@ mod tests {
         let fail = decided_at(Class::Fail, 2, &OnFailure::Skip, None, &open);
         assert_eq!(
             fail,
-            "is not given up, for the handler seems broken, longest true"
+            "failed, but kclpipe does not give up on it because the handler seems broken, longest true"
         );
         let reject = decided_at(Class::Reject, 2, &OnFailure::Skip, None, &open);
-        assert_eq!(reject, "skip: is rejected");
+        assert_eq!(reject, "skip: was rejected");
     }
 }

@@ -34,15 +34,17 @@ pub(in crate::handler) enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::Rejected => "is rejected",
+            Why::Rejected => "was rejected",
             Why::AttemptsExhausted => "failed for the last time (--max-attempts)",
-            Why::Expired => "is too old (--max-record-age)",
+            Why::Expired => "failed and is too old (--max-record-age)",
             Why::Failed => "failed",
-            Why::Retried => "is to be retried",
+            Why::Retried => "asked to be retried later",
             Why::Broken => "found the handler broken",
-            Why::BrokenAlone => "found the handler broken, though others are done, which go on",
+            Why::BrokenAlone => "found the handler broken, while other records succeed and go on",
             Why::Unanswered => "was not answered",
-            Why::Doubted => "is not given up, for the handler seems broken",
+            Why::Doubted => {
+                "failed, but kclpipe does not give up on it because the handler seems broken"
+            }
         })
     }
 }
@@ -145,11 +147,18 @@ impl RecordEvent<'_> {
                     log::Level::Warn
                 };
                 let blocks = if delay.blocks { BLOCKS } else { "" };
-                let next = follows(attempts);
-                let (time, charged) = (shown(delay.time), charged(attempts, limits));
+                let time = shown(delay.time);
+                if attempts.handed == 0 {
+                    log::log!(
+                        level,
+                        "record {at} {why}{blocks}: {outcome}; retrying does not help: set --dead-letter or --on-failure skip (looking again in {time})"
+                    );
+                    return;
+                }
+                let (next, charged) = (attempts.handed + 1, charged(attempts, limits));
                 log::log!(
                     level,
-                    "record {at} {why}{blocks}: {outcome}; {next} in {time}{charged}"
+                    "record {at} {why}{blocks}: {outcome}; retrying in {time} (attempt {next}{charged})"
                 );
             }
             RecordEvent::Narrowed {
@@ -158,11 +167,11 @@ impl RecordEvent<'_> {
                 outcome,
                 delay,
             } => log::warn!(
-                "a run of {count} records, {first} to {last}: {outcome}; it follows in halves in {}",
+                "batch of {count} records ({first} to {last}) failed: {outcome}; retrying in two halves in {}",
                 shown(*delay)
             ),
             RecordEvent::Skipped { at, why, outcome } => {
-                log::warn!("record {at} {why}: {outcome}; it is skipped (--on-failure skip)");
+                log::warn!("record {at} {why}: {outcome}; skipping it (--on-failure skip)");
             }
             RecordEvent::DeadLettered {
                 at,
@@ -177,12 +186,11 @@ impl RecordEvent<'_> {
                 refusal,
                 delay,
             } => log::error!(
-                "record {at} {why}: {outcome}; {refusal}; it blocks its shard, and its letter is offered again in {}",
+                "record {at} {why}: {outcome}; {refusal}; it blocks its shard; offering its letter again in {}",
                 shown(*delay)
             ),
             RecordEvent::BreakerOpened(limit) => log::error!(
-                "{limit} records were given up in a row with none done between: the handler is taken for broken, and no \
-                 more are given up until one is done (--max-consecutive-failures)"
+                "gave up on {limit} records in a row; assuming the handler is broken and holding on to further records until one succeeds: fix the handler, or let it exit with 65 for bad records (--max-consecutive-failures)"
             ),
         }
     }
@@ -191,19 +199,11 @@ impl RecordEvent<'_> {
 /// What a record does that may neither be done nor skipped.
 const BLOCKS: &str = " and blocks its shard";
 
-/// What comes next for a record.
-fn follows(attempts: &Attempts) -> String {
-    match attempts.handed {
-        0 => "it is looked at again".to_owned(),
-        handed => format!("attempt {} follows", handed + 1),
-    }
-}
-
 /// The attempts that count against a record, and how many may.
 fn charged(attempts: &Attempts, limits: &Limits) -> String {
     match (attempts.charged, limits.max_attempts) {
         (0, _) => String::new(),
-        (failures, Some(limit)) => format!(" (failure {failures} of {limit})"),
-        (failures, None) => format!(" (failure {failures}, without a limit)"),
+        (failures, Some(limit)) => format!(", failure {failures} of {limit}"),
+        (failures, None) => format!(", failure {failures} without limit"),
     }
 }

@@ -121,7 +121,7 @@ pub(super) fn take(attempt: &mut Attempt, word: Word, number: Option<u64>, now: 
             records,
             checkpoint: true,
         },
-        (_, 2..) => Heard::Invalid("an answer that passes over an older record"),
+        (_, 2..) => Heard::Invalid("an answer that skips an older record"),
         (Word::Ok, _) => Heard::Done {
             records,
             checkpoint: false,
@@ -130,7 +130,7 @@ pub(super) fn take(attempt: &mut Attempt, word: Word, number: Option<u64>, now: 
         (Word::Reject, _) => Heard::Bad(Class::Reject),
         (Word::Fail, _) => Heard::Bad(Class::Fail),
         (Word::Progress | Word::Halt, _) => {
-            Heard::Invalid("an answer with a number that it cannot have")
+            Heard::Invalid("an answer with an impossible record number")
         }
     }
 }

@@ -206,14 +206,14 @@ impl fmt::Display for Reason {
             Reason::Unread(ended, bytes) => {
                 write!(
                     f,
-                    "{ended}, with {} of its input left unread",
+                    "{ended}, with {} of its input unread",
                     plural(*bytes, "byte")
                 )
             }
-            Reason::Named => f.write_str("the reply names it as failed"),
+            Reason::Named => f.write_str("the reply lists it as failed"),
             Reason::BadReply(reply) => write!(
                 f,
-                "a reply that is not JSON or names a record it was not given: '{reply}'"
+                "a reply that is not JSON or names a record that it did not get: '{reply}'"
             ),
             Reason::Invalid(why) => write!(f, "the handler sent {why}"),
             Reason::NotStarted(why) => f.write_str(why),

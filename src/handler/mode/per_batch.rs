@@ -222,11 +222,11 @@ mod tests {
             ),
             (
                 "@ ok 2",
-                Heard::Invalid("an answer that passes over an older record"),
+                Heard::Invalid("an answer that skips an older record"),
             ),
             (
                 "@ reject 2",
-                Heard::Invalid("an answer that passes over an older record"),
+                Heard::Invalid("an answer that skips an older record"),
             ),
             (
                 "@ upto 4",
@@ -242,7 +242,7 @@ mod tests {
             ),
             (
                 "@ progress 1",
-                Heard::Invalid("an answer with a number that it cannot have"),
+                Heard::Invalid("an answer with an impossible record number"),
             ),
         ] {
             assert_eq!(run(3, &[line]).1, [expected], "{line}");

@@ -184,8 +184,8 @@ mod tests {
             (3, "upto 2", WINDOW, Heard::Untokened),
             (0, "ok", LOCK_STEP, Heard::Log),
             (1, "progress", LOCK_STEP, Heard::Log),
-            (1, "ok, all is well", LOCK_STEP, Heard::Log),
-            (1, "all is well", PLAIN, Heard::Log),
+            (1, "ok, reports success", LOCK_STEP, Heard::Log),
+            (1, "reports success", PLAIN, Heard::Log),
         ] {
             assert_eq!(heard(records, line, answers), expected, "{line}");
         }

@@ -154,8 +154,7 @@ impl Locked {
 fn lock_line(place: &str, holder: Option<u32>, waited: &str) -> String {
     let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
     format!(
-        "the dead-letter file {place} has been locked by {who} for {waited}; letters wait for it, and with them the \
-         checkpoint"
+        "{who} has locked the dead-letter file {place} for {waited}; dead letters wait for it, and so does the checkpoint"
     )
 }
 
@@ -185,9 +184,12 @@ mod tests {
     fn what_a_lock_is_held_by_is_in_the_line() {
         let line = lock_line("'dead'", Some(7), "1s");
         assert!(
-            line.contains("'dead' has been locked by process 7 for 1s"),
+            line.contains("process 7 has locked the dead-letter file 'dead' for 1s"),
             "{line}"
         );
-        assert!(lock_line("'dead'", None, "1s").contains("by another process"));
+        assert!(
+            lock_line("'dead'", None, "1s")
+                .contains("another process has locked the dead-letter file")
+        );
     }
 }

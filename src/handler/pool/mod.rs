@@ -210,8 +210,7 @@ impl<'a> Pool<'a> {
             Some(Limit::Half) => {
                 attempt.said_half();
                 log::warn!(
-                    "{} has been silent about {} for {}, half of its time limit (--timeout); at {} it is stopped, \
-                     and the attempt has failed",
+                    "{} has been silent about {} for {}, half of its time limit; after {} kclpipe stops it and the attempt fails (--timeout)",
                     self.handler(slot),
                     self.at(slot),
                     format_duration(limit / 2),
@@ -221,7 +220,7 @@ impl<'a> Pool<'a> {
             // Its end is awaited as any other; what it says until then counts for nothing.
             Some(Limit::Over) => {
                 log::error!(
-                    "{} reached its time limit of {} (--timeout) at {} and is stopped",
+                    "{} reached its time limit of {} at {}; stopping it (--timeout)",
                     self.handler(slot),
                     format_duration(limit),
                     self.at(slot)
@@ -257,9 +256,7 @@ impl<'a> Pool<'a> {
         if hint.now().is_some() {
             attempt.hinted = true;
             log::warn!(
-                "the handler has had a record for {} and has printed nothing: its output is probably buffered; the \
-                 cures are stdbuf -oL COMMAND, python3 -u, jq --unbuffered, fflush() in awk (and mawk -W interactive, \
-                 for its input), grep --line-buffered",
+                "the handler has had a record for {} and has printed nothing: its output is probably buffered; try stdbuf -oL COMMAND, python3 -u, jq --unbuffered, fflush() in awk (and mawk -W interactive, for its input), or grep --line-buffered",
                 format_duration(hint_after(&self.settings))
             );
         }

@@ -130,11 +130,11 @@ impl Sidecar {
                 format_duration(limit)
             )),
             (Patience::Short(stop), _) if end.stopped => Err(format!(
-                "it had not ended after {} (--stop-timeout) and was stopped",
+                "it was still running after {} and was stopped (--stop-timeout)",
                 format_duration(stop.timeout)
             )),
             (_, Ended::Code(0)) if end.unread > 0 => Err(format!(
-                "exit code 0, with {} of its input left unread",
+                "exit code 0, with {} of its input unread",
                 plural(end.unread, "byte")
             )),
             (_, Ended::Code(0)) => Ok(()),

@@ -67,7 +67,7 @@ impl Pool<'_> {
         let result = self.children.keep_letters(file.path(), &lines);
         match file.posted(result, now) {
             Posted::Kept => {
-                let place = format!("it is in {}", file.place());
+                let place = format!("its letter is in {}", file.place());
                 (0..count).for_each(|_| self.records.letter_is_out(&place));
             }
             Posted::Later => {}
@@ -137,7 +137,7 @@ impl Pool<'_> {
                 Patience::Short(self.settings.ending())
             },
         };
-        log::info!("the hook for {} is started", occasion.name());
+        log::info!("starting the hook for {}", occasion.name());
         if let Err(why) = sidecar.start(self.children, job, now) {
             self.hook_ran(Err(why), now);
         }
@@ -166,13 +166,13 @@ impl Pool<'_> {
         let program = sidecar.command.program.display();
         match result {
             Ok(()) => {
-                let place = format!("'{program}' has it (--dead-letter-command)");
+                let place = format!("'{program}' took it (--dead-letter-command)");
                 self.records.letter_is_out(&place);
                 sidecar.succeeded();
             }
             Err(why) => {
                 let what = format!(
-                    "its dead letter was not taken by '{program}' (--dead-letter-command): {why}"
+                    "'{program}' did not take its dead letter (--dead-letter-command): {why}"
                 );
                 let delay = sidecar.failed(now);
                 self.records.letter_is_not_out(&what, delay);
@@ -190,7 +190,7 @@ impl Pool<'_> {
             Err(why) if occasion.must_succeed() => {
                 let delay = sidecar.failed(now);
                 log::error!(
-                    "the hook for {name} failed: {why}; this shard waits for it, and it is run again in {}",
+                    "the hook for {name} failed: {why}; this shard waits; running it again in {}",
                     shown(delay)
                 );
                 return;

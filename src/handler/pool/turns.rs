@@ -190,10 +190,12 @@ fn play(
     pool.offer(batch(payloads), First::WithOthers);
     let (mut done, mut left) = (Vec::new(), payloads.len() as u64);
     while left > 0 {
-        let records = match pool.wait(false, None).expect("it goes on") {
-            Event::Done { records, .. } => records,
-            Event::Deadline => 0,
-            event => panic!("{event:?}"),
+        let event = pool.wait(false, None).expect("it goes on");
+        let records = if let Event::Done { records, .. } = event {
+            records
+        } else {
+            assert_eq!(event, Event::Deadline);
+            0
         };
         done.push(records);
         left -= records;

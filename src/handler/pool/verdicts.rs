@@ -57,7 +57,7 @@ impl Pool<'_> {
             Heard::Halt => self.halt(slot, "the handler answered 'halt'", now),
             Heard::Invalid(why) => {
                 log::error!(
-                    "the handler sent {why}: '{}'; it is stopped",
+                    "the handler sent {why}: '{}'; stopping it",
                     process::excerpt(line)
                 );
                 self.stop(slot, Stopped::InvalidAnswer(why));
@@ -101,8 +101,7 @@ impl Pool<'_> {
         }
         let word = process::excerpt(line);
         log::warn!(
-            "{} printed '{word}', an answer without its token, so {} stays unanswered: let it echo \
-             $KCLPIPE_TOKEN {word}, or run kclpipe with --plain-answers",
+            "{} printed '{word}', an answer without its token, so {} is still unanswered: let it echo $KCLPIPE_TOKEN {word}, or run kclpipe with --plain-answers",
             self.handler(slot),
             self.at(slot)
         );
@@ -117,8 +116,7 @@ impl Pool<'_> {
         if let Some(found) = self.mode.remark(attempt) {
             self.advice.reply = Some(now);
             log::warn!(
-                "the function's reply has no 'batchItemFailures' but {found}: its batch counts as done, as on Lambda; \
-                 expected was {{\"batchItemFailures\": [{{\"itemIdentifier\": SEQUENCE_NUMBER}}]}}, or null"
+                "the function's reply has no 'batchItemFailures' but {found}: its batch counts as done, as on Lambda; expected {{\"batchItemFailures\": [{{\"itemIdentifier\": SEQUENCE_NUMBER}}]}}, or null"
             );
         }
     }
@@ -313,8 +311,7 @@ impl Pool<'_> {
         self.records.unread(&records, class, now);
         let delay = self.rest(slot, now);
         log::error!(
-            "the handler ended with {} before it read record {}; with --per shard it must read until its input ends; it \
-             is started again in {}, without a limit, and this shard waits",
+            "the handler ended with {} before it read record {}; with --per shard it must read until its input ends; restarting it in {}, without limit; this shard waits",
             end.ended,
             self.records.position(records[0]),
             shown(delay)
@@ -327,15 +324,14 @@ impl Pool<'_> {
         let good = self.settings.on_exit.class(end.ended).is_good();
         if end.stopped && attempt.stopped.is_none() {
             log::warn!(
-                "the handler (process {}) had answered every record and seen the end of its input, but had not ended {} \
-                 later (--stop-timeout), and was stopped: {}",
+                "the handler (process {}) had answered every record, but was still running {} after its input ended and was stopped (--stop-timeout): {}",
                 end.pid,
                 format_duration(self.settings.ending().timeout),
                 end.ended
             );
         } else if !good && attempt.stopped.is_none() {
             log::error!(
-                "the handler ended with {} though every record was answered",
+                "the handler ended with {}, although every record was answered",
                 end.ended
             );
         }

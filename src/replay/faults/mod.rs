@@ -231,8 +231,7 @@ impl Faults {
         match faults.sum(&REFUSALS) {
             sum if sum < 1.0 => Ok(faults),
             _ => Err(
-                "every checkpoint would fail, and no shard could end: the rates of throttle, dependency, \
-                      runtime, invalid-state and lease-stolen must be less than 1 together"
+                "every checkpoint would fail, and no shard could end: the rates of throttle, dependency, runtime, invalid-state and lease-stolen must add up to less than 1"
                     .to_owned(),
             ),
         }
@@ -285,7 +284,7 @@ impl Kind {
                 .map(Amount::Rate)
                 .ok_or_else(|| {
                     format!(
-                        "'{text}' is no rate: write {0}=0.1 for one of ten, {0}=0 for never",
+                        "'{text}' is not a rate: write {0}=0.1 for one in ten, {0}=0 for never",
                         self.name
                     )
                 }),
@@ -300,7 +299,7 @@ impl Kind {
 fn unknown(name: &str) -> String {
     let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     format!(
-        "there is no fault '{name}'; there are all, {}",
+        "'{name}' is not a fault: write all, or one of {}",
         known.join(", ")
     )
 }
@@ -336,13 +335,13 @@ mod tests {
         for (text, said) in [
             (
                 "throtle",
-                "no fault 'throtle'; there are all, throttle, dependency",
+                "'throtle' is not a fault: write all, or one of throttle, dependency",
             ),
-            ("", "no fault ''"),
-            ("all=1", "no fault 'all'"),
-            ("kill=2", "'2' is no rate: write kill=0.1"),
-            ("kill=often", "'often' is no rate"),
-            ("kill=NaN", "'NaN' is no rate"),
+            ("", "'' is not a fault"),
+            ("all=1", "'all' is not a fault"),
+            ("kill=2", "'2' is not a rate: write kill=0.1"),
+            ("kill=often", "'often' is not a rate"),
+            ("kill=NaN", "'NaN' is not a rate"),
             ("slow-ack=5", "write slow-ack=200ms"),
             ("throttle=0.5,runtime=0.5", "no shard could end"),
         ] {

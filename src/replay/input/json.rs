@@ -55,7 +55,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> anyhow::Error {
         (line, 0) => format!("line {}", line.saturating_sub(1).max(1)),
         (line, column) => format!("line {line}, column {column}"),
     };
-    anyhow!("{place}: not as JSON has it: {words}")
+    anyhow!("{place}: not valid JSON: {words}")
 }
 
 fn blanks(bytes: &[u8]) -> usize {
@@ -68,7 +68,7 @@ fn line_feeds(bytes: &[u8]) -> usize {
 
 fn record(value: &Value, format: InputFormat) -> Result<InputRecord> {
     let Value::Object(object) = value else {
-        bail!("it is no object (--input-format lines takes any line)");
+        bail!("it is not an object (--input-format lines takes any line)");
     };
     match format {
         InputFormat::Aws => from_aws(object),
@@ -96,7 +96,7 @@ fn from_jsonl(object: &Object) -> Result<InputRecord> {
         arrival: match object.get("approximateArrivalTimestamp") {
             None | Some(Value::Null) => None,
             Some(time) => Some(time.as_i64().ok_or_else(|| {
-                anyhow!("its 'approximateArrivalTimestamp' is not in whole milliseconds")
+                anyhow!("its 'approximateArrivalTimestamp' is not an integer of milliseconds")
             })?),
         },
         origin: if is_stored {
@@ -113,7 +113,10 @@ fn from_aws(object: &Object) -> Result<InputRecord> {
         data: base64(object, "Data")?,
         partition_key: text(object, "PartitionKey")?.map(str::to_owned),
         hash_key: hash_key
-            .map(|key| key.parse().context("its 'ExplicitHashKey' is no hash key"))
+            .map(|key| {
+                key.parse()
+                    .context("its 'ExplicitHashKey' is not a hash key")
+            })
             .transpose()?,
         position: position(object, "SequenceNumber", 0)?,
         arrival: arrival(object, "ApproximateArrivalTimestamp")?,
@@ -125,7 +128,7 @@ fn from_aws(object: &Object) -> Result<InputRecord> {
 fn from_lambda(object: &Object) -> Result<InputRecord> {
     let kinesis = match object.get("kinesis") {
         Some(Value::Object(kinesis)) => kinesis,
-        Some(_) => bail!("its 'kinesis' is no object"),
+        Some(_) => bail!("its 'kinesis' is not an object"),
         None if object.contains_key("kinesisSchemaVersion") => object,
         None => bail!("'kinesis' is missing: it is of another source than a Kinesis stream"),
     };
@@ -144,7 +147,7 @@ fn text<'a>(object: &'a Object, key: &str) -> Result<Option<&'a str>> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => bail!("its '{key}' is not a text"),
+        Some(_) => bail!("its '{key}' is not a string"),
     }
 }
 
@@ -154,7 +157,7 @@ fn whole(object: &Object, key: &str) -> Result<u64> {
         None | Some(Value::Null) => Ok(0),
         Some(value) => value
             .as_u64()
-            .ok_or_else(|| anyhow!("its '{key}' is not a whole number")),
+            .ok_or_else(|| anyhow!("its '{key}' is not an integer")),
     }
 }
 

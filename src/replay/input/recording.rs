@@ -60,16 +60,16 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
     reading
         .remarks
         .extend(reading.orphans.map(|(first, lines)| {
-        let lines = count(lines, "line");
-        format!(
-            "{lines} from line {first} on passed over: the beginning of the conversation is missing"
-        )
-    }));
+            let lines = count(lines, "line");
+            format!(
+                "skipped {lines} from line {first} on: the beginning of the conversation is missing"
+            )
+        }));
     Ok((reading.all, reading.remarks))
 }
 
 fn cut_off(line: usize) -> String {
-    format!("line {line} was cut off: what is whole before it is played")
+    format!("line {line} was cut off: playing what is complete before it")
 }
 
 #[derive(Default)]
@@ -180,9 +180,9 @@ fn what_it_is(message: &Message<'_>) -> Result<(Action, usize, Option<LeasePosit
         Message::ShardEnded => (Action::ShardEnded, 0, None),
         Message::LeaseLost => (Action::LeaseLost, 0, None),
         Message::Shutdown { .. } => {
-            bail!("it is of the daemon of KCL 1.x or 2.0.x, which cannot be played")
+            bail!("it comes from the daemon of KCL 1.x or 2.0.x, which replay cannot play")
         }
-        Message::Checkpoint { .. } => bail!("the answer to a checkpoint is no action"),
+        Message::Checkpoint { .. } => bail!("the answer to a checkpoint is not an action"),
     })
 }
 
@@ -264,7 +264,7 @@ mod tests {
         let (all, remarks) = conversations(&[BATCH, STATUS, BEGIN]);
         assert_eq!((all.len(), remarks.len()), (1, 1));
         assert!(
-            remarks[0].contains("2 lines from line 1 on passed over"),
+            remarks[0].contains("skipped 2 lines from line 1 on"),
             "{remarks:?}"
         );
     }

@@ -43,7 +43,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<InputFormat> {
             of_value(&first, is_document, text == bytes.trim_ascii())
         }
         Some(Err(e)) if is_broken_document(bytes) => Err(not_json(&e).context(
-            "it begins as a JSON document and is none (--input-format lines takes each line of it)",
+            "it begins like a JSON document but is not one (--input-format lines takes each line of it)",
         )),
         Some(Err(_)) => Ok(of_second_line(bytes).unwrap_or(InputFormat::Lines)),
         None => Ok(InputFormat::Lines),
@@ -73,9 +73,7 @@ fn of_value(first: &Value, is_document: bool, is_all: bool) -> Result<InputForma
     match format {
         Some(format) => Ok(format),
         None if is_document => bail!(
-            "it is a JSON document without records that are known here: 'Records' is missing, and so are 'Data' \
-             (get-records), 'kinesis' (an event of Lambda), 'data' and 'dataBase64' (jsonl); to hand each value over \
-             as a record, write one a line (jq -c .)"
+            "it is a JSON document without any records that replay knows: 'Records' is missing, and so are 'Data' (get-records), 'kinesis' (an event of Lambda), 'data' and 'dataBase64' (jsonl); to make each value a record, write one per line (jq -c .)"
         ),
         None => Ok(InputFormat::Lines),
     }
@@ -125,8 +123,7 @@ fn refuse_firehose(object: &Object) -> Result<()> {
     let is_firehose = object.contains_key("deliveryStreamArn");
     if is_firehose && object.get("records").is_some_and(Value::is_array) {
         bail!(
-            "it is an event of Data Firehose, whose records are none of a Kinesis stream; to try their payloads: \
-             jq -c '.records[] | {{dataBase64: .data}}' FILE | kclpipe replay - -- …"
+            "it is a Data Firehose event, whose records are not those of a Kinesis stream; to try their payloads: jq -c '.records[] | {{dataBase64: .data}}' FILE | kclpipe replay - -- …"
         );
     }
     Ok(())
@@ -135,7 +132,7 @@ fn refuse_firehose(object: &Object) -> Result<()> {
 /// What is written by the same commands, but in a way that is not read here.
 fn refuse_other_text(bytes: &[u8]) -> Result<()> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        bail!("it is UTF-16, as PowerShell writes it: iconv -f UTF-16 -t UTF-8 makes it readable");
+        bail!("it is UTF-16, which PowerShell writes: convert it with iconv -f UTF-16 -t UTF-8");
     }
     let begins_as_output = |line: &[u8]| {
         line == b"Records:"
@@ -145,8 +142,7 @@ fn refuse_other_text(bytes: &[u8]) -> Result<()> {
     let mut first_lines = bytes.split(|b| *b == b'\n').take(5);
     if first_lines.any(|line| begins_as_output(line.trim_ascii_end())) {
         bail!(
-            "it is what aws kinesis get-records prints with --output yaml, text or table: take --output json \
-             (--input-format lines takes each line as a record)"
+            "aws kinesis get-records printed it with --output yaml, text or table: use --output json (--input-format lines takes each line as a record)"
         );
     }
     Ok(())

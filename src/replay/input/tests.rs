@@ -223,7 +223,7 @@ fn a_byte_order_mark_is_no_part_of_a_record() {
 fn a_first_line_that_is_torn_does_not_hide_what_the_others_are() {
     let letter = r#"{"shardId":"s","sequenceNumber":"4","dataBase64":"c2VjcmV0"}"#;
     let error = error(&format!("{}\n{letter}\n", &letter[..30]), None);
-    assert!(error.starts_with("line 1: not as JSON has it: "), "{error}");
+    assert!(error.starts_with("line 1: not valid JSON: "), "{error}");
 }
 
 /// A document that is not understood is never taken for lines.
@@ -247,7 +247,7 @@ fn what_is_json_but_not_understood_names_what_is_missing() {
         ),
         (
             "{\"Records\":[{\"kinesis\":7}]}",
-            "record 1: its 'kinesis' is no object",
+            "record 1: its 'kinesis' is not an object",
         ),
         (
             "{\"Records\":[{\"Data\":\"YQ==\"},{\"kinesis\":{}}]}",
@@ -263,11 +263,11 @@ fn what_is_json_but_not_understood_names_what_is_missing() {
         ),
         (
             "{\"Records\":[{\"Data\":{\"type\":\"Buffer\"}}]}",
-            "record 1: its 'Data' is not a text",
+            "record 1: its 'Data' is not a string",
         ),
         (
             "{\"Records\":[{\"Data\":\"YQ==\",\"SequenceNumber\":4959}]}",
-            "its 'SequenceNumber' is not a text",
+            "its 'SequenceNumber' is not a string",
         ),
         (
             "{\"Records\":[{\"Data\":\"YQ==\",\"ApproximateArrivalTimestamp\":\"secret\"}]}",
@@ -283,13 +283,13 @@ fn what_is_json_but_not_understood_names_what_is_missing() {
         ),
         (
             "{\n  \"Records\": [\n    {\"Data\": \"YQ==\"},\n  ]\n}",
-            "line 4, column 3: not as JSON has it",
+            "line 4, column 3: not valid JSON",
         ),
         (
             "{\"Records\":[{\"Data\":\"YQ==\"},\n{\"Data\":\"c2Vjcm",
             "line 2, column",
         ),
-        ("[{\n \"Data\": secret", "begins as a JSON document"),
+        ("[{\n \"Data\": secret", "begins like a JSON document"),
     ] {
         let error = error(text, None);
         assert!(
@@ -303,7 +303,7 @@ fn what_is_json_but_not_understood_names_what_is_missing() {
 fn what_is_something_else_is_refused_by_its_name() {
     let firehose = r#"{"invocationId":"i","deliveryStreamArn":"arn:aws:firehose:x","region":"r","records":[{"recordId":"1","data":"c2VjcmV0"}]}"#;
     for (text, said) in [
-        (firehose, "an event of Data Firehose"),
+        (firehose, "a Data Firehose event"),
         (
             &firehose.replace(',', ",\n"),
             "jq -c '.records[] | {dataBase64: .data}' FILE",
@@ -355,12 +355,12 @@ fn what_is_no_record_is_named_without_its_payload() {
         (
             "{\"data\":\"a\"}\n\n{\"data\":\"a\",\"partitionKey\":\"secret\",\"sequenceNumber\":7}",
             None,
-            "line 3: its 'sequenceNumber' is not a text",
+            "line 3: its 'sequenceNumber' is not a string",
         ),
         (
             "{\"data\":\"a\",\"subSequenceNumber\":\"secret\"}",
             None,
-            "its 'subSequenceNumber' is not a whole number",
+            "its 'subSequenceNumber' is not an integer",
         ),
         (
             "{\"Records\":[{\"Data\":\"s*cret\"}]}",
@@ -370,10 +370,10 @@ fn what_is_no_record_is_named_without_its_payload() {
         (
             "{\"data\":\"a\"}\n\"secret\"",
             None,
-            "line 2: it is no object",
+            "line 2: it is not an object",
         ),
-        ("{\"Records\":[]} secret", None, "not as JSON has it"),
-        ("secret", Some(InputFormat::Aws), "not as JSON has it"),
+        ("{\"Records\":[]} secret", None, "not valid JSON"),
+        ("secret", Some(InputFormat::Aws), "not valid JSON"),
     ] {
         let error = error(text, format);
         assert!(error.contains(said) && !error.contains("cret"), "{error}");

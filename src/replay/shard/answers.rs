@@ -40,7 +40,8 @@ impl Shard {
                 self.hear(action, said, steps);
             }
             Err(Misread::Null) => {
-                let text = "wrote a line that is just 'null': the daemon falls over it, and its whole worker stops";
+                let text =
+                    "wrote a bare `null`; the daemon crashes on it and takes the whole worker down";
                 self.fail(text.to_owned(), steps);
             }
             Err(Misread::Skipped { why, is_answer }) => {
@@ -58,7 +59,7 @@ impl Shard {
             } => self.checkpoint(action, Request { number, sub }, steps),
             Said::Initialize => {
                 self.no_child = true;
-                let text = "sent initialize, which only the daemon does: it echoes what it is given, and never answers";
+                let text = "sent initialize, which only the daemon sends: it echoes its input and never answers";
                 self.fail(text.to_owned(), steps);
             }
             Said::Ignored => {}
@@ -71,20 +72,19 @@ impl Shard {
         }
         if self.session.is_before_action() {
             let text = format!(
-                "sent a second status for {0}: the daemon takes it for the answer to the next {0}, whose \
-                 records then count as done before they were handled",
+                "sent a second status for {0}: the daemon takes it as the answer to the next {0}, whose records then count as done before anything handled them",
                 action.name()
             );
             return self.fail(text, steps);
         }
         if self.session.is_before_ack() {
-            let text = "sent a status before it had the answer to its checkpoint: it cannot know whether that was stored";
+            let text = "sent a status before it had the answer to its checkpoint, so it cannot know whether that was stored";
             self.wrong(text.to_owned(), steps);
         }
         let is_stored = self.lease.stored == LeasePosition::ShardEnd;
         if action == Action::ShardEnded && !is_stored && !self.lease.assignment.is_lost {
-            let text = "answered shardEnded before SHARD_END was stored (a checkpoint without sequenceNumber): \
-                        the shard would never finish, and those that follow it would never start";
+            let text = "answered shardEnded before it stored SHARD_END (a checkpoint without sequenceNumber): \
+                        the shard would never finish, and its successors would never start";
             return self.fail(text.to_owned(), steps);
         }
         self.go_on(action, steps);
@@ -92,20 +92,20 @@ impl Shard {
 
     fn wrong_status(&self, action: Action, response_for: Option<&str>) -> String {
         let Some(response_for) = response_for else {
-            let text = "sent a status without 'responseFor'; it must be '{}': the daemon's whole worker stops";
+            let text = "sent a status without 'responseFor', which must be '{}': the daemon's whole worker stops";
             return text.replace("{}", action.name());
         };
         let answered = self.session.answered;
         let is_second = answered.is_some_and(|answered| answered.name() == response_for);
         let hint = match response_for {
-            "checkpoint" => " (the answer to a checkpoint is no action and gets no status)",
-            _ if is_second => " (was that action answered twice?)",
+            "checkpoint" => " (the answer to a checkpoint is not an action and gets no status)",
+            _ if is_second => " (did it answer that action twice?)",
             _ => "",
         };
         let printable = response_for.chars().filter(|c| !c.is_control());
         let shown: String = printable.take(40).collect();
         format!(
-            "sent a status for '{shown}' while '{}' was to be answered{hint}: the daemon's whole worker stops",
+            "sent a status for '{shown}' when '{}' awaited its answer{hint}: the daemon's whole worker stops",
             action.name()
         )
     }
@@ -115,20 +115,20 @@ impl Shard {
         if is_answer {
             self.session.lost_answer = true;
             return self.wrong(
-                format!("the daemon passes over an answer and waits on, perhaps for ever: {why}"),
+                format!("the daemon skips an answer and keeps waiting, perhaps forever: {why}"),
                 steps,
             );
         }
         self.session.reported += 1;
         let reported = self.session.reported;
         let more = if reported == REPORTED {
-            " (no more of these are reported)"
+            " (further ones are not reported)"
         } else {
             ""
         };
         if reported <= REPORTED {
             steps.push(Step::Say(format!(
-                "a line of {length} bytes on its stdout is no message: {why}; the daemon logs it and waits on{more}"
+                "a line of {length} bytes on its stdout is not a message: {why}; the daemon logs it and keeps waiting{more}"
             )));
         }
     }
@@ -141,7 +141,7 @@ impl Shard {
             Ok(Said::Initialize | Said::Ignored) => return,
             Err(Misread::Null | Misread::Skipped { .. }) => return,
         };
-        let text = format!("sent {what} after its last answer: nobody reads it any more");
+        let text = format!("sent {what} after its last answer: nothing reads it any more");
         self.wrong(text, steps);
     }
 }

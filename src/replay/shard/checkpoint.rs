@@ -53,7 +53,7 @@ fn judge(request: &Request, action: Action, lease: &Lease) -> Result<LeasePositi
         return Err(Refusal::wrong("InvalidStateException", why));
     }
     if lease.assignment.is_lost {
-        let why = "a checkpoint after ShutdownException fails in the same way: the lease is gone, so the work may stop";
+        let why = "a checkpoint after ShutdownException fails in the same way: the lease is gone, so the child may stop working";
         return Err(Refusal {
             error: "ShutdownException",
             why: Why::Vain(why),
@@ -67,18 +67,19 @@ fn judge(request: &Request, action: Action, lease: &Lease) -> Result<LeasePositi
 
 fn in_range(number: &str, sub: Option<i64>, lease: &Lease) -> Result<LeasePosition, Refusal> {
     let refuse = |why| Refusal::wrong("IllegalArgumentException", why);
-    let position = LeasePosition::parse(number, sub)
-        .ok_or_else(|| refuse("asked for a checkpoint at what is no position".to_owned()))?;
+    let position = LeasePosition::parse(number, sub).ok_or_else(|| {
+        refuse("asked for a checkpoint at something that is not a position".to_owned())
+    })?;
     if position < lease.stored {
         return Err(refuse(format!(
-            "asked for a checkpoint at {position}, behind the last one at {}",
+            "asked for a checkpoint at {position}, before the last one at {}",
             lease.stored
         )));
     }
     let largest = &lease.assignment.largest;
     if position > *largest {
         return Err(refuse(format!(
-            "asked for a checkpoint at {position}, beyond what was delivered, {largest}"
+            "asked for a checkpoint at {position}, after the last delivered record {largest}"
         )));
     }
     Ok(position)
@@ -88,8 +89,7 @@ impl Shard {
     /// The child asks for a checkpoint.
     pub(super) fn checkpoint(&mut self, action: Action, request: Request, steps: &mut Vec<Step>) {
         if self.session.is_before_action() {
-            let text = "sent a checkpoint while no action was under way: the daemon does not read it before \
-                        the next one, and its answer comes behind that";
+            let text = "sent a checkpoint when no action was open: the daemon reads it only after the next action, and answers it after that";
             self.wrong(text.to_owned(), steps);
         } else if self.session.is_before_ack() {
             let text = "sent a second checkpoint before it had the answer to the first";
@@ -195,7 +195,7 @@ impl Shard {
 
     fn store(&mut self, request: &Request, position: LeasePosition, steps: &mut Vec<Step>) {
         if matches!(request.number.as_deref(), Some("LATEST" | "AT_TIMESTAMP")) {
-            let text = "stored a sentinel instead of a position: a restart would pass over records";
+            let text = "stored a sentinel instead of a position: a restart would skip records";
             self.wrong(text.to_owned(), steps);
         }
         if self.session.phase.action() == Some(Action::ProcessRecords) {
@@ -206,8 +206,7 @@ impl Shard {
             Stored::Repeated => self.report.repeated_checkpoints += 1,
             Stored::RepeatedAtEnd => {
                 self.report.repeated_checkpoints += 1;
-                let text = "the checkpoint at shardEnded repeats the last one: the daemon says that all is well \
-                            and stores nothing; leave sequenceNumber out there";
+                let text = "the checkpoint at shardEnded repeats the last one: the daemon reports success and stores nothing; omit sequenceNumber there";
                 self.wrong(text.to_owned(), steps);
             }
         }
@@ -222,8 +221,7 @@ impl Shard {
         let records = self.director.records();
         let is_aggregate = records.is_some_and(|records| records.is_aggregate(number));
         if request.sub.is_none() && is_aggregate {
-            let text = "a checkpoint without subSequenceNumber stands for the first record of its aggregate: \
-                        after a restart the others come again";
+            let text = "a checkpoint without subSequenceNumber means the first record of its aggregate: after a restart the others are redelivered";
             self.note(text, steps);
         }
     }

@@ -103,7 +103,7 @@ impl Shard {
     /// The child died, and its shard goes on if it may.
     fn resume(&mut self, text: &str, is_first_word: bool, steps: &mut Vec<Step>) {
         let again = format!(
-            "{text}: the daemon's whole worker stops; started again from {}",
+            "{text}: the daemon's whole worker stops; restarting from {}",
             self.lease.stored
         );
         if self.session.excused {
@@ -113,11 +113,11 @@ impl Shard {
             self.wrong(format!("{text}: the daemon stops its whole worker"), steps);
         } else if self.lease.stored == LeasePosition::ShardEnd {
             self.report.reached_end = true;
-            let text = format!("{text}; the shard is finished nevertheless");
+            let text = format!("{text}; the shard is finished all the same");
             steps.push(Step::Say(text));
         } else if self.report.restarts == self.restarts {
             let limit = self.restarts;
-            let text = format!("{text}, and no restart is left (--restarts {limit})");
+            let text = format!("{text}, with no restarts left (--restarts {limit})");
             self.wrong(text, steps);
         } else {
             self.report.restarts += 1;

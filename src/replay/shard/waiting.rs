@@ -34,17 +34,17 @@ impl Shard {
         self.no_child |= self.awaits_first_word();
         if let Phase::Doing(action) = self.session.phase {
             let lost = if self.session.lost_answer {
-                ", since its answer was passed over"
+                ", because the daemon skipped its answer"
             } else {
                 ""
             };
             let action = action.name();
             let text =
-                format!("no answer to {action} for {waited}{lost}: the daemon would wait for ever");
+                format!("no answer to {action} for {waited}{lost}: the daemon would wait forever");
             self.fail(text, &mut steps);
         } else if let Phase::Leaving { .. } = self.session.phase {
             let text = format!(
-                "its input ended {waited} ago and it still runs: the daemon would wait for ever"
+                "its input ended {waited} ago and it still runs: the daemon would wait forever"
             );
             self.wrong(text, &mut steps);
             self.session.phase = Phase::Stopping;

@@ -87,7 +87,7 @@ fn a_checkpoint_that_kcl_refuses_does_not_get_as_far_as_a_fault() {
          < status initialize
          > processRecords 1.0 2.0
          < checkpoint 3
-         # beyond what was delivered
+         # after the last delivered record
          > ack 3.- IllegalArgumentException
          < checkpoint 2
          > ack 2.- ThrottlingException",

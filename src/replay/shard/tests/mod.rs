@@ -313,7 +313,7 @@ fn restarts_have_a_limit_and_a_child_that_never_answers_has_none() {
                   ^ exit code 1";
     let report = converse(
         &mut one,
-        &format!("{script}\n# started again from TRIM_HORIZON\n{script}\n# no restart is left"),
+        &format!("{script}\n# restarting from TRIM_HORIZON\n{script}\n# no restarts left"),
     );
     assert!(
         !report.reached_end && report.faults.len() == 1,
@@ -339,7 +339,7 @@ fn a_child_that_echoes_is_none_and_is_not_waited_for() {
         r#"* start
          > initialize TRIM_HORIZON.0
          < {"action":"initialize","shardId":"shardId-0","sequenceNumber":"TRIM_HORIZON","subSequenceNumber":0}
-         # it echoes what it is given
+         # it echoes its input
          * stop"#,
     );
     assert!(
@@ -366,7 +366,7 @@ fn only_the_first_word_of_the_first_child_is_awaited_with_doubt() {
     converse_on(
         &mut shard,
         "^ exit code 1
-         # started again
+         # restarting
          * start
          > initialize TRIM_HORIZON.0",
     );
@@ -413,28 +413,28 @@ fn a_checkpoint_is_taken_only_in_range_and_while_there_is_a_checkpointer() {
          < status initialize
          > processRecords 1.0 2.0
          < checkpoint 2.1
-         # beyond what was delivered, 2.0
+         # after the last delivered record 2.0
          > ack 2.1 IllegalArgumentException
          < checkpoint 2
-         # stands for the first record of its aggregate
+         # means the first record of its aggregate
          > ack 2.- ok
          < checkpoint 2
          > ack 2.- ok
          < checkpoint 1.5
-         # behind the last one at 2.0
+         # before the last one at 2.0
          > ack 1.5 IllegalArgumentException
          < checkpoint x
-         # no position
+         # not a position
          > ack x.- IllegalArgumentException
          < checkpoint SHARD_END
-         # beyond what was delivered
+         # after the last delivered record
          > ack SHARD_END.- IllegalArgumentException
          < status processRecords
          > processRecords 2.1 3.0
          < checkpoint 2.7
          > ack 2.7 ok
          < checkpoint 2
-         # behind the last one at 2.7
+         # before the last one at 2.7
          > ack 2.- IllegalArgumentException",
     );
     assert_eq!((report.checkpoints, report.refused_checkpoints), (2, 6));
@@ -449,12 +449,12 @@ fn a_wrong_status_ends_the_daemon() {
     for (line, said) in [
         (
             "status processrecords",
-            "'processrecords' while 'processRecords'",
+            "'processrecords' when 'processRecords'",
         ),
-        ("status initialize", "answered twice?"),
+        ("status initialize", "answer that action twice?"),
         ("status checkpoint", "gets no status"),
         (r#"{"action":"status"}"#, "without 'responseFor'"),
-        ("null", "just 'null'"),
+        ("null", "a bare `null`"),
     ] {
         let mut shard = shard(&["1"], RULES);
         let report = converse(
@@ -561,7 +561,7 @@ fn a_child_that_dies_behind_the_end_needs_no_other() {
          < checkpoint
          > ack -.- ok
          ^ exit code 1
-         # finished nevertheless",
+         # finished all the same",
     );
     assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
 }
@@ -575,7 +575,7 @@ fn lines_that_are_no_messages_are_passed_over_and_answers_among_them_missed() {
         "* start
          > initialize TRIM_HORIZON.0
          < hello
-         # a line of 5 bytes on its stdout is no message: it is not JSON
+         # a line of 5 bytes on its stdout is not a message: it is not JSON
          <
          < {\"action\":\"leaseLost\"}
          < {\"action\":\"status\",\"responseFor\":\"initialize\",\"x\":1}
@@ -585,7 +585,7 @@ fn lines_that_are_no_messages_are_passed_over_and_answers_among_them_missed() {
     assert_eq!(shard.patience(limit), Some(AFTER_LOST_ANSWER));
     let steps = shard.silent(Duration::from_secs(9));
     assert!(matches!(&steps[..], [Step::Say(text), Step::Stop]
-        if text.contains("no answer to initialize for 9s, since its answer was passed over")));
+        if text.contains("no answer to initialize for 9s, because the daemon skipped its answer")));
     assert_eq!(shard.patience(limit), None);
 }
 
@@ -619,10 +619,10 @@ fn a_sentinel_is_stored_as_the_daemon_would_but_not_praised() {
          < status initialize
          > processRecords 1.0
          < checkpoint LATEST
-         # would pass over records
+         # would skip records
          > ack LATEST.- ok
          ^ exit code 1
-         # started again from LATEST
+         # restarting from LATEST
          * start
          > initialize LATEST.0
          < status initialize
@@ -709,7 +709,7 @@ fn the_first_broken_rule_is_told_with_its_place() {
          < status processRecords
          > processRecords 3.0
          < checkpoint 4
-         # beyond what was delivered
+         # after the last delivered record
          > ack 4.- IllegalArgumentException",
     );
     let place = "message 6 with child 1, processRecords with records 3 to 3: asked for a checkpoint at 4.0,";
@@ -748,7 +748,7 @@ fn a_checkpoint_belongs_into_an_action() {
          < status processRecords
          > processRecords 3.0
          + checkpoint 2
-         # while no action was under way
+         # when no action was open
          > ack 2.- ok",
     );
     let lease_lost = Rules {
@@ -779,7 +779,7 @@ fn checkpoints_that_do_not_say_what_they_mean_are_noted() {
          < checkpoint 1
          > ack 1.- ok
          < checkpoint 2
-         # stands for the first record of its aggregate
+         # means the first record of its aggregate
          > ack 2.- ok
          < checkpoint 2
          > ack 2.- ok

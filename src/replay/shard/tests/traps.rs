@@ -52,7 +52,7 @@ fn at_latest_a_restart_skips_what_was_delivered_and_not_checkpointed() {
          < status initialize
          > processRecords 1.0 2.0
          ^ exit code 1
-         # started again from LATEST
+         # restarting from LATEST
          * start
          > initialize LATEST.0
          < status initialize
@@ -78,7 +78,7 @@ fn the_tip_is_where_the_first_read_finds_it() {
          < status processRecords
          > processRecords 2.0
          ^ exit code 1
-         # started again from LATEST
+         # restarting from LATEST
          * start
          > initialize LATEST.0
          < status initialize
@@ -279,7 +279,7 @@ fn a_border_may_lie_in_an_aggregate_and_a_restart_begins_there() {
          < status processRecords
          > processRecords 1.2
          ^ exit code 1
-         # started again from 1.1
+         # restarting from 1.1
          * start
          > initialize 1.1
          < status initialize
