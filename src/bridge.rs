@@ -185,6 +185,7 @@ impl<'a> Bridge<'a> {
             } => self.checkpoints.shard_ended(),
             Heard::Batch(_) | Heard::Initialize { .. } | Heard::Other { .. } => {}
         }
+        self.checkpoints.last_chance();
         let mut goal = Goal::new(0, false, Moment::Shutdown);
         goal.halted = true;
         self.work(goal)
