@@ -132,7 +132,7 @@ impl<'a> Bridge<'a> {
                     log::error!("{why}: the worker is to stop, at the daemon's next message");
                     self.halted = true;
                 }
-                Event::Deadline => {}
+                Event::Blocked | Event::Deadline => {}
                 event => log::debug!("{event:?} while nothing is to be done"),
             }
         }
@@ -379,7 +379,7 @@ impl<'a> Bridge<'a> {
             Event::Signal(signal) => self.signalled(signal),
             Event::Finished => goal.finishing = false,
             Event::Hooked => goal.hooking = false,
-            Event::Deadline => {}
+            Event::Blocked | Event::Deadline => {}
         }
         Ok(Step::GoOn)
     }

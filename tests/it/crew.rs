@@ -217,11 +217,15 @@ impl Play {
 
 /// The next event. Attempts that never end well are no event, so they end a play, too.
 fn next(crew: &mut Pool<'_>, give_up_at: Instant) -> Event {
-    let event = crew
-        .wait(false, Some(give_up_at))
-        .expect("the system works");
-    assert_ne!(event, Event::Deadline, "nothing comes of it");
-    event
+    loop {
+        let event = crew
+            .wait(false, Some(give_up_at))
+            .expect("the system works");
+        assert_ne!(event, Event::Deadline, "nothing comes of it");
+        if event != Event::Blocked {
+            return event;
+        }
+    }
 }
 
 /// A whole batch in one run.

@@ -18,8 +18,6 @@ mod letter_box;
 mod processes;
 mod sidecar;
 mod sidecars;
-#[cfg(test)]
-mod turns;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -346,8 +344,11 @@ impl Handlers for Pool<'_> {
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
-            // Whoever waits has an `until` that does not know yet what blocks the shard now.
-            if until.is_some_and(|until| now >= until) || self.records.blocking() != blocking {
+            if self.records.blocking() != blocking {
+                // Whoever waits has an `until` that does not know of it yet.
+                return Ok(Event::Blocked);
+            }
+            if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }
             self.sleep(watch_input, self.wake(now, until))?;
@@ -401,3 +402,6 @@ impl Handlers for Pool<'_> {
         tally
     }
 }
+
+#[cfg(test)]
+mod turns;

@@ -192,7 +192,7 @@ fn play(
     while left > 0 {
         let records = match pool.wait(false, None).expect("it goes on") {
             Event::Done { records, .. } => records,
-            Event::Deadline => 0,
+            Event::Blocked => 0,
             event => panic!("{event:?}"),
         };
         done.push(records);
