@@ -758,7 +758,7 @@ fn a_halt_while_nothing_is_to_be_done_counts_at_the_next_batch() {
 #[test]
 fn a_halt_while_idle_stores_what_a_failed_round_left() {
     let attempt = "< checkpoint 1.0\n> ack ThrottlingException\n";
-    let round = vec![attempt; 5].join("* 1s later\n");
+    let round = [attempt; 5].join("* 1s later\n");
     let conversation = format!(
         "> initialize TRIM_HORIZON
          < status initialize
