@@ -138,7 +138,7 @@ impl<'a> Bridge<'a> {
                     log::error!("{why}: stopping the worker at the daemon's next message");
                     self.halted = true;
                 }
-                Event::Deadline => {}
+                Event::Blocked | Event::Deadline => {}
                 event @ (Event::Done { .. } | Event::Wish(_) | Event::Finished | Event::Hooked) => {
                     log::debug!("{event:?} while idle");
                 }
@@ -194,6 +194,7 @@ impl<'a> Bridge<'a> {
             } => self.checkpoints.shard_ended(),
             Heard::Batch(_) | Heard::Initialize { .. } | Heard::Other { .. } => {}
         }
+        self.checkpoints.last_chance();
         let mut goal = Goal::new(0, false, Moment::Shutdown);
         goal.halted = true;
         self.work(goal)
@@ -391,7 +392,7 @@ impl<'a> Bridge<'a> {
             Event::Signal(signal) => self.signalled(signal),
             Event::Finished => goal.finishing = false,
             Event::Hooked => goal.hooking = false,
-            Event::Deadline => {}
+            Event::Blocked | Event::Deadline => {}
         }
         Ok(Step::GoOn)
     }

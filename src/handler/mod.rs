@@ -80,7 +80,9 @@ pub enum Event {
     Finished,
     /// The hook has succeeded, or need not, after [`Handlers::hook`].
     Hooked,
-    /// Nothing, until now; or another record blocks the shard than before, as [`Handlers::stuck`] says.
+    /// Another record blocks the shard than before, or none, as [`Handlers::stuck`] says.
+    Blocked,
+    /// Nothing, until now.
     Deadline,
 }
 

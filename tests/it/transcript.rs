@@ -754,6 +754,25 @@ fn a_halt_while_nothing_is_to_be_done_counts_at_the_next_batch() {
     );
 }
 
+/// The pause after a round that failed is for a worker that goes on.
+#[test]
+fn a_halt_while_idle_stores_what_a_failed_round_left() {
+    let attempt = "< checkpoint 1.0\n> ack ThrottlingException\n";
+    let round = [attempt; 5].join("* 1s later\n");
+    let conversation = format!(
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         {round}< status processRecords
+         * halt
+         > records 2
+         < checkpoint 1.0
+         > ack"
+    );
+    leaves(strategy(|s| s.batch = true), Exit::Halted, &conversation);
+}
+
 #[test]
 fn input_that_ends_within_an_action_gets_no_checkpoint_and_no_status() {
     leaves(

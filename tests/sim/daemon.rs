@@ -203,7 +203,7 @@ fn rec(
         String::new()
     };
     let takes_letters = matches!(life.policy, Policy::File | Policy::Command);
-    let inner = if rng.chance(3) && takes_letters {
+    let inner = if rng.chance(6) && takes_letters {
         "\n"
     } else {
         ""

@@ -19,6 +19,9 @@ use crate::world::{Shared, World};
 /// From then on handlers, hooks and files do as they should.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(20 * 60);
 
+/// A life that has not come to its end by then never will.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
 /// So often may kclpipe turn round without anything to do and without any time going by.
 const TURNS: u32 = 200;
 
@@ -594,6 +597,9 @@ impl World {
             self.judge.turns = 0;
             self.now = next;
             self.oversleep();
+            if self.now > LIFETIME {
+                self.breaks("a life without an end");
+            }
         }
         panic!("something is due, and does not happen: {:?}", self.children);
     }

@@ -14,13 +14,12 @@ use kclpipe::testing::protocol::Wire;
 use crate::coverage::Coverage;
 use crate::daemon::{Pipes, Stored};
 use crate::draw::Draw;
-use crate::handlers::SimChildren;
+use crate::handlers::{LIFETIME, SimChildren};
 use crate::judge::Counted;
 use crate::world::{Shared, World};
 
 /// A life that has not come to its end by then never will.
 const SESSIONS: u32 = 400;
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
 /// How a life went.
 pub(crate) struct Outcome {

@@ -162,6 +162,10 @@ pub(crate) fn plan_whole(world: &mut World, child: &mut Child, frames: &[Frame])
     if let Some(place) = culprit {
         world.tries[frames[place].rec] += 1;
     }
+    let end = match world.life.timeout.filter(|_| rng.chance(6)) {
+        Some(limit) => work_long(child, world.now, limit),
+        None => end,
+    };
     child.exit = Some((end, Ended::Code(0)));
     child.stdin.pipe.clear();
     child.stdin.sent = 0;
@@ -174,6 +178,14 @@ pub(crate) fn plan_whole(world: &mut World, child: &mut Child, frames: &[Frame])
         (_, Some(bad), Some(place)) => fail_batch(child, bad, place as u64, frames, end, rng),
         _ => succeed_with_batch(child, frames.len() as u64, end, rng),
     }
+}
+
+/// It needs more time than the limit, and says in time that it is at work.
+fn work_long(child: &mut Child, now: Duration, limit: Duration) -> Duration {
+    child
+        .says
+        .push_back(say(now + limit * 3 / 4, Word::Progress, None));
+    now + limit * 3 / 2
 }
 
 fn succeed_with_record(child: &mut Child, end: Duration, rng: &mut Rng) {

@@ -351,8 +351,11 @@ impl Handlers for Pool<'_> {
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
-            // Whoever waits has an `until` that does not know yet what blocks the shard now.
-            if until.is_some_and(|until| now >= until) || self.records.blocking() != blocking {
+            if self.records.blocking() != blocking {
+                // Whoever waits has an `until` that does not know of it yet.
+                return Ok(Event::Blocked);
+            }
+            if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
             }
             self.sleep(watch_input, self.wake(now, until))?;

@@ -194,7 +194,7 @@ fn play(
         let records = if let Event::Done { records, .. } = event {
             records
         } else {
-            assert_eq!(event, Event::Deadline);
+            assert_eq!(event, Event::Blocked);
             0
         };
         done.push(records);

@@ -111,6 +111,9 @@ impl World {
             .delivered
             .map(|index| self.daemon.records[index].pos);
         let is_repeat = Some(asked) == self.judge.stored;
+        if Some(asked) == self.judge.refused {
+            return self.breaks("a checkpoint that was refused is asked for again");
+        }
         if Some(asked) < self.judge.stored || (Some(asked) > delivered && !is_repeat) {
             return self.breaks(format!(
                 "the daemon refuses {asked:?}: it is not between what is stored and what was sent"

@@ -85,6 +85,13 @@ impl World {
     pub(crate) fn judge_feed(&mut self, role: Role, frames: &[Frame], bytes: usize) {
         let now = self.now;
         self.judge.last_sign = now;
+        let printed = self
+            .child(role)
+            .and_then(|child| Some(child.says.front()?.at));
+        let idle = self.hand(role).is_some_and(|hand| hand.places.is_empty());
+        if idle && printed.is_some_and(|at| at <= now) {
+            self.breaks("more is given before it is read what the handler has printed");
+        }
         if let Some(hand) = self.hand(role) {
             if hand.places.is_empty() {
                 (hand.fed, hand.alive) = (0, now);

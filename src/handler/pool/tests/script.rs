@@ -86,8 +86,7 @@ pub(super) fn play(settings: Settings, transcript: &str) {
             if event == Event::Input {
                 break;
             }
-            // Whoever waits may have to be told what blocks the shard now.
-            if event == Event::Deadline {
+            if event == Event::Blocked {
                 continue;
             }
             stage.told.borrow_mut().push(in_words(event));
@@ -134,7 +133,7 @@ fn in_words(event: Event) -> String {
         Event::Signal(_) => "= signal".to_owned(),
         Event::Finished => "= finished".to_owned(),
         Event::Hooked => "= hooked".to_owned(),
-        Event::Input | Event::Deadline => panic!("{event:?} is not reported here"),
+        Event::Input | Event::Blocked | Event::Deadline => panic!("{event:?} is not reported here"),
     }
 }
 
