@@ -40,3 +40,4 @@ mod tidy;
 mod transcript;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod watch;
+mod words;
