@@ -181,6 +181,25 @@ fn messages_are_plain_english() {
 }
 
 #[test]
+fn a_message_stands_whole_in_the_source() {
+    for file in files(&root().join("src"), &[".rs"]) {
+        let name = file.display().to_string();
+        if name.contains("/src/cli") || name.contains("/tests") {
+            continue;
+        }
+        let source = fs::read_to_string(&file).expect("readable");
+        let code = source.split("#[cfg(test)]\nmod tests {").next();
+        let lines: Vec<&str> = code.unwrap_or_default().lines().collect();
+        let broken = lines.iter().find(|line| {
+            let text = line.trim_end();
+            let is_list = text.ends_with("\"\\") || text.ends_with("\\n\\");
+            text.ends_with('\\') && !is_list
+        });
+        assert!(broken.is_none(), "{name}: grep would not find {broken:?}");
+    }
+}
+
+#[test]
 fn help_is_plain_english() {
     let mut mistakes = Vec::new();
     for command in [
