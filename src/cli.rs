@@ -34,9 +34,9 @@ const EXAMPLES: &str = "\
 Examples:
   Try a handler without AWS or Java, on a file with one record a line:
     kclpipe replay records.txt -- kclpipe --checkpoint-records 100 -- ./handler.sh
-  In the daemon's .properties file, a checkpoint a minute:
+  In the daemon's .properties file, with a checkpoint every minute:
     executableName = kclpipe --checkpoint-every 60s -- ./handler.sh
-  The daemon knows no quotes; with spaces or a pipeline, put the rest of the line in a file:
+  The daemon does not understand quotes; with spaces or a pipeline, put the rest of the line in a file:
     executableName = kclpipe @handler.args
     handler.args:  --max-attempts 5 --dead-letter /var/spool/dead.jsonl
                    -- bash -o pipefail -c 'jq -c .event | my-upload --to \"the archive\"'
@@ -277,7 +277,7 @@ pub(crate) struct Options {
 pub(crate) enum PerName {
     /// One record; its exit code is the answer
     Record,
-    /// All records of a batch; answer lines and the exit code tell how far it came
+    /// All records of a batch; answer lines and the exit code say how far it came
     Batch,
     /// Every record of the lease; it answers each with a line
     Shard,
@@ -619,7 +619,7 @@ fn limit(text: &str) -> Result<Limit, String> {
         return Err("durations are not negative; 0 is off".to_owned());
     }
     let duration =
-        humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 60s, 5m or 1h"))?;
+        humantime::parse_duration(text).map_err(|e| format!("{e}; write it like 60s, 5m or 1h"))?;
     if duration > LONGEST {
         return Err("that is longer than 100 years; 0 is off".to_owned());
     }
@@ -667,11 +667,11 @@ fn size(text: &str) -> Result<u64, String> {
         .ok()
         .zip(unit)
         .and_then(|(number, unit)| number.checked_mul(unit));
-    bytes.ok_or_else(|| "write it as 500000, 512KiB or 6MB".to_owned())
+    bytes.ok_or_else(|| "write it like 500000, 512KiB or 6MB".to_owned())
 }
 
 fn on_exit(text: &str) -> Result<(u8, Class), String> {
-    let (code, class) = text.split_once('=').ok_or("write it as 99=checkpoint")?;
+    let (code, class) = text.split_once('=').ok_or("write it like 99=checkpoint")?;
     let code = code
         .trim()
         .parse()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# mawk reads its input in blocks unless it is told not to; no other awk has the option.
+# mawk reads its input in blocks without this option; no other awk has the option.
 case $(awk -W version 2>&1 </dev/null) in
     mawk*) set -- -W interactive ;;
 esac

@@ -6,10 +6,10 @@ read -r fruit count || [ -n "$fruit" ]      # the record has no line end of its 
 
 case $count in
     '' | *[!0-9]*)
-        echo "'$count' is no number" >&2    # stderr goes to the log, and into a dead letter
-        exit "$KCLPIPE_EXIT_REJECT"              # never again: --on-failure says what becomes of it
+        echo "'$count' is not a number" >&2    # stderr goes to the log, and into a dead letter
+        exit "$KCLPIPE_EXIT_REJECT"         # never again: --on-failure says what becomes of it
         ;;
 esac
 
-# Here the record would be stored; "|| exit $KCLPIPE_EXIT_RETRY" behind a command means: not now, try it again later.
+# Here the record would be stored; "|| exit $KCLPIPE_EXIT_RETRY" after a command means: not now, try it again later.
 echo "$count $fruit, key $KCLPIPE_PARTITION_KEY, attempt $KCLPIPE_ATTEMPT" >&2

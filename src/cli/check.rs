@@ -6,30 +6,30 @@ use clap::Args;
 
 use crate::check::Version;
 
-/// What `kclpipe check --help` shows behind the options.
+/// What `kclpipe check --help` shows after the options.
 const EXAMPLES: &str = "\
 Examples:
-  Here, where the daemon will be started:
+  In the directory where you will start the daemon:
     kclpipe check kclpipe.properties
   For a daemon that a service manager starts elsewhere:
     kclpipe check --directory /srv/orders /srv/orders/kclpipe.properties
   In a build, for KCL 2.x; let only errors stop it:
     kclpipe check --kcl 2 --json kclpipe.properties > report.json || [ $? -eq 1 ]
 
-A finding is the file with the line, what is wrong with the key there, why it matters, and the mend.
-An error: the daemon would not start or not stay up, or would do something else than the line says.
+Each finding gives the file and line, what is wrong, its id, why it matters, and how to fix it.
+An error: the daemon would not start or not stay up, or would not do what the line says.
 A warning: it would do as the line says, and that is rarely what is wanted.
 If the child is kclpipe, its options are checked, too: those in executableName, in @FILE, and in the
 environment.
 Exit code: 0 nothing found, 1 warnings only, 2 errors, or the file cannot be read, 64 a mistake in
 the command line.";
 
-/// What was typed behind `check`.
+/// What was typed after `check`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    about = "Find mistakes in a properties file before the daemon is started with it",
-    long_about = "Finds mistakes in a properties file of the MultiLangDaemon, which says nothing of most of them: \
-                  it passes over keys and values that it does not understand.",
+    about = "Find mistakes in a properties file before you start the daemon with it",
+    long_about = "Finds mistakes in a properties file of the MultiLangDaemon, which is silent about most of them: \
+                  it skips keys and values that it does not understand.",
     override_usage = "kclpipe check [OPTIONS] FILE",
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
@@ -38,11 +38,10 @@ pub(crate) struct CheckOptions {
     /// The properties file
     #[arg(value_parser = super::path(), value_name = "FILE")]
     pub file: PathBuf,
-    /// The directory that the daemon is started in: relative names are looked up there [default: the
-    /// current one]
+    /// The directory the daemon starts in; relative names are looked up there [default: the current one]
     #[arg(long, value_parser = super::path(), value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// The daemon's generation, 1, 2 or 3 (which is 3.1.3), or its version, as 3.5.1
+    /// The daemon's generation, 1, 2 or 3 (which is 3.1.3), or its version, for example 3.5.1
     #[arg(long, value_name = "VERSION", default_value = "3")]
     pub kcl: Version,
     /// Print one JSON object instead of text

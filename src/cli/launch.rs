@@ -10,29 +10,29 @@ use crate::check::Version;
 /// The directory with the jars, for all launches.
 pub(crate) const JARS: &str = "KCLPIPE_JARS";
 
-/// What `kclpipe launch --help` shows behind the options.
+/// What `kclpipe launch --help` shows after the options.
 const EXAMPLES: &str = "\
 Examples:
-  Get the daemon once, with Maven, into a directory of your own:
+  Download the daemon once, with Maven, into a directory of your own:
     kclpipe launch --fetch
-  Start it; Java's own exit code and signals, and the children of the daemon in this directory:
+  Start it, in this directory, with Java's exit code and signals:
     kclpipe launch kclpipe.properties
   More memory for Java, and another worker of the same application:
     kclpipe launch -Xmx1g --set workerId=two kclpipe.properties
-  From the environment, as in a container:
+  From the environment, for example in a container:
     KCLPIPE_PROPERTY_streamName=orders kclpipe launch kclpipe.properties
-  The command alone, to be pasted elsewhere:
+  Only print the command, to paste it elsewhere:
     kclpipe launch --print kclpipe.properties
 
-Order of what a property is taken from: --set, KCLPIPE_PROPERTY_NAME, FILE. Java is --java, else that of
-JAVA_HOME, else that of PATH. The jars are in --jars, else in KCLPIPE_JARS, else in kclpipe/kcl-VERSION
-under XDG_DATA_HOME or ~/.local/share. Errors that kclpipe check finds stop the launch.
-Exit code: 78 the daemon was not started, 64 a mistake in the command line, else Java's own.";
+A property comes from --set, else KCLPIPE_PROPERTY_NAME, else FILE. Java comes from --java, else JAVA_HOME,
+else PATH. The jars come from --jars, else KCLPIPE_JARS, else kclpipe/kcl-VERSION under XDG_DATA_HOME or
+~/.local/share. Errors that kclpipe check finds stop the launch.
+Exit code: 78 the daemon was not started, 64 a mistake in the command line, otherwise Java's own.";
 
-/// What was typed behind `launch`.
+/// What was typed after `launch`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    about = "Start Amazon's MultiLangDaemon, and get it before with --fetch",
+    about = "Start Amazon's MultiLangDaemon, and download it first with --fetch",
     long_about = "Starts Amazon's MultiLangDaemon with a properties file: finds Java and the daemon's jars, checks the \
                   file, and becomes Java.",
     override_usage = "kclpipe launch [OPTIONS] FILE\n       kclpipe launch --fetch [--kcl VERSION] [FILE]",
@@ -43,7 +43,7 @@ pub(crate) struct LaunchOptions {
     /// The daemon's properties file
     #[arg(value_parser = super::path(), value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
     pub file: Option<PathBuf>,
-    /// FILE, as Amazon's own class wants it to be written
+    /// FILE, written as Amazon's own class expects it
     #[arg(long, short = 'p', value_parser = super::path(), value_name = "FILE", hide = true, conflicts_with = "file")]
     pub properties_file: Option<PathBuf>,
     /// A property that wins over FILE and the environment; repeatable
@@ -52,25 +52,25 @@ pub(crate) struct LaunchOptions {
     /// The directory with the daemon's jars [default: that of --fetch]
     #[arg(long, value_parser = super::path(), value_name = "DIR")]
     pub jars: Option<PathBuf>,
-    /// Get the jars with Maven if they are not there; without FILE that is all
+    /// Download the jars with Maven if they are missing; without FILE do only that
     #[arg(long)]
     pub fetch: bool,
-    /// The daemon's version, as 2.5.4 [default: 3.1.3]
+    /// The daemon's version, for example 2.5.4 [default: 3.1.3]
     #[arg(long, value_name = "VERSION")]
     pub kcl: Option<Version>,
-    /// The Java to run
+    /// The Java program to run
     #[arg(long, value_parser = super::path(), value_name = "PROGRAM")]
     pub java: Option<PathBuf>,
     /// A system property of Java; repeatable
     #[arg(short = 'D', value_name = "NAME=VALUE")]
     pub define: Vec<OsString>,
-    /// An option of Java, as -Xmx1g or -XX:+UseSerialGC; repeatable
+    /// An option of Java, such as -Xmx1g or -XX:+UseSerialGC; repeatable
     #[arg(short = 'X', value_name = "OPTION", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
     /// A logback file for the daemon [default: one that logs no line of a child twice]
     #[arg(long, value_parser = super::path(), value_name = "FILE")]
     pub log_configuration: Option<PathBuf>,
-    /// Start it whatever kclpipe check finds
+    /// Start it even if kclpipe check finds errors
     #[arg(long)]
     pub no_check: bool,
     /// Print the command instead of running it

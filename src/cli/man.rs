@@ -23,18 +23,15 @@ const ABOUT: [Entry; 4] = [
     ),
     (
         "",
-        "A record is done when the handler accepted it, or when the options below disposed of it. A checkpoint never \
-         goes beyond the unbroken run of done records. Each record is handed over at least once.",
+        "A record is done once the handler has accepted it or the options below have dealt with it. A checkpoint never moves past a record that is not done. Each record is delivered at least once.",
     ),
     (
         "",
-        "The daemon splits executableName at spaces and knows no quotes. kclpipe @FILE reads the rest of the command \
-         line from FILE, split as a POSIX shell would, with quotes, backslashes and comments, and without expansion.",
+        "The daemon splits executableName at spaces and does not understand quotes. kclpipe @FILE reads the rest of the command line from FILE, split as a POSIX shell would, with quotes, backslashes and comments, and without expansion.",
     ),
     (
         "",
-        "The handler is started directly, without a shell. For a pipeline, write bash -o pipefail -c '...' \
-         into an @FILE: under sh, a failure of any command but the last is not seen.",
+        "The handler is started directly, without a shell. For a pipeline, write bash -o pipefail -c '...' into an @FILE: under sh, only a failure of the last command counts.",
     ),
 ];
 
@@ -60,20 +57,18 @@ const OWN_EXITS: [Entry; 6] = [
     ),
     (
         "78",
-        "The handler cannot be found or run, or the log file cannot be opened. Of launch: the daemon was not started; \
-         else the exit status is Java's.",
+        "The handler cannot be found or run, or the log file cannot be opened. Of launch: the daemon was not started; otherwise the exit status is Java's.",
     ),
 ];
 
 const ENVIRONMENT: [Entry; 16] = [
     (
         "KCLPIPE_<OPTION>",
-        "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every \
-         60s. The command line goes before. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
+        "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s. The command line takes precedence. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
     ),
     (
         "",
-        "None of these reaches the handler. Its environment has instead, as far as they apply:",
+        "None of these reaches the handler. Its environment has these instead, where they apply:",
     ),
     ("KCLPIPE_SHARD_ID", "The shard."),
     (
@@ -82,21 +77,21 @@ const ENVIRONMENT: [Entry; 16] = [
     ),
     (
         "KCLPIPE_PARTITION_KEY, KCLPIPE_PARTITION_KEY_BASE64",
-        "Its partition key; the second where the key holds a NUL.",
+        "Its partition key; the second if the key contains a NUL.",
     ),
     (
         "KCLPIPE_ARRIVAL_TIMESTAMP",
-        "When it came, in milliseconds since 1970.",
+        "When it arrived in the stream, in milliseconds since 1970.",
     ),
     (
         "KCLPIPE_MILLIS_BEHIND_LATEST",
         "How far the batch was behind the stream's end.",
     ),
+    ("KCLPIPE_ATTEMPT", "The number of this attempt, from 1."),
     (
-        "KCLPIPE_ATTEMPT",
-        "How many times it was handed over, this one included.",
+        "KCLPIPE_BATCH_COUNT",
+        "Per batch: how many records this batch has.",
     ),
-    ("KCLPIPE_BATCH_COUNT", "Per batch: the records in this run."),
     (
         "KCLPIPE_LANE, KCLPIPE_INFLIGHT",
         "Per shard: the number of this handler, and how many records may be unanswered.",
@@ -123,18 +118,18 @@ const ENVIRONMENT: [Entry; 16] = [
     ),
     (
         "KCLPIPE_PROPERTY_<name>",
-        "Of launch: a property of the daemon, which goes before that of its file.",
+        "Of launch: a property of the daemon, which overrides that of its file.",
     ),
 ];
 
 const FILES: [Entry; 3] = [
     (
         "@FILE",
-        "The command line; relative to the directory that the daemon was started in.",
+        "The command line; relative to the directory the daemon starts in.",
     ),
     (
         "--dead-letter FILE",
-        "One JSON object for each record that was given up, with its data. It is opened for each, so it may be rotated.",
+        "One JSON object for each record that kclpipe gave up on, with its data. It is opened for each, so it may be rotated.",
     ),
     ("--log-file FILE", "The log. It may be rotated."),
 ];
@@ -142,8 +137,7 @@ const FILES: [Entry; 3] = [
 const SIGNALS: [Entry; 2] = [
     (
         "SIGTERM, SIGINT, SIGHUP",
-        "kclpipe stores the run, starts no new attempt for the time of --stop-timeout, and carries on: the daemon \
-         decides when it ends. With a terminal as stdin they end it.",
+        "kclpipe checkpoints what is done, starts no new attempt for the time of --stop-timeout, and carries on: the daemon decides when it ends. With a terminal as stdin they end it.",
     ),
     (
         "",
@@ -224,7 +218,7 @@ fn exit_codes_of_handlers() -> Roff {
         Class::Done => "the next record follows",
         Class::Reject => "never tried again: --on-failure, at once",
         Class::Retry => "tried again later, not counted",
-        Class::Broken => "the handler is at fault: tried again later, for ever, not counted",
+        Class::Broken => "the handler is at fault: tried again later, forever, not counted",
         Class::Checkpoint => "the next record follows, and a checkpoint is stored here",
         Class::Halt => "the worker stops",
         Class::Fail => "tried again later, and after --max-attempts --on-failure",

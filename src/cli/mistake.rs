@@ -11,33 +11,33 @@ use super::{Cli, limit, renamed};
 
 /// clap's error as one line: what is wrong, and its tip.
 pub(super) fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
-    let told = if error.kind() == ErrorKind::UnknownArgument {
+    let said = if error.kind() == ErrorKind::UnknownArgument {
         unknown(error, arguments)
     } else if error.kind() == ErrorKind::InvalidValue {
         renamed_value(error)
     } else {
         None
     };
-    let told = told.unwrap_or_else(|| in_its_words(error));
-    format!("{told} (see kclpipe --help)")
+    let said = said.unwrap_or_else(|| in_its_words(error));
+    format!("{said} (see kclpipe --help)")
 }
 
 fn in_its_words(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let told = text
+    let said = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:"));
-    let told: Vec<&str> = told
+    let said: Vec<&str> = said
         .filter(|line| !line.is_empty() && !line.starts_with("For more"))
         // How to pass a mistyped option to the handler is not what the user wants to know.
         .filter(|line| !line.starts_with("tip: to pass"))
         .collect();
-    let told = told.join("; ").replace(":;", ":");
+    let said = said.join("; ").replace(":;", ":");
     match number(error) {
-        Some(words) => told.replace(&words, "write a whole number, for example 1000"),
-        None => told,
+        Some(words) => said.replace(&words, "write a whole number, for example 1000"),
+        None => said,
     }
 }
 
@@ -61,7 +61,7 @@ fn renamed_value(error: &clap::Error) -> Option<String> {
     )
 }
 
-/// What was meant by a word that clap does not expect, if that can be told.
+/// What was meant by a word that clap does not expect, if that can be said.
 fn unknown(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
         return None;

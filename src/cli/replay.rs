@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{Limit, limit, path};
 use crate::replay::faults::Faults;
 
-/// What `kclpipe replay --help` shows behind the options.
+/// What `kclpipe replay --help` shows after the options.
 const EXAMPLES: &str = "\
 Examples:
   One record a line, and a checkpoint after every second record:
@@ -20,29 +20,29 @@ Examples:
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
   The test event of a Lambda function:
     kclpipe replay event.json -- kclpipe --per batch --format lambda -- lambda/run.js
-  Dead letters once more, after the handler was mended:
+  Dead letters again, after you fixed the handler:
     kclpipe replay dead.jsonl -- kclpipe --dead-letter dead-again.jsonl -- ./handler.sh
-  A rehearsal: errors, lost leases, ends of input and kills at random, and once more the same:
+  A rehearsal with errors, lost leases, ends of input and kills at random, and the same one again:
     kclpipe replay --inject all records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
     kclpipe replay --inject all --seed 4711 records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
-  A conversation that was captured with kclpipe --capture, once more:
+  Play a conversation again that kclpipe --capture captured:
     kclpipe replay capture.jsonl -- kclpipe -- ./handler.sh
-  Exactly what the daemon would run, and how it stands a loss of its lease:
+  Exactly what the daemon would run, and how it copes with losing its lease:
     kclpipe replay records.txt --properties my.properties --shutdown lease-lost
 
-'kclpipe' as CHILD is always this very program. CHILD may be any child of the MultiLangDaemon.
+'kclpipe' as CHILD is always this program itself. CHILD may be any child of the MultiLangDaemon.
 Options of replay never come from the environment; CHILD gets the environment as it is.
-A record without a partition key has key-N, where N is its number in the input; one without a
+A record without a partition key gets key-N, where N is its number in the input; one without a
 sequence number gets one.
-Exit code: 0 the protocol was kept and every shard reached its end, 1 not so, 64 a mistake in the
+Exit code: 0 the protocol was kept and every shard reached its end, 1 otherwise, 64 a mistake in the
 command line or the input.";
 
-/// What was typed behind `replay`.
+/// What was typed after `replay`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    about = "Play the daemon: try a child without AWS and Java, on recorded or made-up records",
+    about = "Play the daemon: try a child without AWS and Java, on real or made-up records",
     long_about = "Plays Amazon's MultiLangDaemon, so that its child can be tried without AWS, Java and network. \
-                  It keeps the daemon's rules, and says in plain words what the child does wrong.",
+                  It follows the daemon's rules, and says in plain words what the child does wrong.",
     override_usage = "kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
                       kclpipe replay [OPTIONS] [INPUT...] --properties FILE",
     after_long_help = EXAMPLES,
@@ -52,42 +52,42 @@ pub(crate) struct ReplayOptions {
     /// Files with records, or - for stdin [default: -]
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
-    /// How records stand in the input [default: told from the content of each]
+    /// The format of the input [default: detected for each]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub input_format: Option<InputFormatName>,
     /// Take CHILD from executableName in FILE, split as the daemon splits it
     #[arg(long, value_parser = path(), value_name = "FILE")]
     pub properties: Option<PathBuf>,
-    /// The most records in one processRecords; 10 MiB of payload are the most, too
+    /// The most records in one processRecords, which also has at most 10 MiB of payload
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,
-    /// Deal the records to N shards, by the MD5 of the partition key as Kinesis does, each with a
-    /// child of its own, all at once
+    /// Distribute the records over N shards, by the MD5 of the partition key as Kinesis does; each has a
+    /// child of its own, and all run at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub shards: u32,
     /// How the daemon ends
     #[arg(long, value_enum, value_name = "WAY", default_value = "shard-end")]
     pub shutdown: EndingName,
-    /// Start a child that died again from its last checkpoint, so often for each shard
+    /// How many times per shard to restart a dead child from its last checkpoint
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub restarts: u32,
-    /// Let things go wrong, as in throttle=0.3,kill,slow-ack=200ms or all,eof=0: throttle, dependency,
+    /// Let things go wrong, for example throttle=0.3,kill,slow-ack=200ms or all,eof=0: throttle, dependency,
     /// runtime, invalid-state, lease-stolen (errors of checkpoints), lease-loss, shutdown, kill, eof (ends
     /// of a child), empty, nulls, aggregate, odd-keys, redeliver, clock-skew, late-batch (what it is given),
     /// each with its rate; slow-ack, idle, with the longest time
     #[arg(long, value_parser = Faults::parse, value_name = "FAULTS")]
     pub inject: Option<Faults>,
-    /// Let the same go wrong as in the run that printed N [default: any]
+    /// Repeat the faults of the replay that printed N [default: random]
     #[arg(long, value_name = "N", requires = "inject")]
     pub seed: Option<u64>,
-    /// Give a child up that says nothing for so long, where the daemon would wait forever; 10s at
-    /// most if its answer could not be understood; 0 for never
+    /// Fail when a child is silent for this long (the real daemon would wait forever); at most 10s after
+    /// an answer it could not parse; 0 for never
     #[arg(long, value_parser = limit, value_name = "DURATION", default_value = "10m")]
     pub timeout: Limit,
     /// Print the report as one JSON object instead of text
     #[arg(long)]
     pub json: bool,
-    /// The child, and what follows it
+    /// The child and its arguments
     #[arg(last = true, value_name = "CHILD")]
     pub child: Vec<OsString>,
 }
@@ -103,7 +103,7 @@ pub(crate) enum InputFormatName {
     Aws,
     /// Events of a Lambda function with a Kinesis trigger, or the records in them
     Lambda,
-    /// What kclpipe --capture writes: the same batches, errors and endings once more
+    /// What kclpipe --capture writes: the same batches, errors and endings again
     Capture,
 }
 

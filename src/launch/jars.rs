@@ -71,8 +71,7 @@ impl Jars {
         let version = match daemons[..] {
             [version] => version,
             [] => bail!(
-                "'{name}' has no {MULTILANG}-VERSION.jar: fetch it with kclpipe launch --fetch, or name the directory \
-                 that has it with --jars"
+                "'{name}' has no {MULTILANG}-VERSION.jar: fetch it with kclpipe launch --fetch, or name the directory that has it with --jars"
             ),
             [first, second, ..] => bail!(
                 "'{name}' has the daemon twice, as {first} and as {second}, and Java would take either: remove one, with its dependencies"

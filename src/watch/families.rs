@@ -78,8 +78,8 @@ pub const FAMILIES: &[Family] = &[
             let tally = &of.tally;
             vec![
                 counter(&["rejected"], tally.rejected),
-                counter(&["max_attempts"], tally.worn_out),
-                counter(&["max_age"], tally.too_old),
+                counter(&["attempts_exhausted"], tally.worn_out),
+                counter(&["expired"], tally.too_old),
             ]
         },
     },

@@ -208,8 +208,10 @@ fn readmes_first_command_does_what_readme_says() {
     assert!(output.status.success(), "{output:?}");
     let printed = [output.stderr, output.stdout].concat();
     let printed = String::from_utf8(printed).expect("text");
+    let trouble = printed.contains(" WARN ") || printed.contains(" ERROR ");
+    assert!(!trouble, "all is well in a first run: {printed}");
     let printed: Vec<&str> = printed.lines().collect();
-    let told = block(&readme, "The first one prints").lines();
+    let told = block(&readme, "The first command prints").lines();
     let mut from = 0;
     for line in told {
         let found = printed[from..]

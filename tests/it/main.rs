@@ -42,3 +42,4 @@ mod transcript;
 mod virtual_daemon;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod watch;
+mod words;

@@ -5,7 +5,7 @@ exports.handler = async (event) => {
     for (const { kinesis } of event.Records) {
         try {
             const { fruit, count } = JSON.parse(Buffer.from(kinesis.data, 'base64'));
-            if (!Number.isInteger(count)) throw new Error(`'${count}' is no number`);
+            if (!Number.isInteger(count)) throw new Error(`'${count}' is not a number`);
             await appendFile('stock.txt', `${count} ${fruit}\n`);
         } catch (error) {
             console.log('not stored:', error.message);

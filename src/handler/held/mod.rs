@@ -107,8 +107,7 @@ impl Records {
         debug_assert!(self.lanes.all_done());
         if self.lag.begin(now, batch.millis_behind_latest) {
             log::warn!(
-                "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a \
-                 minute ago; {}",
+                "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a minute ago; {}",
                 advice
             );
         }

@@ -87,8 +87,7 @@ fn of_wrapped(element: &Value) -> Result<InputFormat> {
         None if AWS.iter().any(|key| has(*key)) => Ok(InputFormat::Aws),
         None if has("kinesis") => Ok(InputFormat::Lambda),
         None => bail!(
-            "the first of its 'Records' has neither 'Data' (get-records) nor 'kinesis' (an event of Lambda): it is of \
-             another source than a Kinesis stream (--input-format lines takes each line as a record)"
+            "the first of its 'Records' has neither 'Data' (get-records) nor 'kinesis' (an event of Lambda): it is of another source than a Kinesis stream (--input-format lines takes each line as a record)"
         ),
     }
 }
