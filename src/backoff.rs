@@ -3,8 +3,9 @@
 //! One rule owns every retry and every respawn: no path leads from a failure to an attempt without a
 //! [`Delays`] in between.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use crate::random;
 
 /// Delays that grow by doubling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +14,18 @@ pub struct Delays {
     pub first: Duration,
     /// The longest delay.
     pub longest: Duration,
+    /// Each delay is shortened by a random part of up to one half, so that many shards that failed together
+    /// do not come back together. Off only where every run must be the same.
+    pub jitter: bool,
 }
 
 impl Delays {
-    /// How long to wait after so many failures in a row, from 1: between half and the whole of the
-    /// doubled delay, so that many shards that failed together do not come back together.
+    /// How long to wait after so many failures in a row, from 1.
     pub fn after(&self, failures: u32) -> Duration {
         let doubled = self
             .first
             .saturating_mul(1 << (failures.max(1) - 1).min(30));
-        jitter(doubled.min(self.longest.max(self.first)))
+        self.shorten(doubled.min(self.longest.max(self.first)))
     }
 
     /// Whether the delays grow no more after so many failures in a row.
@@ -35,14 +38,17 @@ impl Delays {
 
     /// The delay for a record that was given up but may not be passed over.
     pub fn longest(&self) -> Duration {
-        jitter(self.longest.max(self.first))
+        self.shorten(self.longest.max(self.first))
+    }
+
+    fn shorten(&self, delay: Duration) -> Duration {
+        if self.jitter { jitter(delay) } else { delay }
     }
 }
 
-/// A duration between half of `delay` and `delay`. The standard library's hasher keys are the one
-/// source of randomness that needs no crate.
+/// A duration between half of `delay` and `delay`.
 fn jitter(delay: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) >> 32;
+    let random = random::number() >> 32;
     delay / 2 + (delay / 2).mul_f64(random as f64 / f64::from(u32::MAX))
 }
 
@@ -55,6 +61,7 @@ mod tests {
         let delays = Delays {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(10),
+            jitter: true,
         };
         for (failures, whole) in [
             (0, 1),
@@ -80,7 +87,20 @@ mod tests {
         let delays = Delays {
             first: Duration::from_secs(8),
             longest: Duration::from_secs(1),
+            jitter: true,
         };
         assert!(delays.after(1) >= Duration::from_secs(4));
+    }
+
+    #[test]
+    fn without_jitter_a_delay_is_the_same_each_time() {
+        let delays = Delays {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(10),
+            jitter: false,
+        };
+        let seconds = [1, 2, 3, 4, 5].map(|failures| delays.after(failures).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 8, 10]);
+        assert_eq!(delays.longest(), Duration::from_secs(10));
     }
 }

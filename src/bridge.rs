@@ -7,8 +7,9 @@ use anyhow::{Result, bail};
 use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck, ToSay};
 use crate::clock::Clock;
 use crate::due::Due;
-use crate::exit::Exit;
+use crate::exit;
 use crate::handler::{Event, Finish, First, Handlers, Occasion};
+use crate::plural::plural;
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
 use crate::watch::{Snapshot, Watch};
@@ -51,7 +52,7 @@ enum Other {
 /// Whether the conversation goes on.
 enum Step {
     GoOn,
-    Leave(Exit),
+    Leave(exit::Bridge),
 }
 
 /// What has to be over before an action is answered.
@@ -100,20 +101,24 @@ impl<'a> Bridge<'a> {
     ///
     /// # Errors
     /// The daemon broke the protocol, or the system failed us.
-    pub fn run(mut self) -> Result<Exit> {
+    pub fn run(mut self) -> Result<exit::Bridge> {
         let exit = self.converse();
         self.stop_handlers()?;
         exit
     }
 
-    fn converse(&mut self) -> Result<Exit> {
+    fn converse(&mut self) -> Result<exit::Bridge> {
         while let Some(line) = self.next_line()? {
             if let Step::Leave(exit) = self.answer(line)? {
                 return Ok(exit);
             }
         }
         log::info!("the daemon closed stdin");
-        Ok(if self.halted { Exit::Halt } else { Exit::Done })
+        Ok(if self.halted {
+            exit::Bridge::Halted
+        } else {
+            exit::Bridge::Done
+        })
     }
 
     /// The next message; `None` at the end of input.
@@ -134,7 +139,9 @@ impl<'a> Bridge<'a> {
                     self.halted = true;
                 }
                 Event::Deadline => {}
-                event => log::debug!("{event:?} while idle"),
+                event @ (Event::Done { .. } | Event::Wish(_) | Event::Finished | Event::Hooked) => {
+                    log::debug!("{event:?} while idle");
+                }
             }
         }
     }
@@ -149,6 +156,7 @@ impl<'a> Bridge<'a> {
             | Heard::Other {
                 what: Other::ShardEnded | Other::LeaseLost | Other::ShutdownRequested,
                 ..
+            // Not an ack and not 'initialize': those say nothing that a halt could wait for.
             } if self.halted => self.leave_halted(&heard),
             Heard::Batch(batch) => self.process_records(batch),
             Heard::Other {
@@ -223,12 +231,13 @@ impl<'a> Bridge<'a> {
             let now = self.clock.now();
             if now >= give_up_at {
                 log::error!("{e:#}; giving up");
-                return Ok(Step::Leave(Exit::Config));
+                return Ok(Step::Leave(exit::Bridge::Config));
             }
             if !said {
                 log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
             }
             said = true;
+            // The input is watched meanwhile: the daemon may have gone.
             let until = now + LOOK_EVERY;
             while self.clock.now() < until && !self.wire.ended() {
                 if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
@@ -236,7 +245,7 @@ impl<'a> Bridge<'a> {
                 }
             }
             if self.wire.ended() {
-                return Ok(Step::Leave(Exit::Done));
+                return Ok(Step::Leave(exit::Bridge::Done));
             }
         }
         Ok(Step::GoOn)
@@ -251,7 +260,7 @@ impl<'a> Bridge<'a> {
         let behind = batch
             .millis_behind_latest
             .map_or("?".to_owned(), |millis| millis.to_string());
-        log::debug!("{left} records, {behind} ms behind the tip");
+        log::debug!("{}, {behind} ms behind the tip", plural(left, "record"));
         if let Some(last) = batch.last() {
             self.checkpoints.delivered(last);
             let first = if self.checkpoints.is_unprotected() {
@@ -278,7 +287,7 @@ impl<'a> Bridge<'a> {
             return Ok(leave);
         }
         self.status(action);
-        Ok(Step::Leave(Exit::Done))
+        Ok(Step::Leave(exit::Bridge::Done))
     }
 
     fn shutdown_requested(&mut self, action: &'static str) -> Result<Step> {
@@ -307,7 +316,7 @@ impl<'a> Bridge<'a> {
             return self.leave_lost(action);
         }
         self.status(action);
-        Ok(Step::Leave(Exit::Done))
+        Ok(Step::Leave(exit::Bridge::Done))
     }
 
     fn reach(&mut self, goal: Goal, action: &'static str) -> Result<Step> {
@@ -326,9 +335,10 @@ impl<'a> Bridge<'a> {
             self.run_hook(&mut goal);
             let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
             let wake = self.send(goal.moment(), stuck.as_ref(), now);
+            // Looked at after sending: what falls due with the last record is on its way by now, and awaited.
             if goal.is_reached(&self.checkpoints) {
                 return Ok(if goal.halted {
-                    Step::Leave(Exit::Halt)
+                    Step::Leave(exit::Bridge::Halted)
                 } else {
                     Step::GoOn
                 });
@@ -337,7 +347,7 @@ impl<'a> Bridge<'a> {
                 log::warn!(
                     "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
                 );
-                return Ok(Step::Leave(Exit::Done));
+                return Ok(Step::Leave(exit::Bridge::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
             let until = wake.into_iter().chain(self.watch.wake()).min();
@@ -361,6 +371,7 @@ impl<'a> Bridge<'a> {
         match event {
             Event::Input => {
                 self.wire.fill();
+                // Only the ack is taken while an action is open; any other line waits for its answer.
                 if self.checkpoints.awaiting()
                     && let Some(line) = self.wire.take_line()
                 {
@@ -447,12 +458,13 @@ impl<'a> Bridge<'a> {
             .answered(self.clock.now(), error.as_deref())
         {
             Answered::GoOn => {}
+            // Answering would say that the shard is done with; without an answer it is read again.
             Answered::ShardEndRefused => {
                 log::error!(
                     "cannot checkpoint the end of the shard: {}",
                     error.as_deref().unwrap_or_default()
                 );
-                return Ok(Step::Leave(Exit::Internal));
+                return Ok(Step::Leave(exit::Bridge::Protocol));
             }
             Answered::LeaseGone => {
                 log::warn!("another worker has the lease: this shard's work stops here");
@@ -510,7 +522,9 @@ impl Goal {
         match self.last {
             Moment::BatchEnd if self.left > 0 => Moment::Working,
             Moment::ShardEnd if self.finishing || self.hooking => Moment::Working,
-            last => last,
+            last @ (Moment::Working | Moment::BatchEnd | Moment::Shutdown | Moment::ShardEnd) => {
+                last
+            }
         }
     }
 
@@ -541,7 +555,10 @@ impl Goal {
 fn parse(line: &str) -> Result<Message<'_>> {
     let message = Message::parse(line)?;
     let action = message.action();
-    log::debug!("from the daemon: {action}, {} bytes", line.len());
+    log::debug!(
+        "from the daemon: {action}, {}",
+        plural(line.len() as u64, "byte")
+    );
     Ok(message)
 }
 
@@ -561,6 +578,7 @@ fn hear(line: String) -> Result<Heard> {
             records,
             millis_behind_latest,
         } => {
+            // The records borrow the line; the layout has their places, so that the batch can own it.
             let layout = Layout::find(&line, &records)?;
             drop(records);
             Ok(Heard::Batch(Batch::new(line, layout, millis_behind_latest)))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Text in which no character can disturb a terminal, forge a line or turn its order round.
-pub fn line(text: &str) -> Cow<'_, str> {
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
     }
@@ -25,7 +25,7 @@ fn is_harmless(c: char) -> bool {
 }
 
 /// A text as a part of a file's name: it leads to no other directory.
-pub fn file_name(text: &str) -> String {
+pub(crate) fn file_name(text: &str) -> String {
     let is_fit = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     let fit: String = text
         .chars()
@@ -38,11 +38,32 @@ pub fn file_name(text: &str) -> String {
 }
 
 /// The file that `path` stands for, where `{shard}` in it is the shard. What is not UTF-8 stays as it is.
-pub fn with_shard(path: &Path, shard_id: &str) -> PathBuf {
+pub(crate) fn with_shard(path: &Path, shard_id: &str) -> PathBuf {
     match path.to_str() {
         Some(text) => text.replace("{shard}", &file_name(shard_id)).into(),
         None => path.to_path_buf(),
     }
+}
+
+/// What is wrong with JSON, and where, without anything of what stands in it: that may be a payload. The names
+/// of missing fields are our own.
+pub(crate) fn redacted(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" at line ").next().unwrap_or_default();
+    let is_about_a_field = ["missing field", "duplicate field"];
+    let words = if is_about_a_field
+        .iter()
+        .any(|start| words.starts_with(start))
+    {
+        words
+    } else {
+        words
+            .split(['"', '`'])
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+    };
+    format!("{words} (line {}, column {})", error.line(), error.column())
 }
 
 #[cfg(test)]
@@ -80,5 +101,29 @@ mod tests {
         let path = with_shard("/x/{shard}/{shard}.jsonl".as_ref(), "../y");
         assert_eq!(path, PathBuf::from("/x/.._y/.._y.jsonl"));
         assert_eq!(with_shard("/x/y".as_ref(), "s"), PathBuf::from("/x/y"));
+    }
+
+    #[test]
+    fn an_error_about_json_says_nothing_of_what_is_in_it() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only what cannot be read matters")]
+        struct Pair {
+            key: u8,
+        }
+        for (text, expected) in [
+            (
+                r#"{"key":"secret at line 7"}"#,
+                "invalid type: string (line 1, column 25)",
+            ),
+            (
+                "{\"key\":\n777}",
+                "invalid value: integer (line 2, column 3)",
+            ),
+            ("{}", "missing field `key` (line 1, column 2)"),
+            ("{\"key\"", "EOF while parsing an object (line 1, column 6)"),
+        ] {
+            let error = serde_json::from_str::<Pair>(text).expect_err(text);
+            assert_eq!(redacted(&error), expected);
+        }
     }
 }

@@ -20,11 +20,11 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
-pub use check::CheckOptions;
-pub use clap_complete::Shell;
-pub use launch::{JARS, LaunchOptions};
-pub use man::{completions, man};
-pub use replay::{EndingName, InputFormatName, ReplayOptions};
+pub(crate) use check::CheckOptions;
+pub(crate) use clap_complete::Shell;
+pub(crate) use launch::{JARS, LaunchOptions};
+pub(crate) use man::{completions, man};
+pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
 
 use crate::launch::PROPERTY;
 use crate::outcome::{CLASSES, Class, SIGNALS};
@@ -74,7 +74,7 @@ struct Cli {
 
 /// The other things that kclpipe does, each under a word of its own.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Other {
+pub(crate) enum Other {
     /// Play the daemon: try a child without AWS and Java, on real or made-up records
     Replay(Box<ReplayOptions>),
     /// Find mistakes in a properties file before you start the daemon with it
@@ -92,7 +92,7 @@ pub enum Other {
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]
-pub struct Typed {
+pub(crate) struct Typed {
     /// The options.
     pub options: Options,
     /// The handler's command.
@@ -102,7 +102,7 @@ pub struct Typed {
 /// The options of the bridge, as they were typed. Those that most users never set are not in `-h`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Handing records over")]
-pub struct Options {
+pub(crate) struct Options {
     /// What one handler process is given [default: record]
     #[arg(long, value_enum, value_name = "WAY")]
     pub per: Option<PerName>,
@@ -274,7 +274,7 @@ pub struct Options {
 
 /// The values of `--per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PerName {
+pub(crate) enum PerName {
     /// One record; its exit code is the answer
     Record,
     /// All records of a batch; answer lines and the exit code say how far it came
@@ -285,7 +285,7 @@ pub enum PerName {
 
 /// The values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FormatName {
+pub(crate) enum FormatName {
     /// Exactly the payload; back to back with --per batch; not with --per shard
     Raw,
     /// Payload and line feed; a payload with a line feed before its end is rejected
@@ -304,7 +304,7 @@ pub enum FormatName {
 /// The values of `--data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the names say it, and --help shows no more")]
-pub enum DataName {
+pub(crate) enum DataName {
     Text,
     Base64,
 }
@@ -312,7 +312,7 @@ pub enum DataName {
 /// The values of `--decompress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the option's own help says it")]
-pub enum DecompressName {
+pub(crate) enum DecompressName {
     Off,
     Gzip,
     Auto,
@@ -321,7 +321,7 @@ pub enum DecompressName {
 /// The values of `--on-failure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the option's own help says it")]
-pub enum OnFailureName {
+pub(crate) enum OnFailureName {
     Block,
     DeadLetter,
     Skip,
@@ -331,22 +331,22 @@ pub enum OnFailureName {
 /// The values of `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the names say it, and --help shows no more")]
-pub enum LogFormatName {
+pub(crate) enum LogFormatName {
     Text,
     Json,
 }
 
 /// A duration that may be off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit(pub Option<Duration>);
+pub(crate) struct Limit(pub Option<Duration>);
 
 /// A command in one argument: its program, and what follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub OsString, pub Vec<OsString>);
+pub(crate) struct Words(pub OsString, pub Vec<OsString>);
 
 /// What a command line asks for.
 #[derive(Debug)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     /// To be the daemon's child.
     Bridge(Box<Typed>),
     /// To print this, help or the version, and be done.
@@ -354,13 +354,13 @@ pub enum Parsed {
 }
 
 /// Variables of the environment that stand for options: the option's name, and its value.
-pub type Variables = BTreeMap<String, String>;
+pub(crate) type Variables = BTreeMap<String, String>;
 
 /// The arguments after the program's name, with `@FILE` replaced by what the file holds.
 ///
 /// # Errors
 /// The file cannot be read, or its quotes do not match; `@FILE` is not the sole argument.
-pub fn arguments(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
+pub(crate) fn arguments(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
     let typed: Vec<OsString> = typed.collect();
     let Some(file) = typed
         .first()
@@ -373,6 +373,7 @@ pub fn arguments(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>>
     if typed.len() > 1 {
         bail!("'@{name}' must be the only argument: put the options and the command into the file");
     }
+    // The name is relative to the daemon's directory, which is ours.
     let text = std::fs::read(file).with_context(|| format!("cannot read '@{name}'"))?;
     let words = split(&text).with_context(|| format!("in '@{name}': a quote is not closed"))?;
     if let Some(nested) = words
@@ -388,7 +389,7 @@ pub fn arguments(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>>
 }
 
 /// Splits as a POSIX shell would, without expansion; `None` if a quote is not closed.
-pub fn split(text: &[u8]) -> Option<Vec<OsString>> {
+pub(crate) fn split(text: &[u8]) -> Option<Vec<OsString>> {
     let text: Vec<u8> = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).to_vec();
     let text = text
         .split(|b| *b == b'\r')
@@ -403,7 +404,7 @@ pub fn split(text: &[u8]) -> Option<Vec<OsString>> {
 ///
 /// # Errors
 /// One that stands for a flag is neither yes nor no, or one is not UTF-8.
-pub fn variables(
+pub(crate) fn variables(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Variables, Vec<String>)> {
     let options = Cli::command();
@@ -426,6 +427,7 @@ pub fn variables(
         let value = value
             .into_string()
             .map_err(|_| anyhow!("{name} is not UTF-8"))?;
+        // Empty is unset: a template that fills in variables cannot leave them out.
         if value.is_empty() {
             continue;
         }
@@ -446,7 +448,7 @@ fn is_of_launch(name: &str) -> bool {
 ///
 /// # Errors
 /// One line on what is wrong.
-pub fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
+pub(crate) fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
     let first = arguments.first().and_then(|first| first.to_str());
     let Some(word) = first.filter(|word| Other::has_subcommand(word)) else {
         return Ok(None);
@@ -469,7 +471,10 @@ pub fn other(arguments: &[OsString]) -> Result<Option<Result<Other, String>>> {
 ///
 /// # Errors
 /// One line on what is wrong, with the option's name.
-pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, BTreeSet<String>)> {
+pub(crate) fn parse(
+    arguments: &[OsString],
+    variables: &Variables,
+) -> Result<(Parsed, BTreeSet<String>)> {
     let matches = match command_line(arguments, []) {
         Ok(matches) => matches,
         Err(e) if !e.use_stderr() => {
@@ -477,6 +482,7 @@ pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, B
         }
         Err(e) => bail!(mistake::one_line(&e, arguments)),
     };
+    // The first reading is for what stands on the command line, which goes before the environment.
     let given = given(&matches);
     let from_environment = variables
         .iter()
@@ -514,7 +520,7 @@ pub fn parse(arguments: &[OsString], variables: &Variables) -> Result<(Parsed, B
 }
 
 /// The variable that stands for an option.
-pub fn variable(option: &str) -> String {
+pub(crate) fn variable(option: &str) -> String {
     format!("KCLPIPE_{}", option.to_uppercase().replace('-', "_"))
 }
 
@@ -563,7 +569,7 @@ fn delay(text: &str) -> Result<Duration, String> {
 
 /// The first option of kclpipe's own among a handler's arguments. Names that other programs have, too, are
 /// left alone, as curl's --retry-delay.
-pub fn misplaced(arguments: &[OsString]) -> Option<String> {
+pub(crate) fn misplaced(arguments: &[OsString]) -> Option<String> {
     const OWN: [&str; 10] = [
         "checkpoint-",
         "dead-letter",
@@ -579,6 +585,7 @@ pub fn misplaced(arguments: &[OsString]) -> Option<String> {
     let options = Cli::command();
     let name = |word: &OsString| {
         let name = word.to_str()?.strip_prefix("--")?.split('=').next()?;
+        // A name of kclpipe's that other programs have, too, may well be meant for the handler.
         let own = OWN.iter().any(|own| name.starts_with(own));
         let mut known = options
             .get_arguments()

@@ -26,7 +26,7 @@ use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::watch;
-pub use check::{child, region_is_known};
+pub(crate) use check::{child, region_is_known};
 
 /// The most bytes of decompressed payloads in a run per batch.
 const DECOMPRESSED: u64 = 256 * 1024 * 1024;
@@ -127,6 +127,7 @@ pub fn read(
                 }));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
             }
+            // Read again without it: the next conflict may be another, or none.
             Err(conflict) => remarks.push(drop_variable(&conflict, &mut variables, &given)?),
         }
     }
@@ -155,6 +156,7 @@ fn drop_variable(
                 conflict.why
             ))
         }
+        // Both were typed, or neither: nobody can say which was meant.
         None => Err(anyhow!("{}", conflict.told(variables, given))),
     }
 }
@@ -169,9 +171,10 @@ impl Conflict {
         let from: Vec<String> = from
             .map(|option| format!("--{option} is {}", cli::variable(option)))
             .collect();
-        match from.is_empty() {
-            true => self.why.clone(),
-            false => format!("{} ({})", self.why, from.join(", ")),
+        if from.is_empty() {
+            self.why.clone()
+        } else {
+            format!("{} ({})", self.why, from.join(", "))
         }
     }
 }
@@ -226,6 +229,7 @@ fn conflict(options: &Options) -> Option<Conflict> {
 type Rule = (bool, [&'static str; 2], &'static str);
 
 fn checkpoint_rules(options: &Options) -> [Rule; 3] {
+    // A 0 turns one off, and so contradicts nothing.
     let manual = options.checkpoint_manual;
     let every = options
         .checkpoint_every
@@ -255,6 +259,7 @@ fn checkpoint_rules(options: &Options) -> [Rule; 3] {
 fn failure_rules(options: &Options) -> [Rule; 5] {
     let (file, policy) = (options.dead_letter.is_some(), options.on_failure);
     let command = options.dead_letter_command.is_some();
+    // A file or a command for letters is as good as --on-failure dead-letter.
     let other = !matches!(policy, None | Some(OnFailureName::DeadLetter));
     let missing = policy == Some(OnFailureName::DeadLetter) && !file && !command;
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
@@ -305,6 +310,7 @@ fn way_rules(options: &Options) -> [Rule; 9] {
     let (batch, shard) = (per == PerName::Batch, per == PerName::Shard);
     let lambda = options.format == Some(FormatName::Lambda);
     let jsonl = match options.format {
+        // The default of the format depends on the way, and a rule must know it.
         None => per != PerName::Record,
         Some(format) => format == FormatName::Jsonl,
     };
@@ -368,6 +374,7 @@ fn settings(options: &Options, command: Command) -> Settings {
         per: per(options),
         format: format(options),
         jobs: options.jobs.unwrap_or(1),
+        // The last one that was typed for a code wins, and the first that fits is taken.
         on_exit: OnExit(options.on_exit.iter().rev().copied().collect()),
         limits: limits(options, &on_failure),
         delays: Delays {
@@ -375,6 +382,7 @@ fn settings(options: &Options, command: Command) -> Settings {
             longest: options
                 .retry_max_delay
                 .unwrap_or(RETRY_MAX_DELAY.max(first)),
+            jitter: true,
         },
         on_failure,
         timeout: off_or(options.timeout, Some(TIMEOUT)),
@@ -558,7 +566,9 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            other => Err(anyhow!("{other:?}")),
+            other @ (Task::Replay(_) | Task::Check(_) | Task::Launch(_)) => {
+                Err(anyhow!("{other:?}"))
+            }
         }
     }
 
@@ -589,7 +599,8 @@ mod tests {
             settings.delays,
             Delays {
                 first: Duration::from_secs(1),
-                longest: Duration::from_secs(60)
+                longest: Duration::from_secs(60),
+                jitter: true
             }
         );
         assert_eq!(

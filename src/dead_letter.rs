@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,9 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::append_line::before_line;
 use crate::record::Record;
+use crate::record_json::Identity;
 
 /// How often a letter is written anew because its file was moved away meanwhile. A rotation does that once.
 const MOVES: usize = 8;
@@ -18,12 +20,9 @@ const MOVES: usize = 8;
 /// One dead letter; the names are those of the `jsonl` format.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DeadLetter<'a> {
-    shard_id: &'a str,
-    sequence_number: &'a str,
-    sub_sequence_number: u64,
-    partition_key: &'a str,
-    approximate_arrival_timestamp: Option<i64>,
+pub(crate) struct DeadLetter<'a> {
+    #[serde(flatten)]
+    identity: Identity<'a>,
     millis_behind_latest: Option<i64>,
     attempts: u32,
     failures: u32,
@@ -34,7 +33,7 @@ pub struct DeadLetter<'a> {
 
 /// What led to a dead letter.
 #[derive(Clone, Copy, Debug)]
-pub struct Cause<'a> {
+pub(crate) struct Cause<'a> {
     /// How often the record was handed over.
     pub attempts: u32,
     /// How many of those count against `--max-attempts`.
@@ -47,18 +46,14 @@ pub struct Cause<'a> {
 
 impl<'a> DeadLetter<'a> {
     /// The letter for `record`.
-    pub fn new(
+    pub(crate) fn new(
         shard_id: &'a str,
         record: &Record<'a>,
         millis_behind_latest: Option<i64>,
         cause: Cause<'a>,
     ) -> DeadLetter<'a> {
         DeadLetter {
-            shard_id,
-            sequence_number: record.sequence_number,
-            sub_sequence_number: record.sub_sequence_number,
-            partition_key: record.partition_key,
-            approximate_arrival_timestamp: record.approximate_arrival_timestamp,
+            identity: Identity::new(shard_id, record),
             millis_behind_latest,
             attempts: cause.attempts,
             failures: cause.failures,
@@ -69,7 +64,7 @@ impl<'a> DeadLetter<'a> {
     }
 
     /// The letter as a line, with its line feed.
-    pub fn to_line(&self) -> Vec<u8> {
+    pub(crate) fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).expect("a letter is plain data");
         line.push(b'\n');
         line
@@ -82,7 +77,7 @@ impl<'a> DeadLetter<'a> {
 /// disk, is cut off again. It may be moved away at any time: who has looked at it after that has the letters
 /// that were in it, and no other counts as kept.
 #[derive(Debug)]
-pub struct LetterFile {
+pub(crate) struct LetterFile {
     path: PathBuf,
     /// The file whose name is known to outlive a crash.
     lasting: Option<Place>,
@@ -118,16 +113,11 @@ impl Place {
 
 impl LetterFile {
     /// The file of this name, which is made when the first letter comes.
-    pub fn new(path: PathBuf) -> LetterFile {
+    pub(crate) fn new(path: PathBuf) -> LetterFile {
         LetterFile {
             path,
             lasting: None,
         }
-    }
-
-    /// The file's name.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Appends `letters`, whole lines, and has them on disk when they are [`Appended::Kept`]. Never waits for
@@ -136,7 +126,7 @@ impl LetterFile {
     /// # Errors
     /// The file cannot be opened, locked, written or synced. Nothing of the letters counts then, and they may
     /// be in it all the same.
-    pub fn append(&mut self, letters: &[u8]) -> Result<Appended> {
+    pub(crate) fn append(&mut self, letters: &[u8]) -> Result<Appended> {
         self.write(letters, &File::sync_data).with_context(|| {
             format!(
                 "cannot write the dead-letter file '{}'",
@@ -192,7 +182,7 @@ impl LetterFile {
 }
 
 /// Whether letters can be kept in a file of this name: nothing is there, or it is a regular file.
-pub fn can_be(path: &Path) -> bool {
+pub(crate) fn can_be(path: &Path) -> bool {
     path.metadata().is_ok_and(|there| there.is_file()) || !path.exists()
 }
 
@@ -214,7 +204,7 @@ fn open(path: &Path) -> Result<File> {
 /// Appends all of the letters, or nothing. The file is locked: nobody else has written behind us.
 fn append_whole(mut file: &File, letters: &[u8], sync: Sync<'_>) -> Result<()> {
     let length = file.metadata()?.len();
-    let before: &[u8] = if is_torn(file, length) { b"\n" } else { b"" };
+    let before = before_line(file)?;
     let written = file
         .write_all(&[before, letters].concat())
         .and_then(|()| sync(file));
@@ -227,12 +217,6 @@ fn append_whole(mut file: &File, letters: &[u8], sync: Sync<'_>) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Whether the file ends within a line: a machine went down while it was written.
-fn is_torn(file: &File, length: u64) -> bool {
-    let mut last = [b'\n'];
-    length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != *b"\n"
 }
 
 /// Makes the name of `file` last. Its directory need not be readable for us; then all of the disk is synced.
@@ -311,6 +295,25 @@ mod tests {
     /// Appends a letter to the file of this name.
     fn append(path: &Path, letter: &DeadLetter<'_>) -> Result<Appended> {
         LetterFile::new(path.to_path_buf()).append(&letter.to_line())
+    }
+
+    #[test]
+    fn replay_knows_each_key_of_a_letter() {
+        let record = Record {
+            sequence_number: "1",
+            sub_sequence_number: 0,
+            partition_key: "key",
+            approximate_arrival_timestamp: None,
+            data_base64: "",
+        };
+        let cause = Cause {
+            attempts: 1,
+            failures: 1,
+            outcome: "",
+            stderr: "",
+        };
+        let line = DeadLetter::new("shard", &record, Some(1), cause).to_line();
+        assert!(crate::record_json::has_known_keys_only(&line));
     }
 
     #[test]

@@ -1,65 +1,106 @@
-//! kclpipe's own exit codes.
+//! kclpipe's own exit codes, those of each command. The numbers are those of BSD's `sysexits.h` where it has one.
 
 use std::process::ExitCode;
 
-/// How kclpipe ended; the numbers are those of BSD's `sysexits.h` where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+/// What `main` gets, whichever command it was.
+pub trait Exit: Copy + 'static {
+    /// All ends of this command.
+    const ALL: &'static [Self];
+    /// A fault of kclpipe's, or of the system.
+    const FAULT: Self;
+
+    /// The number.
+    fn code(self) -> u8;
+
+    /// The number, for the system.
+    fn to_system(self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+/// A command's ends, each with its number; `ALL` cannot miss one that way.
+macro_rules! exits {
+    ($(#[$about:meta])* $name:ident, fault: $fault:ident; $($(#[$when:meta])* $end:ident = $code:literal,)+) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$when])* $end = $code,)+
+        }
+
+        impl Exit for $name {
+            const ALL: &'static [$name] = &[$($name::$end),+];
+            const FAULT: $name = $name::$fault;
+
+            fn code(self) -> u8 {
+                self as u8
+            }
+        }
+    };
+}
+
+exits! {
+    /// The daemon's child.
+    Bridge, fault: Protocol;
     /// The lease was lost, the shard ended, or the daemon closed our input.
     Done = 0,
-    /// The handler or the user's flags asked to stop; the daemon then stops the whole worker. Of replay:
-    /// the protocol was broken, or a shard did not reach its end. Of check: there are warnings.
-    Halt = 1,
-    /// Of check: there are errors, or the file cannot be read.
-    Wrong = 2,
-    /// The command line is wrong (`EX_USAGE`).
+    /// The handler or the user's flags asked to stop; the daemon then stops the whole worker.
+    Halted = 1,
+    /// The command line, an `@FILE` or the environment is wrong (`EX_USAGE`).
     Usage = 64,
     /// The daemon broke the protocol, or kclpipe has a fault (`EX_SOFTWARE`).
-    Internal = 70,
-    /// The handler's command cannot be found or run (`EX_CONFIG`).
+    Protocol = 70,
+    /// The handler's command cannot be found or run, or the log cannot be opened (`EX_CONFIG`).
     Config = 78,
 }
 
-impl Exit {
-    /// All of them.
-    pub const ALL: [Exit; 6] = [
-        Exit::Done,
-        Exit::Halt,
-        Exit::Wrong,
-        Exit::Usage,
-        Exit::Internal,
-        Exit::Config,
-    ];
-
-    /// The number.
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
+exits! {
+    /// A look at a properties file.
+    Check, fault: Internal;
+    /// Nothing was found.
+    Clean = 0,
+    /// There are warnings only.
+    Warnings = 1,
+    /// There are errors, or the file cannot be read.
+    Errors = 2,
+    /// The command line is wrong.
+    Usage = 64,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit.code())
-    }
+exits! {
+    /// The daemon, played.
+    Replay, fault: Internal;
+    /// The child kept the protocol, and every shard reached its end.
+    Kept = 0,
+    /// Not so.
+    Broken = 1,
+    /// The command line or the input is wrong.
+    Usage = 64,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Exit;
+exits! {
+    /// The real daemon: once it is started, the exit code is Java's own.
+    Launch, fault: Internal;
+    /// The jars are fetched, or the command is printed.
+    Done = 0,
+    /// The command line is wrong.
+    Usage = 64,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
+    /// The daemon was not started.
+    NotStarted = 78,
+}
 
-    #[test]
-    fn all_are_all() {
-        for (index, exit) in Exit::ALL.into_iter().enumerate() {
-            // A new one does not compile without a place here, which must be its place there.
-            let place = match exit {
-                Exit::Done => 0,
-                Exit::Halt => 1,
-                Exit::Wrong => 2,
-                Exit::Usage => 3,
-                Exit::Internal => 4,
-                Exit::Config => 5,
-            };
-            assert_eq!(index, place);
-        }
-    }
+exits! {
+    /// What only prints: help, the version, the manual page, completions; and what could not be understood.
+    Show, fault: Internal;
+    /// It is printed.
+    Done = 0,
+    /// The command line is wrong, or there is none.
+    Usage = 64,
+    /// The output cannot be written.
+    Internal = 70,
 }

@@ -18,7 +18,7 @@ use crate::clean;
 static SHARD: OnceLock<String> = OnceLock::new();
 
 /// From now on every line names this shard.
-pub fn set_shard(shard_id: &str) {
+pub(crate) fn set_shard(shard_id: &str) {
     let _ = SHARD.set(clean::line(shard_id).into_owned());
 }
 
@@ -70,7 +70,7 @@ impl Logging {
 /// # Errors
 /// It does not; why. A word that is neither a level nor one of our targets is one, too: to env_logger it
 /// would be a target that nothing logs under.
-pub fn check_level(level: &str) -> Result<()> {
+pub(crate) fn check_level(level: &str) -> Result<()> {
     env_filter::Builder::new().try_parse(level)?;
     let words = level.split('/').next().unwrap_or_default().split(',');
     for word in words

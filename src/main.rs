@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kclpipe::run().into()
+    kclpipe::run()
 }

@@ -26,7 +26,7 @@ pub enum Class {
 }
 
 /// The names of the classes, as `--on-exit` takes them.
-pub const CLASSES: [(&str, Class); 7] = [
+pub(crate) const CLASSES: [(&str, Class); 7] = [
     ("done", Class::Done),
     ("checkpoint", Class::Checkpoint),
     ("reject", Class::Reject),
@@ -54,10 +54,10 @@ impl fmt::Display for Class {
 }
 
 /// The exit code that `KCLPIPE_EXIT_REJECT` tells handlers: `EX_DATAERR`.
-pub const REJECT: u8 = 65;
+pub(crate) const REJECT: u8 = 65;
 
 /// The exit code that `KCLPIPE_EXIT_RETRY` tells handlers: `EX_TEMPFAIL`.
-pub const RETRY: u8 = 75;
+pub(crate) const RETRY: u8 = 75;
 
 /// The exit codes whose class the user changed, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

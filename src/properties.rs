@@ -161,6 +161,7 @@ fn unescape(text: &[u16]) -> Result<String> {
             out.push(unit);
             continue;
         }
+        // A backslash at the very end is dropped, as Java does.
         let Some((&escaped, rest)) = units.split_first() else {
             break;
         };

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::protocol::{Text, WireRecord};
 
-pub use writer::{Capture, To};
+pub(crate) use writer::{Capture, To};
 
 /// One line of a capture.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// The child's process; several children may write into one file.
     pub pid: u32,
     /// Milliseconds since the child began the capture.
@@ -35,7 +35,7 @@ pub struct Line<'a> {
 /// A `processRecords` as it stands in a capture.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename = "processRecords", rename_all = "camelCase")]
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     /// The records.
     #[serde(borrow)]
     pub records: Vec<CapturedRecord<'a>>,
@@ -46,7 +46,7 @@ pub struct Batch<'a> {
 /// A record as it stands in a capture: with its payload, or with the payload's length alone.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CapturedRecord<'a> {
+pub(crate) struct CapturedRecord<'a> {
     /// The bytes of a payload that is not in the capture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     data_bytes: Option<usize>,
@@ -69,7 +69,7 @@ impl<'a> CapturedRecord<'a> {
     }
 
     /// A record to be played: one whose payload is not known gets one of the same length.
-    pub fn with_some_data(self) -> WireRecord<'a> {
+    pub(crate) fn with_some_data(self) -> WireRecord<'a> {
         let made_up = self.data_bytes.map(|bytes| {
             use base64::Engine;
             let data = "x".repeat(bytes);

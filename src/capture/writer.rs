@@ -1,9 +1,8 @@
 //! Writes a capture, in a thread of its own: a disk that is slow, full or gone is no trouble of the bridge.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +15,10 @@ use rustix::io::ioctl_fionbio;
 use serde_json::value::RawValue;
 
 use super::{Batch, CapturedRecord, Line};
+use crate::append_line::before_line;
 use crate::clean;
 use crate::protocol::{Message, Tap};
+use crate::random::Names;
 
 /// The most that may wait for the disk.
 const WAITING: usize = 64 * 1024 * 1024;
@@ -35,7 +36,7 @@ pub struct To {
 }
 
 /// The bridge's end of a capture.
-pub struct Capture {
+pub(crate) struct Capture {
     /// `None` once the capture has stopped.
     entries: Option<Sender<Entry>>,
     waiting: Arc<AtomicUsize>,
@@ -60,7 +61,7 @@ impl Capture {
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(to: To) -> io::Result<Capture> {
+    pub(crate) fn start(to: To) -> io::Result<Capture> {
         let (entries, received) = channel();
         let (done, over) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -125,7 +126,7 @@ struct Writing {
     to: To,
     file: Option<File>,
     /// Gives partition keys names that cannot be turned back, not even by trying.
-    names: RandomState,
+    names: Names,
 }
 
 impl Writing {
@@ -133,7 +134,7 @@ impl Writing {
         Writing {
             to,
             file: None,
-            names: RandomState::new(),
+            names: Names::default(),
         }
     }
 
@@ -174,6 +175,7 @@ impl Writing {
             What::Said(text) => line.child = Some(serde_json::from_str(text)?),
             What::Ended => line.end = true,
         }
+        // Before the first lease there is no shard, and so no file to write into.
         let Some(file) = &mut self.file else {
             return Ok(());
         };
@@ -195,7 +197,7 @@ impl Writing {
             return Ok(RawValue::from_string(text.trim().to_owned())?);
         }
         let records = records.into_iter().map(|record| {
-            let name = format!("key-{:016x}", self.names.hash_one(&*record.partition_key));
+            let name = format!("key-{:016x}", self.names.name(&record.partition_key));
             CapturedRecord::without_data(record, name)
         });
         let batch = Batch {
@@ -217,10 +219,7 @@ impl Writing {
             .open(path)?;
         // A pipe that nobody reads is an error above; one that is read slowly is written slowly.
         ioctl_fionbio(&file, false)?;
-        let (length, mut last) = (file.metadata()?.len(), [b'\n']);
-        if length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
+        file.write_all(before_line(&file)?)?;
         Ok(file)
     }
 }

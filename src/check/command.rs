@@ -92,6 +92,7 @@ fn shell(value: &str, words: &[String]) -> Option<Wrong> {
     let quoted = |word: &str| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
     let operator = words.iter().find(|word| OPERATORS.contains(&word.as_str()));
     let said = |so: bool, what: &str| so.then(|| what.to_owned());
+    // The first that is found is the one that is reported: one mistake often makes the others.
     let all = [
         (
             "command-leading-blank",
@@ -219,6 +220,7 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
     let in_last = !program.contains('/')
         && last.is_some_and(|file| find(file.as_os_str(), Path::new("")).is_ok());
     match find(program.as_ref(), &directory(scope)) {
+        // launch puts its own directory last in the daemon's PATH, so a name may be found there alone.
         Err(e) if !in_last => {
             return Some(Finding::about(property, Severity::Error).says(
                 "program-missing",
@@ -230,9 +232,10 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
         Ok(file) => {
             let wrong = program::examine(&file, &directory(scope), Starter::Java);
             if let Some((id, what, why, fix)) = wrong {
-                let severity = match id == program::NO_LINE {
-                    true => Severity::Warning,
-                    false => Severity::Error,
+                let severity = if id == program::NO_LINE {
+                    Severity::Warning
+                } else {
+                    Severity::Error
                 };
                 return Some(Finding::about(property, severity).says(
                     id,
@@ -257,6 +260,7 @@ fn the_program(program: &str, property: &Property, scope: &Scope) -> Option<Find
 /// A command of kclpipe's that is missing when it starts.
 fn started(what: &str, command: &Command, property: &Property, scope: &Scope) -> Option<Finding> {
     let own = command.directory.clone().unwrap_or_default();
+    // kclpipe looks from the directory of the daemon, and its commands from --chdir below that.
     let seen = Command {
         directory: Some(directory(scope).join(&own)),
         ..command.clone()
@@ -290,9 +294,10 @@ fn started(what: &str, command: &Command, property: &Property, scope: &Scope) ->
 fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
     let folder = place.folder()?;
     let seen = directory(scope).join(folder);
-    let shown = match folder.as_os_str().is_empty() {
-        true => return None,
-        false => folder.display(),
+    let shown = if folder.as_os_str().is_empty() {
+        return None;
+    } else {
+        folder.display()
     };
     (!seen.is_dir()).then(|| {
         let relative = folder.is_relative() && scope.context.directory.is_none();
@@ -303,9 +308,10 @@ fn place(place: &Place, property: &Property, scope: &Scope) -> Option<Finding> {
                 place.option
             ),
             place.without,
-            match relative {
-                true => where_to_look(true, scope),
-                false => "Create it for the user that the daemon runs as: kclpipe does not create directories.",
+            if relative {
+                where_to_look(true, scope)
+            } else {
+                "Create it for the user that the daemon runs as: kclpipe does not create directories."
             },
         )
     })
@@ -332,11 +338,10 @@ fn curl(property: &Property) -> Finding {
 }
 
 fn where_to_look(relative: bool, scope: &Scope) -> &'static str {
-    match relative && scope.context.directory.is_none() {
-        true => {
-            "It is relative: write the full path, or use --directory to say where the daemon starts."
-        }
-        false => "Install it, or write its full path.",
+    if relative && scope.context.directory.is_none() {
+        "It is relative: write the full path, or use --directory to say where the daemon starts."
+    } else {
+        "Install it, or write its full path."
     }
 }
 

@@ -28,7 +28,19 @@ pub(super) fn examine(text: &str, key: &Key, scope: &Scope) -> Option<Trouble> {
         Kind::Worker => worker(text, version),
         Kind::Arn => arn(text),
         Kind::ConsumerArn => consumer(text),
-        _ => None,
+        Kind::Text
+        | Kind::Dimensions
+        | Kind::Whole { .. }
+        | Kind::Fraction
+        | Kind::Flag(_)
+        | Kind::BoxedFlag
+        | Kind::Word(_)
+        | Kind::Seconds
+        | Kind::Providers
+        | Kind::Command
+        | Kind::Threads
+        | Kind::Refused
+        | Kind::Unused => None,
     }
 }
 
@@ -61,6 +73,7 @@ fn name(text: &str, of: Names, version: Version) -> Option<Trouble> {
         return None;
     }
     let fix = match text {
+        // streamArn came with 2.5.1; before, an ARN has no place anywhere.
         _ if text.starts_with("arn:") && of == Names::Stream && version >= Version(2, 5, 1) => {
             "Write it as streamArn, or only what comes after its last '/'.".to_owned()
         }
@@ -175,6 +188,7 @@ fn address(text: &str, version: Version) -> Option<Trouble> {
 fn is_rest_of_address(rest: &str) -> bool {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (_, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // The colons of an address of IP 6 stand in brackets.
     let port_at = place.rfind(':').filter(|at| !place[*at..].contains(']'));
     let (host, port) = place.split_at(port_at.unwrap_or(place.len()));
     let is_host = match host
@@ -283,6 +297,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
     let (mut rest, mut sum, mut units) = (rest.strip_prefix('P')?, 0, &UNITS[..]);
     let mut in_time = false;
     while !rest.is_empty() {
+        // M is months before T and minutes behind it; the first are refused, as Java does.
         if let Some(time) = rest.strip_prefix('T').filter(|_| !in_time) {
             (rest, in_time) = (time, true);
         }

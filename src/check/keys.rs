@@ -497,10 +497,7 @@ fn without_bean(name: &str) -> &str {
     let delegated = DELEGATED.iter().any(|(delegate, starts)| {
         *delegate == bean && starts.iter().any(|start| key.starts_with(start))
     });
-    match polling || delegated {
-        true => key,
-        false => name,
-    }
+    if polling || delegated { key } else { name }
 }
 
 /// The key that stands for all keys which set the same.
@@ -512,9 +509,10 @@ pub(super) fn field(key: &Key) -> &'static str {
 impl Key {
     /// How it is written in a version.
     pub(super) fn written(&self, version: Version) -> String {
-        match self.kind {
-            Kind::Providers if !version.has_sdk_2() => self.name.replacen("Aws", "AWS", 1),
-            _ => self.name.to_owned(),
+        if matches!(self.kind, Kind::Providers) && !version.has_sdk_2() {
+            self.name.replacen("Aws", "AWS", 1)
+        } else {
+            self.name.to_owned()
         }
     }
 

@@ -27,7 +27,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::Command;
 use crate::properties::{Properties, Property};
 use keys::{Found, Key};
-pub use report::{Finding, IDS, Report, Severity};
+pub(crate) use report::Report;
+pub use report::{Finding, IDS, Severity};
 pub use version::Version;
 
 /// What a check from the command line needs.
@@ -98,9 +99,10 @@ pub struct Place {
 impl Place {
     /// The directory that has to be there, as far as that can be known without a shard.
     fn folder(&self) -> Option<&Path> {
-        let folder = match self.is_directory {
-            true => Some(self.path.as_path()),
-            false => self.path.parent(),
+        let folder = if self.is_directory {
+            Some(self.path.as_path())
+        } else {
+            self.path.parent()
         };
         folder.filter(|folder| !folder.to_string_lossy().contains("{shard}"))
     }
@@ -113,7 +115,7 @@ const MOST: u64 = 4 << 20;
 ///
 /// # Errors
 /// It cannot be read, or the daemon would refuse all of it; one line that names it.
-pub fn read(file: &Path) -> Result<Properties> {
+pub(crate) fn read(file: &Path) -> Result<Properties> {
     let name = file.display();
     let opened = File::open(file).with_context(|| format!("cannot read '{name}'"))?;
     let mut bytes = Vec::new();
@@ -132,7 +134,7 @@ pub fn read(file: &Path) -> Result<Properties> {
 
 /// Whether a file has anything of a daemon's properties in it: a known key, or one that is near to one.
 /// An empty one may become some by what is set elsewhere.
-pub fn is_of_a_daemon(properties: &Properties, kcl: Version) -> bool {
+pub(crate) fn is_of_a_daemon(properties: &Properties, kcl: Version) -> bool {
     let Properties(all) = properties;
     let is_known = |key: &str| match keys::find(key, kcl) {
         Found::Unknown => keys::nearest(key, kcl)

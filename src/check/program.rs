@@ -64,13 +64,15 @@ fn first_line(line: &[u8], directory: &Path) -> Option<Wrong> {
     };
     let path = directory.join(interpreter);
     if !path.is_file() {
-        let fix = match interpreter.starts_with('/') {
-            true => "Install it, or write the right path into the first line.",
-            false => "The kernel does not search PATH: write #!/usr/bin/env and its name.",
+        let fix = if interpreter.starts_with('/') {
+            "Install it, or write the right path into the first line."
+        } else {
+            "The kernel does not search PATH: write #!/usr/bin/env and its name."
         };
         let what = format!("its first line names '{interpreter}', which does not exist");
         return Some(("script-interpreter-missing", what, MISLEADING, fix));
     }
+    // The kernel hands env all the rest as one word, so options or assignments there are beyond us.
     let by_env = words.next().filter(|_| interpreter.ends_with("/env"))?;
     let is_name = !by_env.starts_with('-') && !by_env.contains('=');
     (is_name && find(by_env.as_ref(), directory).is_err()).then(|| {

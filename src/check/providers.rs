@@ -3,6 +3,7 @@
 use super::Version;
 use super::regions::{self, Region};
 use super::report::{Severity, Trouble, shown};
+use crate::plural::plural;
 
 /// A class that the daemon can make from a text.
 struct Provider {
@@ -147,10 +148,7 @@ enum Made {
 
 impl Sdk {
     fn of(version: Version) -> &'static Sdk {
-        match version.has_sdk_2() {
-            true => &SDK_2,
-            false => &SDK_1,
-        }
+        if version.has_sdk_2() { &SDK_2 } else { &SDK_1 }
     }
 
     /// A class by its name below the packages that are looked into.
@@ -174,6 +172,7 @@ pub(super) fn examine(text: &str, version: Version) -> Option<Trouble> {
         .iter()
         .map(|element| make(element, version))
         .collect();
+    // One that can be made is enough for the daemon: the others then cost nothing but a surprise.
     let is_any = made.iter().any(|made| !matches!(made, Made::Not(..)));
     let first = made.into_iter().find(|made| !matches!(made, Made::Well))?;
     Some(match first {
@@ -270,7 +269,10 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
         Arguments::UpTo(most) => too_many(name, most, count, version),
         Arguments::Exactly(needed, _) if count == needed => of_another_jar(name, version),
         Arguments::Exactly(_, words) => Made::Not(
-            format!("'{name}' cannot be created from {}", counted(count)),
+            format!(
+                "'{name}' cannot be created from {}",
+                plural(count, "argument")
+            ),
             format!("After its name, write '|' and then {words}, separated by '|'."),
         ),
         Arguments::Role if version.generation() == 1 => Made::Not(
@@ -283,13 +285,14 @@ fn with(provider: &Provider, arguments: &[&str], version: Version) -> Made {
 
 /// A class of 1.x that is not among the daemon's own jars.
 fn of_another_jar(name: &str, version: Version) -> Made {
-    match name == STS && version.generation() == 1 {
-        true => Made::Oddly(
+    if name == STS && version.generation() == 1 {
+        Made::Oddly(
             format!("'{name}' is not in any of the daemon's own jars"),
             "It needs the jar aws-java-sdk-sts; without that the daemon ends at once.",
             "Add that jar, or use another provider.".to_owned(),
-        ),
-        false => Made::Well,
+        )
+    } else {
+        Made::Well
     }
 }
 
@@ -297,11 +300,14 @@ fn of_another_jar(name: &str, version: Version) -> Made {
 fn too_many(name: &str, most: usize, count: usize, version: Version) -> Made {
     let fix = match most {
         0 => "Write its name alone.".to_owned(),
-        _ => format!("Write it with {} at most.", counted(most)),
+        _ => format!("Write it with {} at most.", plural(most, "argument")),
     };
     match version.generation() {
         1 => Made::Not(
-            format!("'{name}' cannot be created from {}", counted(count)),
+            format!(
+                "'{name}' cannot be created from {}",
+                plural(count, "argument")
+            ),
             fix,
         ),
         _ => Made::Oddly(
@@ -318,7 +324,7 @@ fn with_role(name: &str, arguments: &[&str]) -> Made {
         return Made::Not(
             format!(
                 "'{name}' cannot be created from {}",
-                counted(arguments.len())
+                plural(arguments.len(), "argument")
             ),
             format!("It needs the ARN of a role and the name of a session: write {name}{FORM}."),
         );
@@ -352,7 +358,7 @@ fn nested(argument: &str) -> Made {
                     "If the daemon does not know it either, it creates no provider, and ends if there is no other.",
                     fix,
                 ),
-                _ => Made::Not(
+                Region::Known | Region::Odd | Region::Impossible => Made::Not(
                     format!("endpointRegion '{}' is not a region", shown(region)),
                     fix,
                 ),
@@ -373,14 +379,6 @@ fn nested(argument: &str) -> Made {
             "After role and session the daemon looks only for the three words that it knows.",
             FORM.to_owned(),
         ),
-    }
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        0 => "no argument".to_owned(),
-        1 => "one argument".to_owned(),
-        _ => format!("{count} arguments"),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Version;
+use crate::plural::plural;
 use crate::properties::Property;
 
 /// How bad a finding is.
@@ -200,6 +201,7 @@ impl fmt::Display for Report {
         let file = self.file.display();
         for finding in &self.findings {
             match finding.line {
+                // What is missing has no line.
                 0 => write!(out, "{file}: ")?,
                 line => write!(out, "{file}:{line}: ")?,
             }
@@ -217,8 +219,8 @@ impl fmt::Display for Report {
             writeln!(out, "    {}\n    {}", finding.why, finding.fix)?;
         }
         let (errors, warnings) = (
-            counted(self.errors, "error"),
-            counted(self.warnings, "warning"),
+            plural(self.errors, "error"),
+            plural(self.warnings, "warning"),
         );
         match self.findings.len() {
             0 => write!(out, "{file}: nothing found (KCL {})", self.kcl),
@@ -238,16 +240,12 @@ pub(super) fn shown(text: &str) -> String {
 
 /// A text without anything that a terminal would obey.
 fn printable(text: &str) -> String {
-    let escaped = text.chars().map(|c| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
+    let escaped = text.chars().map(|c| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
     });
     escaped.collect()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }

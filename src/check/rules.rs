@@ -31,12 +31,13 @@ fn required(scope: &Scope) -> Vec<Finding> {
         1 => "streamName",
         _ => "streamName or streamArn",
     };
-    let (written, provider) = match scope.kcl().has_sdk_2() {
-        true => ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
-        false => (
+    let (written, provider) = if scope.kcl().has_sdk_2() {
+        ("AwsCredentialsProvider", "DefaultCredentialsProvider")
+    } else {
+        (
             "AWSCredentialsProvider",
             "DefaultAWSCredentialsProviderChain",
-        ),
+        )
     };
     let needed = [
         (
@@ -184,6 +185,7 @@ fn threads(scope: &Scope) -> Option<Finding> {
     let fix = "Delete the line: without a limit there are always enough threads.";
     let why = "Each shard needs a thread for its child's stderr all the time and up to two for its messages, and the daemon one for itself; when they run out, shards silently stall.";
     Some(match threads {
+        // One for the daemon and one for stderr: none is left to read a child's answer.
         1..=2 => Finding::about(property, Severity::Error).says(
             "threads-too-few",
 format!("with {threads} threads no shard can make progress"),
@@ -295,6 +297,7 @@ fn time_limit(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
     };
     let (child, limit) = (child?, Duration::from_secs(limit));
     let kept = child.keepalive.is_some_and(|keepalive| keepalive < limit);
+    // Either is enough: kclpipe speaks up in time, or its handler is stopped before the daemon's time is over.
     let stopped = child.timeout.is_some_and(|timeout| timeout < limit);
     let timeout = match child.timeout {
         Some(timeout) => format!("the {} of", humantime::format_duration(timeout)),

@@ -105,6 +105,7 @@ fn value(property: &Property, key: &Key, scope: &Scope) -> Option<Finding> {
     let (text, version) = (property.value.as_str(), scope.kcl());
     let trouble = match key.kind {
         Kind::Command => None,
+        // Before all others: with a comment behind it, every value looks wrong in its own way.
         _ if has_comment(text) => Some(comment()),
         Kind::Whole { bits, .. } => whole(text, bits, key, version),
         Kind::Fraction => fraction(text),
@@ -232,6 +233,7 @@ fn no_number(text: &str, boxed: bool, version: Version) -> Trouble {
             "the default",
             "KCL 1.x logs a warning and goes on; it does not accept blanks after a number, either.",
         ),
+        // A boxed number that is 0 is set, and is used as it is.
         _ if boxed => ("0", "The daemon silently reads an invalid number as 0."),
         _ => (
             "the default",

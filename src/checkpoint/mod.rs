@@ -1,4 +1,18 @@
 //! Checkpoints: what to ask the daemon to store, and when. Pure: no I/O, and the clock is an argument.
+//!
+//! What must not change, for a record would be lost, and why:
+//!
+//! - Nothing is sent beyond the run that [`Ledger`] keeps, but for the lease probe, which passes no record: it lies
+//!   between the run's end and the next record.
+//! - A position is always named. Without one, KCL stores the last that it delivered, done or not. Only
+//!   [`Request::ShardEnd`] is without, and is made here alone, at [`Moment::ShardEnd`].
+//! - Once the shard has ended, KCL stores the last delivered position as the shard's end, so it is not sent.
+//! - One request at a time, and it counts as stored when its ack says so, never when it is sent: the daemon may die
+//!   in between.
+//! - What is due and what wakes us are one answer, [`Checkpoints::poll`]: else something is slept through.
+//!
+//! A round is one request until it is stored or has failed for good; the action stays open meanwhile, for KCL takes
+//! checkpoints only while it awaits an answer.
 
 mod ledger;
 mod response;
@@ -6,8 +20,8 @@ mod strategy;
 
 use std::time::{Duration, Instant};
 
-pub use ledger::Ledger;
-pub use response::Response;
+pub(crate) use ledger::Ledger;
+pub(crate) use response::Response;
 pub use strategy::Strategy;
 
 use crate::backoff::Delays;
@@ -154,6 +168,7 @@ impl Checkpoints {
             delays,
             keepalive,
             ledger: Ledger::default(),
+            // Until `begin` there is no lease, and so no sentinel of one.
             at_latest: false,
             delivered: None,
             shard_ended: false,
@@ -266,6 +281,10 @@ impl Checkpoints {
     /// What to say to the daemon now, or when there may be something by time alone. What is due now counts as
     /// said: for a request [`Checkpoints::answered`] must follow.
     pub fn poll(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<ToSay> {
+        if self.in_flight.is_none() && self.request(now, moment, stuck) == Due::Never {
+            // A probe that failed is not wanted any more once its record is out of the way, or we leave.
+            self.in_round = false;
+        }
         let due = self.due(now, moment, stuck);
         if let Due::Now(what) = &due {
             self.heard = now;
@@ -280,7 +299,8 @@ impl Checkpoints {
         if let Request::Store(position) = request {
             self.ledger.ask(position);
         }
-        self.in_round = !matches!(request, Request::Repeat(_));
+        // A keep-alive is no round: nobody waits for it, and it is not tried again.
+        self.in_round |= !matches!(request, Request::Repeat(_));
         self.in_flight = Some(request.clone());
     }
 
@@ -290,22 +310,35 @@ impl Checkpoints {
             return Due::Never;
         }
         let keepalive = Due::from(self.keepalive.map(|every| self.heard + every), now, ());
-        let keepalive = keepalive.map(|()| self.repeat());
+        // While the lease table is left alone, nothing is asked of it.
+        let paused = self.not_before.is_some_and(|pause| now < pause);
+        let keepalive = keepalive.map(|()| {
+            if paused {
+                ToSay::KeepAlive
+            } else {
+                self.repeat()
+            }
+        });
         if self.lease_gone || self.shard_end_stored {
             return keepalive.map(|_| ToSay::KeepAlive);
         }
-        let request = match moment {
+        let request = self.request(now, moment, stuck);
+        let request = request.not_before(self.not_before, now);
+        request.map(ToSay::Ask).or(keepalive)
+    }
+
+    /// What is to be asked of the lease table, but for a pause.
+    fn request(&self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<Request> {
+        match moment {
             Moment::ShardEnd => Due::Now(Request::ShardEnd),
             Moment::Working | Moment::BatchEnd | Moment::Shutdown => self
                 .position_due(now, moment)
                 .or(self.probe(now, stuck))
                 .map(Request::Store),
-        };
-        let request = request.not_before(self.not_before, now);
-        request.map(ToSay::Ask).or(keepalive)
+        }
     }
 
-    /// The daemon answered what [`Checkpoints::next`] returned.
+    /// The daemon answered what [`Checkpoints::poll`] returned.
     pub fn answered(&mut self, now: Instant, error: Option<&str>) -> Answered {
         let Some(request) = self.in_flight.take() else {
             return Answered::GoOn;
@@ -321,6 +354,7 @@ impl Checkpoints {
                 self.lose_lease();
                 Answered::LeaseGone
             }
+            // Any other value may be left unsaved, for the run goes further; behind the end comes nothing.
             (Response::Never, Request::ShardEnd) => Answered::ShardEndRefused,
             (Response::Never, Request::Store(position) | Request::Repeat(position)) => {
                 log::error!(
@@ -491,6 +525,7 @@ mod tests {
     const DELAYS: Delays = Delays {
         first: SECOND,
         longest: SECOND,
+        jitter: true,
     };
 
     fn at(number: u32, sub: u64) -> Position {
@@ -773,5 +808,46 @@ mod tests {
         assert!(!it.must_be_heard(later), "one is on its way");
         it.answered(later, None);
         assert_eq!(it.wake(later, None), Some(later + SECOND));
+    }
+
+    #[test]
+    fn the_keep_alive_disturbs_no_round() {
+        let now = Instant::now();
+        let strategy = Strategy {
+            batch: true,
+            ..Strategy::default()
+        };
+        let mut it = Checkpoints::new(strategy, DELAYS, Some(SECOND / 4), now);
+        it.begin(&Start::After(at(4, 2)), now);
+        it.advance(at(5, 0), 1);
+        assert_eq!(it.next(now, Moment::BatchEnd, None), store(5, 0));
+        it.answered(now, Some("ThrottlingException"));
+        let pause = now + SECOND / 4;
+        let said = it.poll(pause, Moment::BatchEnd, None);
+        assert_eq!(
+            said,
+            Due::Now(ToSay::KeepAlive),
+            "nothing is asked in a pause"
+        );
+        assert!(it.in_round(), "and the round goes on");
+        assert_eq!(it.next(now + SECOND, Moment::Working, None), store(5, 0));
+    }
+
+    #[test]
+    fn a_probe_that_failed_holds_up_no_halt() {
+        let (mut it, now) = lease(|_| ());
+        it.begin(&Start::After(at(5, 0)), now);
+        it.advance(at(5, 0), 1);
+        let stuck = Stuck {
+            since: now,
+            next: at(6, 0),
+        };
+        let probe = now + PROBE_AFTER;
+        assert_eq!(it.next(probe, Moment::Working, Some(&stuck)), store(5, 1));
+        it.answered(probe, Some("ThrottlingException"));
+        assert!(it.in_round());
+        it.last_chance();
+        assert_eq!(it.next(probe, Moment::Shutdown, None), None);
+        assert!(!it.in_round(), "nothing is left to be asked");
     }
 }

@@ -2,7 +2,7 @@
 
 /// What to do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Response {
+pub(crate) enum Response {
     /// It is stored, or there was nothing to store.
     Stored,
     /// DynamoDB or the way to it is in trouble: the same again, later.
@@ -17,7 +17,7 @@ pub enum Response {
 impl Response {
     /// Reads the `error` of an answer, the simple name of a Java exception class
     /// (`DynamoDBCheckpointer.java`, `AWSExceptionManager.java`).
-    pub fn of(error: Option<&str>) -> Response {
+    pub(crate) fn of(error: Option<&str>) -> Response {
         match error {
             None => Response::Stored,
             Some(

@@ -34,7 +34,7 @@ the command line.";
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
 )]
-pub struct CheckOptions {
+pub(crate) struct CheckOptions {
     /// The properties file
     #[arg(value_parser = super::path(), value_name = "FILE")]
     pub file: PathBuf,

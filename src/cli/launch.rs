@@ -8,7 +8,7 @@ use clap::Args;
 use crate::check::Version;
 
 /// The directory with the jars, for all launches.
-pub const JARS: &str = "KCLPIPE_JARS";
+pub(crate) const JARS: &str = "KCLPIPE_JARS";
 
 /// What `kclpipe launch --help` shows after the options.
 const EXAMPLES: &str = "\
@@ -39,7 +39,7 @@ Exit code: 78 the daemon was not started, 64 a mistake in the command line, othe
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
 )]
-pub struct LaunchOptions {
+pub(crate) struct LaunchOptions {
     /// The daemon's properties file
     #[arg(value_parser = super::path(), value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
     pub file: Option<PathBuf>,

@@ -149,7 +149,7 @@ const SIGNALS: [Entry; 2] = [
 ///
 /// # Errors
 /// None that is known: it is written to memory.
-pub fn man() -> Result<String> {
+pub(crate) fn man() -> Result<String> {
     let mut command = Cli::command().disable_help_flag(true);
     command.build();
     let mut page = Vec::new();
@@ -183,7 +183,7 @@ pub fn man() -> Result<String> {
 ///
 /// # Errors
 /// None that is known: it is written to memory.
-pub fn completions(shell: Shell) -> Result<String> {
+pub(crate) fn completions(shell: Shell) -> Result<String> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kclpipe", &mut script);
     Ok(String::from_utf8(script)?)
@@ -219,7 +219,9 @@ fn exit_codes_of_handlers() -> Roff {
         Class::Reject => "never tried again: --on-failure, at once",
         Class::Retry => "tried again later, not counted",
         Class::Broken => "the handler is at fault: tried again later, forever, not counted",
-        _ => "tried again later, and after --max-attempts --on-failure",
+        Class::Checkpoint => "the next record follows, and a checkpoint is stored here",
+        Class::Halt => "the worker stops",
+        Class::Fail => "tried again later, and after --max-attempts --on-failure",
     };
     let mut page = Roff::new();
     page.control("SH", ["EXIT CODES OF A HANDLER"]);
@@ -246,16 +248,12 @@ fn section(heading: &str, entries: &[Entry]) -> Roff {
     let mut page = Roff::new();
     page.control("SH", [heading]);
     for (number, (term, text)) in entries.iter().enumerate() {
-        match term.is_empty() {
-            // A section begins with a paragraph as it is.
-            true if number == 0 => {}
-            true => {
-                page.control("PP", []);
-            }
-            false => {
-                page.control("TP", []);
-                page.text([bold(*term)]);
-            }
+        if !term.is_empty() {
+            page.control("TP", []);
+            page.text([bold(*term)]);
+        } else if number > 0 {
+            // A section begins with a paragraph as it is, so the first needs no request.
+            page.control("PP", []);
         }
         page.text([roman(*text)]);
     }

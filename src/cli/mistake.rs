@@ -11,10 +11,12 @@ use super::{Cli, limit, renamed};
 
 /// clap's error as one line: what is wrong, and its tip.
 pub(super) fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
-    let said = match error.kind() {
-        ErrorKind::UnknownArgument => unknown(error, arguments),
-        ErrorKind::InvalidValue => renamed_value(error),
-        _ => None,
+    let said = if error.kind() == ErrorKind::UnknownArgument {
+        unknown(error, arguments)
+    } else if error.kind() == ErrorKind::InvalidValue {
+        renamed_value(error)
+    } else {
+        None
     };
     let said = said.unwrap_or_else(|| in_its_words(error));
     format!("{said} (see kclpipe --help)")
@@ -117,9 +119,10 @@ fn negative(value: &str, option: &str) -> Option<String> {
     if !digits.starts_with(|c: char| c.is_ascii_digit()) || !option.starts_with("--") {
         return None;
     }
-    let (what, zero) = match digits.bytes().all(|b| b.is_ascii_digit()) {
-        true => ("numbers", "write a whole number, for example 1000"),
-        false => ("durations", "0 is off"),
+    let (what, zero) = if digits.bytes().all(|b| b.is_ascii_digit()) {
+        ("numbers", "write a whole number, for example 1000")
+    } else {
+        ("durations", "0 is off")
     };
     Some(format!(
         "invalid value '{value}' for '{option}': {what} are not negative; {zero}"

@@ -48,7 +48,7 @@ command line or the input.";
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
 )]
-pub struct ReplayOptions {
+pub(crate) struct ReplayOptions {
     /// Files with records, or - for stdin [default: -]
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
@@ -73,8 +73,8 @@ pub struct ReplayOptions {
     pub restarts: u32,
     /// Let things go wrong, for example throttle=0.3,kill,slow-ack=200ms or all,eof=0: throttle, dependency,
     /// runtime, invalid-state, lease-stolen (errors of checkpoints), lease-loss, shutdown, kill, eof (ends
-    /// of a child), empty, nulls, aggregate, odd-keys (what it is given), each with its rate; slow-ack,
-    /// idle, with the longest time
+    /// of a child), empty, nulls, aggregate, odd-keys, redeliver, clock-skew, late-batch (what it is given),
+    /// each with its rate; slow-ack, idle, with the longest time
     #[arg(long, value_parser = Faults::parse, value_name = "FAULTS")]
     pub inject: Option<Faults>,
     /// Repeat the faults of the replay that printed N [default: random]
@@ -94,7 +94,7 @@ pub struct ReplayOptions {
 
 /// The values of `--input-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum InputFormatName {
+pub(crate) enum InputFormatName {
     /// One record a line, byte for byte, without the line feed
     Lines,
     /// Objects with "data" or "dataBase64", as kclpipe's jsonl and its dead letters have them
@@ -109,7 +109,7 @@ pub enum InputFormatName {
 
 /// The values of `--shutdown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EndingName {
+pub(crate) enum EndingName {
     /// The shard ends: the child must have SHARD_END stored
     ShardEnd,
     /// The worker stops: shutdownRequested, then leaseLost

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use super::{Config, Task};
 use crate::check::{Child, Place, Settings};
 use crate::cli::{self, CheckOptions};
-use crate::handler::{OnFailure, Per};
+use crate::handler::Per;
 use crate::outcome::REJECT;
 
 pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
@@ -32,7 +32,7 @@ pub(super) fn settings(options: CheckOptions) -> Result<Settings> {
 
 /// Whether our surroundings say which region of AWS it is, as the SDK asks them: the environment, or a
 /// profile. What a machine of EC2 says of itself is not asked.
-pub fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) -> bool {
+pub(crate) fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) -> bool {
     let environment: BTreeMap<OsString, OsString> = environment.collect();
     let set = |name: &str| {
         environment
@@ -57,7 +57,7 @@ pub fn region_is_known(environment: impl Iterator<Item = (OsString, OsString)>) 
 ///
 /// # Errors
 /// One line: what it would complain of, or that it would do something else than be the daemon's child.
-pub fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child> {
+pub(crate) fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child> {
     // Its last part is what {name} stands for, if nothing else is set.
     let name = directory.and_then(|directory| directory.canonicalize().ok());
     let name = name.and_then(|directory| Some(directory.file_name()?.to_owned()));
@@ -88,37 +88,33 @@ pub fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Result<Child
 
 /// Where kclpipe would write files.
 fn places(config: &Config) -> Vec<Place> {
-    let place = |option, path: Option<&PathBuf>, without| {
+    let place = |option, path: Option<&Path>, without| {
         path.map(|path| Place {
             option,
-            path: path.clone(),
+            path: path.to_owned(),
             is_directory: option == "metrics-dir",
             without,
         })
     };
-    let letters = match &config.settings.on_failure {
-        OnFailure::DeadLetter(file) => Some(file),
-        _ => None,
-    };
     let all = [
         place(
             "dead-letter",
-            letters,
+            config.settings.letter_file(),
             "A record that kclpipe gives up on cannot be written, and blocks its shard.",
         ),
         place(
             "log-file",
-            config.logging.file.as_ref(),
+            config.logging.file.as_deref(),
             "kclpipe exits with 78 at its start, and the daemon ends, too.",
         ),
         place(
             "metrics-dir",
-            config.watching.metrics_dir.as_ref(),
+            config.watching.metrics_dir.as_deref(),
             "No metrics are written.",
         ),
         place(
             "capture",
-            config.capture.as_ref().map(|to| &to.file),
+            config.capture.as_ref().map(|to| to.file.as_path()),
             "Nothing is captured.",
         ),
     ];
@@ -136,7 +132,9 @@ mod tests {
     fn typed(line: &str) -> Result<Settings> {
         match read(line.split(' ').map(OsString::from), std::iter::empty())? {
             Task::Check(settings) => Ok(*settings),
-            other => bail!("{other:?}"),
+            other @ (Task::Bridge(_) | Task::Replay(_) | Task::Launch(_) | Task::Show(_)) => {
+                bail!("{other:?}")
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anyhow::{Result, bail};
 
 use crate::cli::{EndingName, InputFormatName, ReplayOptions};
-use crate::replay::chance::any_seed;
+use crate::replay::faults::rng::any_seed;
 use crate::replay::input::InputFormat;
 use crate::replay::shard::{Ending, Rules};
 use crate::replay::{Child, Injection, Settings};

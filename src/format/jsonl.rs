@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Envelope;
 use crate::record::Record;
+use crate::record_json::Identity;
 
 /// How the payload stands in an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +20,8 @@ pub enum Data {
 #[serde(rename_all = "camelCase")]
 struct Object<'a> {
     n: u64,
-    shard_id: &'a str,
-    sequence_number: &'a str,
-    sub_sequence_number: u64,
-    partition_key: &'a str,
-    approximate_arrival_timestamp: Option<i64>,
+    #[serde(flatten)]
+    identity: Identity<'a>,
     attempt: u32,
     last: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,11 +46,7 @@ pub(super) fn frame(
         .filter(|_| data == Data::Text);
     let object = Object {
         n: envelope.n,
-        shard_id: envelope.shard_id,
-        sequence_number: record.sequence_number,
-        sub_sequence_number: record.sub_sequence_number,
-        partition_key: record.partition_key,
-        approximate_arrival_timestamp: record.approximate_arrival_timestamp,
+        identity: Identity::new(envelope.shard_id, record),
         attempt: envelope.attempt,
         last: envelope.last,
         data: text,

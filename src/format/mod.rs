@@ -12,7 +12,7 @@ use crate::record::Record;
 
 use decompress::Unpacker;
 
-pub use decompress::{Decompress, Decompression};
+pub(crate) use decompress::{Decompress, Decompression};
 pub use jsonl::Data;
 
 /// How records stand on a handler's stdin.
@@ -37,7 +37,7 @@ pub enum Format {
 
 /// What the handler is told about a record besides the record.
 #[derive(Clone, Copy, Debug)]
-pub struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     /// The record's number within the handler's run, from 1.
     pub n: u64,
     /// The shard.
@@ -51,7 +51,7 @@ pub struct Envelope<'a> {
 /// Whether a record can stand in a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Framed {
+pub(crate) enum Framed {
     /// It was appended.
     Written,
     /// It can't, and nothing was appended; what is the matter with its payload.
@@ -63,7 +63,7 @@ const KEEP: usize = 1024 * 1024;
 
 /// A format with its working memory.
 #[derive(Debug)]
-pub struct Framer {
+pub(crate) struct Framer {
     format: Format,
     unpacker: Option<Unpacker>,
     payload: Vec<u8>,
@@ -71,7 +71,7 @@ pub struct Framer {
 
 impl Framer {
     /// A framer of this format, for payloads as they are or decompressed.
-    pub fn new(format: Format, decompress: Option<Decompression>) -> Framer {
+    pub(crate) fn new(format: Format, decompress: Option<Decompression>) -> Framer {
         Framer {
             format,
             unpacker: decompress.map(Unpacker::new),
@@ -80,7 +80,7 @@ impl Framer {
     }
 
     /// Appends what stands before the first record of a run.
-    pub fn begin(&self, out: &mut Vec<u8>) {
+    pub(crate) fn begin(&self, out: &mut Vec<u8>) {
         if let Format::Lambda { .. } = self.format {
             lambda::begin(out);
         }
@@ -90,7 +90,7 @@ impl Framer {
     ///
     /// # Errors
     /// The record's data is not base64: the daemon broke the protocol.
-    pub fn frame(
+    pub(crate) fn frame(
         &mut self,
         record: &Record<'_>,
         envelope: &Envelope<'_>,
@@ -126,12 +126,12 @@ impl Framer {
     }
 
     /// How many bytes the payload framed last has, where payloads are decompressed.
-    pub fn decompressed(&self) -> u64 {
+    pub(crate) fn decompressed(&self) -> u64 {
         self.unpacker.as_ref().map_or(0, Unpacker::size)
     }
 
     /// Whether a record says of itself that it is the last one.
-    pub fn tells_the_last(&self) -> bool {
+    pub(crate) fn tells_the_last(&self) -> bool {
         matches!(self.format, Format::Jsonl(_))
     }
 
@@ -140,7 +140,7 @@ impl Framer {
     ///
     /// # Errors
     /// As [`Framer::frame`].
-    pub fn is_end_before(&mut self, record: &Record<'_>) -> Result<bool> {
+    pub(crate) fn is_end_before(&mut self, record: &Record<'_>) -> Result<bool> {
         match (&self.format, &mut self.unpacker) {
             (Format::Jsonl(_), Some(unpacker)) => Ok(unpacker.unpack(record)?.is_err()),
             _ => Ok(false),
@@ -148,7 +148,7 @@ impl Framer {
     }
 
     /// Appends what stands behind the last record of a run.
-    pub fn end(&self, out: &mut Vec<u8>) {
+    pub(crate) fn end(&self, out: &mut Vec<u8>) {
         if let Format::Lambda { .. } = self.format {
             lambda::end(out);
         }
@@ -233,6 +233,8 @@ mod tests {
             ) + "\n")
         };
         let text = Format::Jsonl(Data::Text);
+        let line = framed(text.clone(), b"hi").expect("it fits");
+        assert!(crate::record_json::has_known_keys_only(line.as_bytes()));
         assert_eq!(
             framed(text.clone(), "é\n\"".as_bytes()),
             object(r#""data":"é\n\"""#)

@@ -80,7 +80,7 @@ pub enum Event {
     Finished,
     /// The hook has succeeded, or need not, after [`Handlers::hook`].
     Hooked,
-    /// Nothing, until now.
+    /// Nothing, until now; or another record blocks the shard than before, as [`Handlers::stuck`] says.
     Deadline,
 }
 
@@ -219,16 +219,25 @@ impl Settings {
     pub fn letter_file(&self) -> Option<&Path> {
         match &self.on_failure {
             OnFailure::DeadLetter(file) => Some(file),
-            _ => None,
+            OnFailure::Block
+            | OnFailure::DeadLetterCommand(_)
+            | OnFailure::Skip
+            | OnFailure::Halt => None,
+        }
+    }
+
+    /// The command for dead letters, if they go to one.
+    pub fn letter_command(&self) -> Option<&Command> {
+        match &self.on_failure {
+            OnFailure::DeadLetterCommand(command) => Some(command),
+            OnFailure::Block | OnFailure::DeadLetter(_) | OnFailure::Skip | OnFailure::Halt => None,
         }
     }
 
     /// All commands that must be there when the lease begins, each with what it is to the user.
     pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Command)> {
-        let letters = match &self.on_failure {
-            OnFailure::DeadLetterCommand(command) => Some(("the --dead-letter-command", command)),
-            _ => None,
-        };
+        let letters = self.letter_command();
+        let letters = letters.map(|command| ("the --dead-letter-command", command));
         let hook = self.hook.as_ref().map(|hook| ("the --hook", hook));
         [("the handler", &self.command)]
             .into_iter()

@@ -23,7 +23,7 @@ const POM: &str = include_str!("pom.xml");
 ///
 /// # Errors
 /// There is no Maven, or it fails; or something else is in `directory`.
-pub fn fetch(version: Version, directory: &Path) -> Result<Jars> {
+pub(crate) fn fetch(version: Version, directory: &Path) -> Result<Jars> {
     if directory.is_dir() {
         return in_place(version, directory);
     }
@@ -36,6 +36,7 @@ pub fn fetch(version: Version, directory: &Path) -> Result<Jars> {
     let directory = &absolute(directory).context("no current directory")?;
     let parent = directory.parent().unwrap_or(directory);
     fs::create_dir_all(parent).with_context(|| format!("cannot create '{}'", parent.display()))?;
+    // A directory that has the name is whole: it gets it last, and a fetch that was cut short leaves none.
     let part = part_of(directory, std::process::id());
     sweep(parent, directory)?;
     fs::create_dir(&part).with_context(|| format!("cannot create '{}'", part.display()))?;
@@ -107,6 +108,7 @@ fn run(maven: PathBuf, version: Version, part: &Path) -> Result<()> {
     let mut arguments: Vec<OsString> = [
         "--batch-mode",
         "--quiet",
+        // A jar that came damaged would be found out by Java, and much later.
         "--strict-checksums",
         "-Dstyle.color=never",
         "--file",

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::check::Version;
 
 /// What is fetched where nothing else is asked for: the newest that the tests run under.
-pub const USUAL: Version = Version::TESTED[0];
+pub(crate) const USUAL: Version = Version::TESTED[0];
 
 /// The artifact that holds the daemon from 2.0 on, and the client library, which holds it before.
 const MULTILANG: &str = "amazon-kinesis-client-multilang";
@@ -66,6 +66,7 @@ impl Jars {
         let files = names(directory)?;
         let mut daemons = versions(&files, MULTILANG);
         let clients = versions(&files, CLIENT);
+        // Before 2.0 the daemon is in the client's own jar.
         daemons.extend(clients.iter().filter(|version| version.generation() == 1));
         let version = match daemons[..] {
             [version] => version,

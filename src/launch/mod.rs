@@ -16,15 +16,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::check::Version;
 use crate::process::{self, Command, Variable};
 use crate::properties::{Properties, Property};
-pub use fetch::fetch;
-pub use jars::{Jars, USUAL};
+pub(crate) use fetch::fetch;
+pub(crate) use jars::{Jars, USUAL};
 use private::Private;
 
 /// What the daemon logs, and what not.
 const LOGBACK: &str = include_str!("logback.xml");
 
 /// What stands before a property's name in the environment.
-pub const PROPERTY: &str = "KCLPIPE_PROPERTY_";
+pub(crate) const PROPERTY: &str = "KCLPIPE_PROPERTY_";
 
 /// What a launch needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Settings {
 
 /// A daemon that is ready to start.
 #[derive(Debug)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     command: Command,
     environment: Vec<Variable>,
     /// They have to be open when Java starts.
@@ -136,7 +136,7 @@ impl Daemon {
     ///
     /// # Errors
     /// There is no Java, or no place for a file, or the daemon does not know an option.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         jars: &Jars,
         file: &Path,
@@ -179,13 +179,13 @@ impl Daemon {
     }
 
     /// Becomes Java. Comes back only where that is not possible, to say why.
-    pub fn start(&self) -> anyhow::Error {
+    pub(crate) fn start(&self) -> anyhow::Error {
         let error = process::replace(&self.command, &self.environment);
         anyhow!("cannot run '{}': {error}", self.command.program.display())
     }
 
     /// The command, to be pasted into a shell.
-    pub fn to_shell(&self) -> String {
+    pub(crate) fn to_shell(&self) -> String {
         let words = std::iter::once(&self.command.program).chain(&self.command.arguments);
         let words: Vec<String> = words.map(|word| quoted(word)).collect();
         words.join(" ")
@@ -214,7 +214,7 @@ fn class_path(directory: &Path) -> Result<OsString> {
 ///
 /// # Errors
 /// The system does not say.
-pub fn own_directory() -> Result<PathBuf> {
+pub(crate) fn own_directory() -> Result<PathBuf> {
     let own = env::current_exe().context("cannot find this program")?;
     Ok(own.parent().unwrap_or(Path::new("/")).to_path_buf())
 }

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs::{File, OpenOptions, remove_file};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,6 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use rustix::io::{FdFlags, fcntl_setfd};
+
+use crate::random;
 
 /// A file for the program that we become. Nobody is left then to remove it, so it has no name any more, and
 /// is read by way of its descriptor.
@@ -27,7 +28,7 @@ impl Private {
     /// There is no place for it.
     pub(super) fn new(text: &str, ending: &str, keep: bool) -> Result<Private> {
         // The process number would not do: in a container it is always 1.
-        let random = RandomState::new().hash_one(0u8);
+        let random = random::number();
         let path = folder().join(format!("kclpipe-{random:016x}{ending}"));
         let write = || -> std::io::Result<File> {
             let mut options = OpenOptions::new();

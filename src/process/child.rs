@@ -1,4 +1,15 @@
 //! One child process: its pipes, and the way to its end.
+//!
+//! The order of an end must not change:
+//!
+//! 1. The end is seen without reaping: until it is reaped, nobody else can get the process number.
+//! 2. What the pipes hold is read, for a short time only where something else holds them open: the last words of a
+//!    handler are its answer.
+//! 3. The group is killed, by its number; after reaping, that could be a stranger's.
+//! 4. The leader is reaped, and then what is left of the group, as its orphans come to us.
+//!
+//! A child's input ends early only by its own doing: when it is stopped, what is left in the pipe stays there and the
+//! pipe stays open, or a handler would take half of its records for all of them and call them done.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -54,6 +65,7 @@ impl Child {
     pub(super) fn start(command: &Command, spawn: &Spawn<'_>, input: Input) -> io::Result<Child> {
         let mut start = prepare(command, spawn)?;
         let (end, stdin) = Stdin::new(spawn.feed, input, spawn.watch_input)?;
+        // The first bytes are in the pipe by now, so a handler that reads at once never finds it empty.
         start.stdin(end);
         let mut leader = start.spawn()?;
         let (stdout, stderr) = (leader.stdout.take(), leader.stderr.take());
@@ -192,7 +204,10 @@ impl Child {
         match self.phase {
             Phase::Ended { .. } => self.is_silent() || self.phase.due(now) == Due::Now(Step::Reap),
             Phase::Lost => true,
-            _ => false,
+            Phase::Running
+            | Phase::Finishing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => false,
         }
     }
 
@@ -200,9 +215,11 @@ impl Child {
     /// have its number.
     pub(super) fn bury(mut self) -> io::Result<Remains> {
         self.signal(Signal::KILL);
-        let status = match self.phase {
-            Phase::Lost => ExitStatus::from_raw(Signal::KILL.as_raw()),
-            _ => self.leader.wait()?,
+        // A child that no signal ends would be waited for without an end.
+        let status = if self.phase == Phase::Lost {
+            ExitStatus::from_raw(Signal::KILL.as_raw())
+        } else {
+            self.leader.wait()?
         };
         Ok(Remains {
             status,

@@ -57,7 +57,7 @@ impl Command {
 ///
 /// # Errors
 /// There is none, or it is not executable.
-pub fn find(program: &OsStr, directory: &Path) -> Result<PathBuf> {
+pub(crate) fn find(program: &OsStr, directory: &Path) -> Result<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         let path = directory.join(program);
         return executable(&path).map(|()| path);

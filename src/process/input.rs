@@ -1,9 +1,10 @@
 //! A child's input while it is made.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+
+use crate::random;
 
 /// An input beyond this goes into a file while it grows: no more of it is in our memory.
 const IN_MEMORY: usize = 256 * 1024;
@@ -70,6 +71,21 @@ impl Input {
         self.buffer
     }
 
+    /// All its bytes, for children that are no processes.
+    ///
+    /// # Errors
+    /// The file that holds a part of them could not be made, written or read.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        if self.in_memory().is_some() {
+            return Ok(self.buffer);
+        }
+        let (mut file, _) = self.into_file()?;
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// The whole of it as a file without a name, and its length.
     pub(super) fn into_file(mut self) -> io::Result<(File, u64)> {
         self.file_away(self.buffer.len())?;
@@ -124,10 +140,7 @@ use unlinked as nameless;
 
 /// A file on a disk that has lost its name.
 fn unlinked() -> io::Result<File> {
-    let name = format!(
-        "kclpipe-{:016x}.input",
-        RandomState::new().hash_one(std::process::id())
-    );
+    let name = format!("kclpipe-{:016x}.input", random::number());
     let path = std::env::temp_dir().join(name);
     let file = OpenOptions::new()
         .read(true)
@@ -141,8 +154,6 @@ fn unlinked() -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Seek};
-
     use super::*;
 
     fn text(mut file: File) -> Vec<u8> {
@@ -169,6 +180,18 @@ mod tests {
         let (file, length) = input.into_file().expect("a file");
         assert_eq!(length, expected.len() as u64);
         assert_eq!(text(file), expected);
+    }
+
+    #[test]
+    fn its_bytes_are_all_of_it_in_memory_and_in_a_file() {
+        for length in [5, IN_MEMORY + 5] {
+            let mut input = Input::default();
+            input.buffer().resize(length, b'x');
+            input.spill(length);
+            input.buffer().extend_from_slice(b"end");
+            let bytes = input.into_bytes().expect("a file");
+            assert!(bytes.len() == length + 3 && bytes.ends_with(b"xend"));
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn level_of(line: &[u8]) -> (Level, &[u8]) {
 }
 
 /// Logs a line of a handler's stdout that is no answer.
-pub fn log_stdout(line: &[u8]) {
+pub(crate) fn log_stdout(line: &[u8]) {
     log_line(Level::Debug, line);
 }
 
@@ -94,7 +94,7 @@ fn log_line(level: Level, line: &[u8]) {
 }
 
 /// The beginning of a line, for a message about it.
-pub fn excerpt(line: &[u8]) -> String {
+pub(crate) fn excerpt(line: &[u8]) -> String {
     printable(&line[..line.len().min(EXCERPT)])
 }
 

@@ -26,17 +26,18 @@ use rustix::process::{
 };
 
 use child::Child;
-pub use command::{Command, find};
+pub use command::Command;
+pub(crate) use command::find;
 pub use input::Input;
 use log::log_stderr;
-pub use log::{excerpt, log_stdout};
+pub(crate) use log::{excerpt, log_stdout};
 use phase::DYING;
-pub use program::{Variable, replace, run};
+pub(crate) use program::{Variable, replace, run};
 use signals::Signals;
-pub use signals::outlive_file_limits;
+pub(crate) use signals::outlive_file_limits;
 
 /// The longest line that is logged or understood; the rest of it is dropped.
-pub const LINE: usize = 64 * 1024;
+pub(crate) const LINE: usize = 64 * 1024;
 
 /// A buffer of input that grew beyond this is not kept.
 const KEEP: usize = 1024 * 1024;
@@ -53,20 +54,20 @@ const LAST_LOOKS: Duration = Duration::from_millis(50);
 
 /// Makes the pipe `end` belongs to larger, if the system lets us.
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
-pub fn enlarge(end: impl AsFd) {
+pub(crate) fn enlarge(end: impl AsFd) {
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(end, LARGE_PIPE);
 }
 
 /// Whether there is a process with this number, whoever's it is.
-pub fn is_alive(number: u32) -> bool {
+pub(crate) fn is_alive(number: u32) -> bool {
     let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// Gives the memory of an empty buffer back if it is large. Given back, not shrunk: the allocator would put
 /// the next large one where it cannot grow in its place, and the peak would be a quarter higher.
-pub fn give_back(buffer: &mut Vec<u8>) {
+pub(crate) fn give_back(buffer: &mut Vec<u8>) {
     if buffer.capacity() > KEEP {
         *buffer = Vec::new();
     }

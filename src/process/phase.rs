@@ -120,7 +120,10 @@ impl Looks {
             Phase::Ended { .. } | Phase::Lost => None,
             _ if closed => Some(self.last + self.pause),
             _ if phase.is_signalled() => Some(self.last + Looks::WHILE_STOPPED),
-            _ => Some(self.last + Looks::WHILE_RUNNING),
+            Phase::Running
+            | Phase::Finishing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => Some(self.last + Looks::WHILE_RUNNING),
         }
     }
 

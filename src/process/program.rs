@@ -9,13 +9,13 @@ use super::Command;
 
 /// A variable of a program's environment that it has otherwise than we: its name, and its value, or `None` where
 /// it is removed.
-pub type Variable = (OsString, Option<OsString>);
+pub(crate) type Variable = (OsString, Option<OsString>);
 
 /// Runs a program to its end, with our stdin and stderr, and these variables; its stdout goes to stderr, too.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn run(command: &Command, environment: &[Variable]) -> io::Result<ExitStatus> {
+pub(crate) fn run(command: &Command, environment: &[Variable]) -> io::Result<ExitStatus> {
     let stderr = rustix::io::dup(io::stderr())?;
     of(command, environment)
         .stdout(Stdio::from(stderr))
@@ -23,7 +23,7 @@ pub fn run(command: &Command, environment: &[Variable]) -> io::Result<ExitStatus
 }
 
 /// Becomes a program, with these variables. Comes back only where that is not possible, to say why.
-pub fn replace(command: &Command, environment: &[Variable]) -> io::Error {
+pub(crate) fn replace(command: &Command, environment: &[Variable]) -> io::Error {
     of(command, environment).exec()
 }
 

@@ -65,9 +65,10 @@ impl Stdin {
         // By this it can be told afterwards whether anybody has read it.
         let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH));
         let stdin = Stdio::from(file.try_clone()?);
-        let rest = match watched {
-            true => Rest::File(file, length),
-            false => Rest::Unwatched,
+        let rest = if watched {
+            Rest::File(file, length)
+        } else {
+            Rest::Unwatched
         };
         Ok((stdin, Stdin::closed(rest)))
     }
@@ -181,9 +182,10 @@ impl Stdin {
 
 impl Rest {
     fn pipe(reader: &PipeReader, watched: bool) -> io::Result<Rest> {
-        Ok(match watched {
-            true => Rest::Pipe(reader.try_clone()?),
-            false => Rest::Unwatched,
+        Ok(if watched {
+            Rest::Pipe(reader.try_clone()?)
+        } else {
+            Rest::Unwatched
         })
     }
 }

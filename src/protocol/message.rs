@@ -10,6 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::clean;
+
 /// What the daemon says to its child.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(
@@ -122,7 +124,12 @@ impl<'a> Message<'a> {
     /// Reads one line. Fields that we do not know are passed over; an action that we do not know is
     /// an error, since the daemon would wait for its answer for ever.
     pub fn parse(line: &'a str) -> Result<Message<'a>> {
-        let fields: Fields<'a> = serde_json::from_str(line).map_err(without_values)?;
+        let fields: Fields<'a> = serde_json::from_str(line).map_err(|e| {
+            anyhow!(
+                "the daemon's line is not a message: {}",
+                clean::redacted(&e)
+            )
+        })?;
         let action = fields.action.clone();
         fields
             .into_message()
@@ -141,16 +148,6 @@ impl<'a> Message<'a> {
             Message::Shutdown { .. } => "shutdown",
         }
     }
-}
-
-/// serde's words up to the first quoted value, which may be a payload.
-fn without_values(error: serde_json::Error) -> anyhow::Error {
-    let text = error.to_string();
-    let safe = text.split('"').next().unwrap_or_default().trim_end();
-    anyhow!(
-        "the daemon's line is not a message: {safe} (column {})",
-        error.column()
-    )
 }
 
 /// The fields of all messages together. An internally tagged enum would read better, but serde holds
@@ -196,6 +193,7 @@ impl<'a> Fields<'a> {
             "leaseLost" => Message::LeaseLost,
             "shardEnded" => Message::ShardEnded,
             "shutdownRequested" => Message::ShutdownRequested,
+            // KCL 1.x has this one for what later became leaseLost and shardEnded.
             "shutdown" => Message::Shutdown {
                 reason: Shutdown::of(self.reason.as_deref()),
             },
@@ -379,7 +377,7 @@ mod tests {
             (r#"{"action":"dance"}"#, "'dance'"),
             (
                 r#"{"action":"processRecords","records":"secret"}"#,
-                "invalid type: string (column",
+                "invalid type: string (line 1, column 45)",
             ),
             (r#"{"action":"initialize"}"#, "shardId"),
             (r#"{"action":"processRecords"}"#, "records"),

@@ -3,5 +3,7 @@
 mod message;
 mod wire;
 
-pub use message::{Message, Reply, Shutdown, Text, WireRecord};
-pub use wire::{Tap, Wire};
+pub use message::{Message, WireRecord};
+pub(crate) use message::{Reply, Shutdown, Text};
+pub(crate) use wire::Tap;
+pub use wire::Wire;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 
-use super::run::say;
+use super::simulator::say;
 use crate::process::{Command, find};
 use crate::properties::{Properties, split_command};
 

@@ -1,29 +1,28 @@
 //! `kclpipe replay`: plays the daemon, so that a child of the MultiLangDaemon can be tried without AWS,
 //! without Java and without a network.
 //!
-//! [`input`] finds the records, [`mod@aggregate`] takes apart what the daemon does, [`stream`] deals them to shards, [`mod@shard`] is the daemon's side of one
-//! shard's conversation, [`action`] for action, in which [`reply`] reads the child's lines and [`mark`] is what a lease's
-//! checkpoint can be, [`run`] connects shards with processes, of which [`child`] is the command and [`screen`] what the
-//! user sees meanwhile, and [`report`] tells what came out.
-//! [`faults`] is what can be made to go wrong, [`chance`] when, and [`odd`] makes records hard to handle;
-//! [`recorded`] is a conversation that is played again.
+//! [`input`] finds the records, [`mod@aggregate`] takes apart what the daemon does, and [`stream`] deals them to
+//! shards. [`mod@shard`] is the daemon's side of one shard's conversation, in which [`reply`] reads the child's
+//! lines; what comes next, action by action (see [`mod@action`]), is decided by a [`director`], and [`faults`] is
+//! what goes wrong with it. [`simulator`] connects shards with processes, of which [`child`] is the command and
+//! [`screen`] what the user sees meanwhile, and [`report`] says what came out.
 
-pub mod action;
-pub mod aggregate;
-pub mod chance;
-pub mod child;
-pub mod faults;
-pub mod input;
-pub mod mark;
-pub mod odd;
+// What a new action or phase means is to be decided at every place that asks which it is.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
+pub(crate) mod action;
+pub(crate) mod aggregate;
+pub(crate) mod child;
+pub(crate) mod director;
+pub(crate) mod faults;
+pub(crate) mod input;
 mod protobuf;
-pub mod recorded;
-pub mod reply;
-pub mod report;
-pub mod run;
-pub mod screen;
-pub mod shard;
-pub mod stream;
+pub(crate) mod reply;
+pub(crate) mod report;
+pub(crate) mod screen;
+pub(crate) mod shard;
+pub(crate) mod simulator;
+pub(crate) mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,14 +31,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
-use chance::Chance;
-pub use child::Child;
-use faults::{Fault, Faults};
+pub(crate) use child::Child;
+use faults::{Faults, Schedule, make_hostile};
+use input::recording::{self, Conversation};
 use input::{Input, InputFormat, InputRecord};
-use recorded::Conversation;
-use run::{Stage, say};
 use screen::Screen;
-use shard::{Luck, Rules, Shard};
+use shard::{Rules, Shard};
+use simulator::{Simulator, say};
 use stream::Record;
 
 /// What a replay needs.
@@ -76,15 +74,16 @@ pub struct Injection {
 ///
 /// # Errors
 /// An input cannot be read, or the child cannot be started; the message names it.
-pub fn start<'s>(settings: &Settings, screen: &'s Screen) -> Result<Stage<'s>> {
+pub(crate) fn start<'s>(settings: &Settings, screen: &'s Screen) -> Result<Simulator<'s>> {
     let (command, hint) = settings.child.command()?;
     let (records, recorded) = material(settings)?;
-    let shards = match recorded.is_empty() {
-        true => from_records(records, settings),
-        false => from_recordings(recorded, settings),
+    let shards = if recorded.is_empty() {
+        from_records(records, settings)
+    } else {
+        from_recordings(recorded)
     };
-    let stage = Stage::new(shards, command, settings.timeout, screen)?;
-    stage.with_hint(hint).start()
+    let simulator = Simulator::new(shards, command, settings.timeout, screen)?;
+    simulator.with_hint(hint).start()
 }
 
 fn from_records(records: Vec<InputRecord>, settings: &Settings) -> Vec<Shard> {
@@ -105,7 +104,7 @@ fn from_records(records: Vec<InputRecord>, settings: &Settings) -> Vec<Shard> {
 }
 
 /// A shard for each that the conversations are about.
-fn from_recordings(all: Vec<Conversation>, settings: &Settings) -> Vec<Shard> {
+fn from_recordings(all: Vec<Conversation>) -> Vec<Shard> {
     let mut of_shards: BTreeMap<String, Vec<Conversation>> = BTreeMap::new();
     for conversation in all {
         let id = conversation.shard_id.clone();
@@ -113,7 +112,7 @@ fn from_recordings(all: Vec<Conversation>, settings: &Settings) -> Vec<Shard> {
     }
     let of_shards = of_shards.into_iter();
     of_shards
-        .map(|(id, all)| Shard::staged(id, all, settings.rules))
+        .map(|(id, all)| Shard::recorded(id, all))
         .collect()
 }
 
@@ -121,17 +120,9 @@ fn shard(at: usize, mut records: Vec<Record>, settings: &Settings) -> Shard {
     let Some(Injection { faults, seed }) = &settings.injection else {
         return Shard::new(shard_id(at), records, settings.rules);
     };
-    for record in &mut records {
-        let odd = odd::key(&record.partition_key, *seed, faults.rate(Fault::OddKeys));
-        record.partition_key = odd.unwrap_or_else(|| std::mem::take(&mut record.partition_key));
-    }
-    let luck = Luck::new(faults.clone(), *seed, at);
-    odd::aggregate(
-        &mut records,
-        faults.rate(Fault::Aggregate),
-        &mut Chance::new(*seed, 3 * at as u64 + 2),
-    );
-    Shard::new(shard_id(at), records, settings.rules).with(luck)
+    make_hostile(&mut records, faults, *seed, at);
+    let schedule = Schedule::new(faults.clone(), *seed, at);
+    Shard::new(shard_id(at), records, settings.rules).with(schedule)
 }
 
 /// The records of all inputs, or the conversations.
@@ -163,7 +154,7 @@ fn material(settings: &Settings) -> Result<(Vec<InputRecord>, Vec<Conversation>)
 
 /// The conversations in a recording.
 fn conversations(bytes: &[u8], name: &dyn fmt::Display) -> Result<Vec<Conversation>> {
-    let (found, remarks) = recorded::read(bytes)?;
+    let (found, remarks) = recording::read(bytes)?;
     remarks
         .iter()
         .for_each(|remark| say(&format!("'{name}': {remark}")));

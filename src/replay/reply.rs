@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// A line that the daemon understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     /// An action is finished.
     Status {
         /// The action; `None` where the line has null or nothing.
@@ -30,7 +30,7 @@ pub enum Said {
 
 /// A line that the daemon does not understand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Misread {
+pub(crate) enum Misread {
     /// The line is `null`: the daemon falls over it.
     Null,
     /// The daemon logs the line and goes on waiting.
@@ -66,7 +66,7 @@ type Fields<'a> = BTreeMap<String, &'a RawValue>;
 ///
 /// # Errors
 /// The daemon would make nothing of it.
-pub fn read(line: &[u8]) -> Result<Said, Misread> {
+pub(crate) fn read(line: &[u8]) -> Result<Said, Misread> {
     let text = String::from_utf8_lossy(line);
     if text.starts_with('\u{feff}') {
         return Err(not_a_message("it starts with a byte order mark"));

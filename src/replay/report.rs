@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub(super) use crate::plural::plural as count;
+
 /// The whole replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub(crate) struct Report {
     /// The protocol was kept and every shard reached its end.
     pub ok: bool,
     /// Records in the input.
@@ -76,7 +78,7 @@ pub struct ShardReport {
 
 impl Report {
     /// The report of these shards, played in `took`.
-    pub fn new(shards: Vec<ShardReport>, took: Duration) -> Report {
+    pub(crate) fn new(shards: Vec<ShardReport>, took: Duration) -> Report {
         let sum = |of: fn(&ShardReport) -> usize| shards.iter().map(of).sum::<usize>();
         let delivered = sum(|shard| shard.delivered);
         let seconds = took.as_secs_f64();
@@ -97,7 +99,7 @@ impl Report {
     }
 
     /// As one line of JSON.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a report is plain data")
     }
 
@@ -179,11 +181,6 @@ fn checkpoints(records: Option<usize>, stored: usize) -> String {
         Some(records) => format!("{records} checkpointed in {stored}"),
         None => stored,
     }
-}
-
-pub(super) fn count(number: usize, of: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {of}{s}")
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const CHUNK: usize = 16 * 1024;
 const TURN: usize = 16;
 
 /// Where lines and the bar are shown.
-pub struct Screen {
+pub(crate) struct Screen {
     bar: ProgressBar,
     /// When the bar is to appear; `None` where there is none.
     bar_at: Option<Instant>,
@@ -42,7 +42,7 @@ impl Screen {
     ///
     /// # Errors
     /// The system has no more descriptors.
-    pub fn new(now: Instant) -> io::Result<Screen> {
+    pub(crate) fn new(now: Instant) -> io::Result<Screen> {
         let is_terminal = io::stderr().is_terminal();
         let relay = is_terminal.then(Relay::new).transpose()?;
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
@@ -80,7 +80,7 @@ impl Screen {
     /// Shows a line of ours.
     pub(super) fn say(&self, text: &str) {
         self.pass_on();
-        self.bar.suspend(|| super::run::say(text));
+        self.bar.suspend(|| super::simulator::say(text));
     }
 
     /// How far the work is, at `now`.

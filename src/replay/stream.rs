@@ -26,7 +26,11 @@ pub struct Record {
 ///
 /// A record without a key has `key-N` where N is its number in the input, from 1; one without a time came
 /// `now`, in milliseconds since the epoch. What is in one aggregate has one number.
-pub fn deal(input: Vec<InputRecord>, shards: usize, now: i64) -> (Vec<Vec<Record>>, Vec<usize>) {
+pub(crate) fn deal(
+    input: Vec<InputRecord>,
+    shards: usize,
+    now: i64,
+) -> (Vec<Vec<Record>>, Vec<usize>) {
     let mut dealt: Vec<Vec<(Position, InputRecord)>> = vec![Vec::new(); shards];
     let (mut number, mut sub) = (0, 0);
     for mut record in input {

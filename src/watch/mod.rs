@@ -9,7 +9,7 @@ mod textfile;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub use families::{FAMILIES, Family, Kind};
+pub use families::{FAMILIES, Kind};
 
 use crate::checkpoint::Results;
 use crate::record::Position;

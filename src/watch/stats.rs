@@ -7,6 +7,7 @@ use humantime::format_duration;
 
 use super::Snapshot;
 use crate::checkpoint::Results;
+use crate::plural::plural;
 use crate::tally::Tally;
 
 /// What was told last, and when the next line is due.
@@ -57,8 +58,9 @@ fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapsho
     let now = &snapshot.tally;
     let done = now.done - then.done;
     let mut line = format!(
-        "in {}: {done} records done ({:.1}/s)",
+        "in {}: {} done ({:.1}/s)",
         shown(took),
+        plural(done, "record"),
         done as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE)
     );
     let attempts = now.failed().zip(then.failed());
@@ -75,6 +77,7 @@ fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapsho
     ];
     add(&mut line, "", counts.map(|(what, n)| (what.to_owned(), n)));
     add(&mut line, "failed attempts: ", attempts);
+    // What a handler's own failures cost comes after what became of records.
     let restarts = [
         ("retried", now.retries - then.retries),
         ("respawned", now.respawns - then.respawns),
@@ -113,7 +116,7 @@ fn add_checkpoints(line: &mut String, then: Results, snapshot: &Snapshot) {
         _ => write!(line, ", the last {since} ago"),
     };
     if snapshot.unsaved > 0 {
-        let _ = write!(line, ", {} records since", snapshot.unsaved);
+        let _ = write!(line, ", {} since", plural(snapshot.unsaved, "record"));
     }
 }
 

@@ -8,9 +8,9 @@ use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kclpipe::replay::aggregate::take_apart;
-use kclpipe::replay::chance::Chance;
-use kclpipe::replay::input::InputRecord;
+use kclpipe::testing::replay::Rng;
+use kclpipe::testing::replay::aggregate::take_apart;
+use kclpipe::testing::replay::input::InputRecord;
 use md5::{Digest, Md5};
 
 use crate::harness::{Record, aggregate, installed};
@@ -90,7 +90,7 @@ fn taken_apart(payload: &str) -> Told {
 }
 
 /// An aggregate of a few records, sealed again after a few of its bytes were changed, taken out or put in.
-fn broken(chance: &mut Chance) -> String {
+fn broken(chance: &mut Rng) -> String {
     let records = ["north", "süd", "", "east"].map(|key| Record::new(key, key.repeat(2)));
     let hash_key = chance.one_of(&[0, 17, u128::MAX]);
     let whole = aggregate::encode(&records, hash_key);
@@ -110,7 +110,7 @@ fn broken(chance: &mut Chance) -> String {
 }
 
 fn agree(jars: &str) {
-    let mut chance = Chance::new(11, 0);
+    let mut chance = Rng::new(11, 0);
     let payloads: Vec<String> = (0..20_000).map(|_| broken(&mut chance)).collect();
     let told = asked(jars, &payloads);
     assert_eq!(told.len(), payloads.len());

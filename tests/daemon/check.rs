@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kclpipe::check::{Context, Finding, Severity, Version, examine};
-use kclpipe::properties::Properties;
+use kclpipe::testing::check::{Context, Finding, Severity, Version, examine};
+use kclpipe::testing::properties::Properties;
 
 use crate::harness::installed;
 

@@ -105,10 +105,12 @@ impl Handler {
         }
         let failed = key.starts_with("poison") && !self.directory.join("cure").exists();
         self.note(if failed { "failed" } else { "done" }, input);
-        match failed {
-            true => Outcome::Failed,
-            false if key.starts_with("checkpoint") => Outcome::Checkpoint,
-            false => Outcome::Done,
+        if failed {
+            Outcome::Failed
+        } else if key.starts_with("checkpoint") {
+            Outcome::Checkpoint
+        } else {
+            Outcome::Done
         }
     }
 

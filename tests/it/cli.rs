@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-use kclpipe::config::{self, Config, Task};
+use kclpipe::testing::config::{self, Config, Task};
 use serde_json::Value;
 
 use crate::harness::{Bridge, Daemon};

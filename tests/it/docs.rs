@@ -10,14 +10,14 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kclpipe::check::IDS;
-use kclpipe::config::{self, Task};
-use kclpipe::exit::Exit;
-use kclpipe::handler::VARIABLES;
-use kclpipe::outcome::{Class, Ended, OnExit};
-use kclpipe::properties::{Properties, split_command};
-use kclpipe::replay::faults::{Amount, KINDS};
-use kclpipe::watch::{FAMILIES, Kind};
+use kclpipe::testing::check::IDS;
+use kclpipe::testing::config::{self, Task};
+use kclpipe::testing::exit::{self, Exit};
+use kclpipe::testing::handler::VARIABLES;
+use kclpipe::testing::outcome::{Class, Ended, OnExit};
+use kclpipe::testing::properties::{Properties, split_command};
+use kclpipe::testing::replay::faults::{Amount, KINDS};
+use kclpipe::testing::watch::{FAMILIES, Kind};
 use serde_json::Value;
 
 use crate::harness::{are_here, write_program, write_script};
@@ -27,7 +27,9 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 23] = [
+const OF_OTHERS: [&str; 25] = [
+    "--example",
+    "--seeds",
     "--collector",
     "--config",
     "--consumer-name",
@@ -246,17 +248,38 @@ fn the_tables_of_handlers_exit_codes_are_those_of_the_program() {
     }
 }
 
+/// The numbers of a command's ends.
+fn codes<E: Exit>() -> BTreeSet<u8> {
+    E::ALL.iter().map(|exit| exit.code()).collect()
+}
+
 #[test]
 fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
-    let codes: BTreeSet<u8> = Exit::ALL.into_iter().map(Exit::code).collect();
-    for (name, heading) in [
-        ("README.md", "- **Exit codes**"),
-        ("docs/protocol.md", "\n## How kclpipe ends\n"),
+    let commands = [
+        codes::<exit::Bridge>(),
+        codes::<exit::Check>(),
+        codes::<exit::Launch>(),
+        codes::<exit::Replay>(),
+        codes::<exit::Show>(),
+    ];
+    let all: BTreeSet<u8> = commands.into_iter().flatten().collect();
+    for (name, heading, expected) in [
+        ("README.md", "- **Exit codes**", all),
+        (
+            "docs/protocol.md",
+            "\n## How kclpipe ends\n",
+            codes::<exit::Bridge>(),
+        ),
+        (
+            "docs/check.md",
+            "\nThe exit codes:\n",
+            codes::<exit::Check>(),
+        ),
     ] {
         let text = read(name);
         let rows = table(&text, heading);
         let told: BTreeSet<u8> = rows.iter().flat_map(|row| numbers(row[0])).collect();
-        assert_eq!(told, codes, "in {name}");
+        assert_eq!(told, expected, "in {name}");
     }
 }
 
@@ -867,5 +890,93 @@ fn every_panel_of_the_dashboard_has_a_title_and_queries_of_the_chosen_shards() {
             let chosen = query.matches(r#"{name=~"$name",shard=~"$shard""#).count();
             assert_eq!(chosen, query.matches("kclpipe_").count(), "{query}");
         }
+    }
+}
+
+/// All source of the program, without its comments.
+fn source() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut left, mut all) = (vec![folder], String::new());
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder");
+            left.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            let code = text.lines().filter(|line| !line.trim().starts_with("//"));
+            code.for_each(|line| all.extend([line, "\n"]));
+        }
+    }
+    all
+}
+
+/// Whether the source declares something of this name: an item, or a case of an enum.
+fn declares(source: &str, name: &str) -> bool {
+    let keywords = [
+        "fn ", "struct ", "enum ", "trait ", "mod ", "const ", "static ",
+    ];
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    source.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&source[..at], &source[at + name.len()..]);
+        let is_item = keywords.iter().any(|word| before.ends_with(word));
+        let is_case = before.ends_with("\n    ") && after.starts_with([',', '(', ' ']);
+        !after.starts_with(is_part) && (is_item || is_case)
+    })
+}
+
+#[test]
+fn what_the_architecture_names_is_in_the_source() {
+    let (page, source) = (read("docs/architecture.md"), source());
+    let mut names = 0;
+    // What stands between single backticks.
+    for span in page.split('`').skip(1).step_by(2) {
+        let first = span.split('/').next().unwrap_or_default();
+        if ["src", "tests", "docs"].contains(&first) && span.contains('/') {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(span);
+            assert!(path.exists(), "{span} is not there");
+            names += 1;
+            continue;
+        }
+        let is_name = |word: &str| {
+            word.starts_with(|c: char| c.is_ascii_alphabetic())
+                && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if FOREIGN.contains(&span) || !span.split("::").all(is_name) {
+            continue;
+        }
+        for name in span.split("::") {
+            assert!(
+                declares(&source, name),
+                "`{span}`: nothing is called {name}"
+            );
+            names += 1;
+        }
+    }
+    assert!(names > 30, "only {names} names were seen");
+}
+
+/// Names in docs/architecture.md that are not the program's own.
+const FOREIGN: [&str; 7] = [
+    "unsafe",
+    "unwrap",
+    "curl",
+    "ssh",
+    "SHARD_END",
+    "LATEST",
+    "ShutdownException",
+];
+
+#[test]
+fn a_name_counts_only_where_it_is_declared() {
+    let source = "struct Pool;\nenum E {\n    Case,\n    Other(u8),\n}\nfn used() { call(); }\n";
+    for (name, expected) in [
+        ("Pool", true),
+        ("Poo", false),
+        ("Case", true),
+        ("Other", true),
+        ("used", true),
+        ("call", false),
+    ] {
+        assert_eq!(declares(source, name), expected, "{name}");
     }
 }

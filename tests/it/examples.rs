@@ -40,9 +40,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let visible = paths.filter(|path| !path.ends_with("__pycache__"));
-    let found = visible.flat_map(|path| match path.is_dir() {
-        true => files(&path),
-        false => vec![path],
+    let found = visible.flat_map(|path| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            vec![path]
+        }
     });
     found.collect()
 }

@@ -196,7 +196,7 @@ fn the_rest_of_a_batch_goes_on_while_its_letters_are_taken() {
 fn letters_are_taken_one_at_a_time_and_any_number_of_them() {
     let take = "mkdir busy || exit 9; cat; rmdir busy";
     let words = "k1:bad k2:bad k3:bad k1:bad k2:bad k3:bad";
-    let outcome = Play::new(kclpipe::handler::Per::Record, "exit 65")
+    let outcome = Play::new(kclpipe::testing::handler::Per::Record, "exit 65")
         .with(|settings| settings.jobs = 3)
         .with_letters_to(take)
         .run(&[words]);

@@ -1,6 +1,6 @@
 //! `--jobs N`: several handlers at a time, and order per partition key.
 
-use kclpipe::handler::{OnFailure, Per};
+use kclpipe::testing::handler::{OnFailure, Per};
 
 use crate::crew::{BATCH, Outcome, Play, SHARD, window};
 

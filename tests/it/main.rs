@@ -38,6 +38,8 @@ mod standstill;
 mod tidy;
 /// Whole conversations with the daemon, without a process.
 mod transcript;
+/// Replay's daemon as a value: in one thread, and in a time of its own.
+mod virtual_daemon;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod watch;
 mod words;

@@ -5,8 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use kclpipe::exit::Exit;
-use kclpipe::handler::VARIABLES;
+use kclpipe::testing::exit::{self, Exit};
+use kclpipe::testing::handler::VARIABLES;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::harness::are_here;
@@ -113,8 +113,10 @@ fn the_manual_page_has_each_option_each_subcommand_and_each_exit_code() {
         .filter(|line| line.parse::<u8>().is_ok())
         .map(str::to_owned)
         .collect();
-    let codes = Exit::ALL.map(|exit| exit.code().to_string());
-    assert!(told.is_superset(&codes.into()), "{told:?}");
+    let bridge = exit::Bridge::ALL.iter().map(|exit| exit.code());
+    let check = exit::Check::ALL.iter().map(|exit| exit.code());
+    let codes: BTreeSet<String> = bridge.chain(check).map(|code| code.to_string()).collect();
+    assert!(told.is_superset(&codes), "{told:?}");
 }
 
 #[test]
@@ -175,13 +177,13 @@ fn there_are_completions_for_each_shell() {
 fn at_a_terminal_the_bare_name_shows_first_steps() {
     let output = at_a_terminal(&[], b"");
     assert_eq!(output.status.code(), Some(64), "{output:?}");
-    assert_eq!(text(&output.stderr), kclpipe::FIRST_STEPS);
+    assert_eq!(text(&output.stderr), kclpipe::testing::FIRST_STEPS);
     assert!(output.stdout.is_empty());
 }
 
 #[test]
 fn the_first_of_the_first_steps_works_as_it_is_printed() {
-    let line = kclpipe::FIRST_STEPS
+    let line = kclpipe::testing::FIRST_STEPS
         .lines()
         .find(|line| line.contains("seq 3"))
         .expect("it");

@@ -1,8 +1,8 @@
 //! `--per batch`: one handler process per batch.
 
-use kclpipe::format::{Data, Format};
-use kclpipe::handler::{OnFailure, Per};
-use kclpipe::outcome::{Class, OnExit};
+use kclpipe::testing::format::{Data, Format};
+use kclpipe::testing::handler::{OnFailure, Per};
+use kclpipe::testing::outcome::{Class, OnExit};
 
 use crate::crew::{BATCH, Play};
 
@@ -215,7 +215,7 @@ fn a_halt_stores_what_is_done() {
         ["done 2", "halted"]
     );
     let halt = |script: &str| {
-        let limits = |s: &mut kclpipe::handler::Settings| {
+        let limits = |s: &mut kclpipe::testing::handler::Settings| {
             s.on_failure = OnFailure::Halt;
             s.limits.max_attempts = Some(1);
         };

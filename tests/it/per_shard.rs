@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kclpipe::format::{Data, Format};
-use kclpipe::handler::{OnFailure, Per};
+use kclpipe::testing::format::{Data, Format};
+use kclpipe::testing::handler::{OnFailure, Per};
 
 use crate::crew::{Play, SHARD, window};
 use crate::harness::{Bridge, Record};

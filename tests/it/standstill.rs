@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use kclpipe::format::Format;
-use kclpipe::handler::{OnFailure, Per};
-use kclpipe::outcome::{Class, OnExit};
+use kclpipe::testing::format::Format;
+use kclpipe::testing::handler::{OnFailure, Per};
+use kclpipe::testing::outcome::{Class, OnExit};
 
 use crate::crew::{BATCH, Play, SHARD};
 use crate::harness::{Bridge, Daemon, QUICK};
@@ -206,7 +206,7 @@ fn a_reply_with_a_misspelled_key_is_done_as_on_lambda_and_told() {
 #[test]
 fn a_code_that_means_halt_is_one_also_where_the_handler_has_no_record() {
     let script = r#"read -r r; echo "$KCLPIPE_TOKEN ok"; exit 99"#;
-    let on_exit = |s: &mut kclpipe::handler::Settings| {
+    let on_exit = |s: &mut kclpipe::testing::handler::Settings| {
         s.on_exit = OnExit(vec![(99, Class::Halt)]);
     };
     let mut play = Play::new(SHARD, script).with(on_exit);

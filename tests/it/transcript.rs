@@ -10,20 +10,21 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use kclpipe::backoff::Delays;
-use kclpipe::bridge::Bridge;
-use kclpipe::checkpoint::{Checkpoints, Strategy, Stuck};
-use kclpipe::clock::Clock;
-use kclpipe::exit::Exit;
-use kclpipe::handler::{Event, Finish, First, Handlers, Occasion};
-use kclpipe::protocol::Wire;
-use kclpipe::record::{Batch, Position};
-use kclpipe::tally::Tally;
+use kclpipe::testing::backoff::Delays;
+use kclpipe::testing::bridge::Bridge;
+use kclpipe::testing::checkpoint::{Checkpoints, Strategy, Stuck};
+use kclpipe::testing::clock::Clock;
+use kclpipe::testing::exit::Bridge as Exit;
+use kclpipe::testing::handler::{Event, Finish, First, Handlers, Occasion};
+use kclpipe::testing::protocol::Wire;
+use kclpipe::testing::record::{Batch, Position};
+use kclpipe::testing::tally::Tally;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
 const DELAYS: Delays = Delays {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(1),
+    jitter: true,
 };
 
 /// Everything that both ends of the conversation and the handlers share.
@@ -595,7 +596,7 @@ fn a_shard_end_that_can_never_be_stored_is_not_answered() {
     ] {
         leaves(
             Flags::default(),
-            Exit::Internal,
+            Exit::Protocol,
             &format!(
                 "> initialize TRIM_HORIZON
                  < status initialize
@@ -723,7 +724,7 @@ fn after_a_signal_every_step_is_stored_and_the_daemon_decides() {
 fn a_halt_stores_the_run_and_leaves_without_a_status() {
     leaves(
         every(60),
-        Exit::Halt,
+        Exit::Halted,
         "> initialize TRIM_HORIZON
          < status initialize
          > records 1 2
@@ -739,7 +740,7 @@ fn a_halt_stores_the_run_and_leaves_without_a_status() {
 fn a_halt_while_nothing_is_to_be_done_counts_at_the_next_batch() {
     leaves(
         every(60),
-        Exit::Halt,
+        Exit::Halted,
         "> initialize TRIM_HORIZON
          < status initialize
          > records 1
@@ -1066,7 +1067,7 @@ fn a_halt_while_idle_stops_the_worker_whatever_comes_next() {
              {next}
              {exit}"
         );
-        leaves(Flags::default(), Exit::Halt, &conversation);
+        leaves(Flags::default(), Exit::Halted, &conversation);
     }
 }
 

@@ -131,6 +131,7 @@ mod tests {
     const DELAYS: Delays = Delays {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(4),
+        jitter: false,
     };
 
     /// What is decided after so many attempts, the last of this class, that were charged.

@@ -456,12 +456,17 @@ impl Records {
     }
 
     pub(super) fn stuck(&self) -> Option<Stuck> {
-        let index = self.lanes.run();
-        let since = self.attempts.get(&index)?.since?;
+        let (index, since) = self.blocking()?;
         Some(Stuck {
             since,
             next: self.position(index),
         })
+    }
+
+    /// The record that the run waits for, if its attempts do not go well, and since when.
+    pub(super) fn blocking(&self) -> Option<(usize, Instant)> {
+        let index = self.lanes.run();
+        Some((index, self.attempts.get(&index)?.since?))
     }
 
     pub(super) fn position(&self, index: usize) -> Position {

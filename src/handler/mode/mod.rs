@@ -15,6 +15,7 @@ use super::pool::attempt::{Attempt, ExitReport};
 use super::{Per, Settings};
 use crate::format::Format;
 use crate::outcome::{Class, Ended, OnExit};
+use crate::plural::plural;
 use crate::process::{self, Feed};
 use crate::record::Batch;
 use environment::Environment;
@@ -203,7 +204,11 @@ impl fmt::Display for Reason {
             Reason::Answered(class) => write!(f, "the handler answered '{class}'"),
             Reason::Nonsense => f.write_str("an answer that makes no sense here"),
             Reason::Unread(ended, bytes) => {
-                write!(f, "{ended}, with {bytes} bytes of its input unread")
+                write!(
+                    f,
+                    "{ended}, with {} of its input unread",
+                    plural(*bytes, "byte")
+                )
             }
             Reason::Named => f.write_str("the reply lists it as failed"),
             Reason::BadReply(reply) => write!(

@@ -72,6 +72,7 @@ impl Mode for PerBatch {
             let named = names(attempt, end.ended);
             return failed(attempt, class, named).because(Reason::Exit(end.ended));
         }
+        // It cannot have handled what it has not read, whatever it says.
         if end.unread > 0 {
             let reason = Reason::Unread(end.ended, end.unread);
             return failed(attempt, Class::Fail, false).because(reason);

@@ -53,7 +53,9 @@ impl Mode for PerRecord {
                 checkpoint: attempt.asked_to_checkpoint || class == Class::Checkpoint,
             }
             .because(Reason::Exit(end.ended)),
-            class => Finding::Oldest(class).because(reason),
+            class @ (Class::Reject | Class::Retry | Class::Fail | Class::Broken | Class::Halt) => {
+                Finding::Oldest(class).because(reason)
+            }
         }
     }
 

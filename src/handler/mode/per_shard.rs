@@ -76,7 +76,9 @@ impl Mode for PerShard {
     fn verdict(&self, attempt: &Attempt, end: &ExitReport, evidence: &Evidence<'_>) -> Verdict {
         let class = match evidence.on_exit.class(end.ended) {
             Class::Done | Class::Checkpoint => Class::Fail,
-            class => class,
+            class @ (Class::Reject | Class::Retry | Class::Fail | Class::Broken | Class::Halt) => {
+                class
+            }
         };
         let rejected = class == Class::Reject && attempt.unanswered.len() == 1;
         let finding = if rejected || (evidence.is_suspect && attempt.given == 1) {

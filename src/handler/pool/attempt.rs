@@ -1,12 +1,12 @@
 //! One handler process, and the records it was given.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::due::Due;
 use crate::handler::mode::answer::Line;
 use crate::outcome::Ended;
+use crate::random::token;
 
 /// A running handler process with its unanswered records.
 #[derive(Debug)]
@@ -170,12 +170,6 @@ impl Attempt {
         self.alive = now;
         self.half_said = false;
     }
-}
-
-/// 128 random bits that no record can know, for they are made when the handler is started.
-fn token() -> String {
-    let random = || RandomState::new().hash_one(0u8);
-    format!("{:016x}{:016x}", random(), random())
 }
 
 #[cfg(test)]

@@ -2,6 +2,17 @@
 //!
 //! A record that is told of with `last: false` is followed by another in the same input, whatever comes: a handler
 //! that answers in groups waits for it. So what follows is decided before a record is framed.
+//!
+//! What must not change:
+//!
+//! - What a handler has printed is read before it is given a record with nothing in hand: an answer that is in the
+//!   pipe already was made without having seen it, and may not count for it.
+//! - A record is taken from its lane before it is framed, and put back in its place if it does not fit: nobody else
+//!   may start the next of its key meanwhile.
+//! - A run that is tried again has no more records than it had: half, where it is being narrowed down.
+//! - A record that cannot stand in the format is judged only when nothing stands before it in the input: those
+//!   before it are not done yet.
+//! - Nothing starts while the pool is finishing, halted or paused, nor in a slot that has to rest.
 
 use std::time::Instant;
 
@@ -42,6 +53,17 @@ impl Turn {
     pub(super) fn is_over(&self) -> bool {
         self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.decompressed >= Turn::DECOMPRESSED)
     }
+}
+
+/// What came of looking for something to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Started {
+    /// A handler runs.
+    Handler,
+    /// Nothing may start now.
+    Nothing,
+    /// A handler could not be started, and its records wait.
+    Not,
 }
 
 /// Records on their way into an input.
@@ -85,7 +107,8 @@ impl Pool<'_> {
                 // While a letter cannot be got rid of, more records done behind it would only come twice.
                 _ if self.are_letters_stuck() => {}
                 None if self.slots[slot].rest_until.is_none_or(|until| now >= until) => {
-                    self.start(slot, now)?
+                    // Where one cannot be started, the place is free for what need not wait for it.
+                    while self.start(slot, now)? == Started::Not {}
                 }
                 Some(attempt) if self.takes_more(slot, attempt) => self.give_more(slot, now)?,
                 _ => {}
@@ -113,18 +136,18 @@ impl Pool<'_> {
     }
 
     /// Starts a handler for whatever may start in `slot`.
-    fn start(&mut self, slot: usize, now: Instant) -> Result<()> {
+    fn start(&mut self, slot: usize, now: Instant) -> Result<Started> {
         let mut attempt = Attempt::new(now);
         self.framer.begin(self.input.buffer());
         self.fill(slot, &mut attempt, now)?;
         let Some(first) = attempt.unanswered.front().copied() else {
             self.input.clear();
-            return Ok(());
+            return Ok(Started::Nothing);
         };
         self.framer.end(self.input.buffer());
         if let Err(why) = self.spawn(slot, &attempt, first) {
             self.not_started(attempt, &why, now);
-            return Ok(());
+            return Ok(Started::Not);
         }
         if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.tally.respawns += 1;
@@ -133,7 +156,7 @@ impl Pool<'_> {
             self.children.close_input(Role::Handler(slot));
         }
         self.slots[slot].attempt = Some(attempt);
-        Ok(())
+        Ok(Started::Handler)
     }
 
     /// The handler cannot be started: the records that it was to have wait.
@@ -231,6 +254,7 @@ impl Pool<'_> {
         run: &mut Run,
     ) -> Result<Option<usize>> {
         self.records.lanes.take(run.slot, index);
+        // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
         run.bytes += self.known_size(index);
         let next = self.next(index, attempt, run);

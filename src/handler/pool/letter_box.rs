@@ -100,6 +100,7 @@ impl LetterBox {
                         lock_line(&self.place(), holder, &waited.to_string())
                     );
                 }
+                // A lock is nobody's fault: it is asked for again soon, and no failure is counted.
                 self.not_before = self.locked.as_mut().map(|locked| now + locked.pause());
                 Posted::Later
             }

@@ -144,7 +144,10 @@ impl<'a> Pool<'a> {
 
     /// Waits for the processes and the daemon's input, and takes in what happened.
     fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
-        for happening in self.children.wait(watch_input, until)? {
+        let happened = self.children.wait(watch_input, until)?;
+        // An attempt may have taken long: how old its record is now counts.
+        self.records.look_at_clock(self.clock.time_of_day());
+        for happening in happened {
             self.take_in(happening, self.clock.now());
         }
         self.judge_time(self.clock.now());
@@ -214,6 +217,7 @@ impl<'a> Pool<'a> {
                     format_duration(limit)
                 );
             }
+            // Its end is awaited as any other; what it says until then counts for nothing.
             Some(Limit::Over) => {
                 log::error!(
                     "{} reached its time limit of {} at {}; stopping it (--timeout)",
@@ -275,6 +279,7 @@ impl<'a> Pool<'a> {
             .filter(|slot| slot.attempt.is_none())
             .filter_map(|slot| slot.rest_until);
         let starts = rests.chain(self.records.wake());
+        // What was due by now has been tried in this turn, and something else holds it up: an event.
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
         let sidecars = self.sidecars.all();
         let sidecars = sidecars.filter_map(|sidecar| sidecar.due(self.children, now).wake(now));
@@ -317,11 +322,11 @@ impl Handlers for Pool<'_> {
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
+        let blocking = self.records.blocking();
         loop {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = self.clock.now();
-            self.records.look_at_clock(self.clock.time_of_day());
             self.write_letters(now);
             self.hand_over(now)?;
             self.start_sidecars(now);
@@ -338,11 +343,16 @@ impl Handlers for Pool<'_> {
                 // that was told of is still there, and must be told of once: reading it twice would wait.
                 let told = self.records.events.contains(&Event::Input);
                 self.sleep(watch_input && !told, Some(now))?;
+                if self.records.events.is_empty() {
+                    // What was seen may have made room, or done a record.
+                    continue;
+                }
             }
             if let Some(event) = self.records.events.pop_front() {
                 return Ok(event);
             }
-            if until.is_some_and(|until| now >= until) {
+            // Whoever waits has an `until` that does not know yet what blocks the shard now.
+            if until.is_some_and(|until| now >= until) || self.records.blocking() != blocking {
                 return Ok(Event::Deadline);
             }
             self.sleep(watch_input, self.wake(now, until))?;
@@ -399,3 +409,5 @@ impl Handlers for Pool<'_> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns;

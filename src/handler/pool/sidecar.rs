@@ -11,6 +11,7 @@ use crate::backoff::Delays;
 use crate::due::Due;
 use crate::handler::mode::environment::Environment;
 use crate::outcome::Ended;
+use crate::plural::plural;
 use crate::process::{self, Command, Feed, Spawn, Stderr, Stop};
 
 /// One such command, with a place of its own among the children. One of it runs at a time, and only exit
@@ -95,6 +96,7 @@ impl Sidecar {
         children
             .start(self.role, &self.command, &spawn, job.input.into())
             .map_err(|why| format!("it cannot be started: {why}"))?;
+        // A hook that need not succeed has no longer than a handler has to end by itself.
         match job.patience {
             Patience::Limit(_) => children.close_input(self.role),
             Patience::Short(stop) => children.finish(self.role, stop),
@@ -132,8 +134,8 @@ impl Sidecar {
                 format_duration(stop.timeout)
             )),
             (_, Ended::Code(0)) if end.unread > 0 => Err(format!(
-                "exit code 0, with {} bytes of its input unread",
-                end.unread
+                "exit code 0, with {} of its input unread",
+                plural(end.unread, "byte")
             )),
             (_, Ended::Code(0)) => Ok(()),
             (_, ended) => Err(ended.to_string()),

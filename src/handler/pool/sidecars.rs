@@ -9,7 +9,7 @@ use super::{Pool, Role};
 use crate::clean;
 use crate::handler::held::shown;
 use crate::handler::mode::environment;
-use crate::handler::{Event, OnFailure, Settings};
+use crate::handler::{Event, Settings};
 use crate::process::Command;
 
 /// The most that is written in one go, but for a letter that is larger by itself.
@@ -28,10 +28,7 @@ impl Sidecars {
         let sidecar = |role: Role, command: &Command| {
             Sidecar::new(role, command.clone(), settings.delays, settings.stop)
         };
-        let letters = match &settings.on_failure {
-            OnFailure::DeadLetterCommand(command) => Some(command),
-            _ => None,
-        };
+        let letters = settings.letter_command();
         let hook = settings.hook.as_ref();
         Sidecars {
             file: None,

@@ -1,4 +1,13 @@
 //! What handlers say, and what their end says of the records they had.
+//!
+//! What must not change, for a record would be lost or charged for another:
+//!
+//! - Only the records that an attempt has are judged, the oldest first; what is said of any other stops the handler.
+//! - What a handler says after it is stopped is log output: its records are somebody else's by then.
+//! - Records behind one that comes again are taken from the handler, or those of its key would overtake it.
+//! - A handler that had read nothing of its records says nothing about them: they come back, uncharged.
+//! - An end that names no record charges none, unless there was only one.
+//! - Every path from a failure to the next start has a delay on it.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +34,7 @@ impl Pool<'_> {
         };
         attempt.printed = true;
         let heard = self.mode.hear(attempt, line, now);
+        // Before the answer is taken in: then the records that it speaks of are gone from the attempt.
         let answered = matches!(heard, Heard::Done { .. } | Heard::Bad(_));
         if answered && self.mode.lives_on() {
             let took = now - attempt.asked;
@@ -131,6 +141,7 @@ impl Pool<'_> {
             },
             now,
         );
+        // Those behind it are with the handler already, and it would go on to them.
         if !done.is_over() && more {
             self.rest_as(slot, done);
             self.stop(slot, Stopped::OutOfOrder);
@@ -148,6 +159,7 @@ impl Pool<'_> {
         }
         self.log_attempt(&attempt, &end, now);
         match attempt.stopped {
+            // We stopped it, for another record's sake: its end says nothing of these.
             Some(Stopped::OutOfOrder) => {
                 return self.records.come_back(attempt.unanswered.into_iter(), None);
             }
@@ -160,6 +172,7 @@ impl Pool<'_> {
         if !self.mode.lives_on() {
             self.records.tally.took(now - attempt.started);
         }
+        // A halt counts whether a record was at hand or not; with one, that record is named.
         if class == Class::Halt && (attempt.unanswered.is_empty() || self.is_unread(&attempt, &end))
         {
             let at = attempt.unanswered.front().copied();
@@ -276,11 +289,13 @@ impl Pool<'_> {
             Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
             Class::Halt => return self.records.halt(records[0], report, now),
-            _ if self.mode.narrows() && records.len() > 1 => {
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Fail
+                if self.mode.narrows() && records.len() > 1 =>
+            {
                 self.slots[slot].suspects = records.len();
                 return self.records.narrow(&records, report, now);
             }
-            _ => {
+            Class::Done | Class::Checkpoint | Class::Reject | Class::Fail => {
                 self.records.suspect(records[0]);
                 self.records
                     .all_again(&records, Why::Unanswered, report, now)
@@ -343,7 +358,10 @@ impl Pool<'_> {
             (slot.deaths, slot.ended_badly) = (0, true);
             slot.rest_until = match disposition {
                 Disposition::RetryAt(until) => Some(until),
-                _ => None,
+                Disposition::Done
+                | Disposition::Disposed
+                | Disposition::AwaitsLetter
+                | Disposition::Halted => None,
             };
         }
     }
@@ -375,6 +393,7 @@ fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration
         return;
     }
     let (count, class) = match heard {
+        // An answer through N is one line, of the last record that it speaks of.
         Heard::Done { records, .. } => (records, Class::Done),
         Heard::Bad(class) => (1, class),
         Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Invalid(_) => return,

@@ -39,14 +39,11 @@ pub(super) fn records(bytes: &[u8], format: InputFormat) -> Result<Vec<InputReco
 
 /// The records in what a command or Lambda wraps around them; `None` for what is a record by itself.
 pub(super) fn elements(value: &Value) -> Option<&[Value]> {
-    match value {
-        Value::Array(all) => Some(all),
-        Value::Object(object) => match object.get("Records") {
-            Some(Value::Array(all)) => Some(all),
-            _ => None,
-        },
-        _ => None,
-    }
+    let all = match value.as_object() {
+        Some(object) => object.get("Records")?,
+        None => value,
+    };
+    all.as_array().map(Vec::as_slice)
 }
 
 /// What is wrong with the JSON itself, and where.
@@ -76,7 +73,7 @@ fn record(value: &Value, format: InputFormat) -> Result<InputRecord> {
     match format {
         InputFormat::Aws => from_aws(object),
         InputFormat::Lambda => from_lambda(object),
-        _ => from_jsonl(object),
+        InputFormat::Lines | InputFormat::Jsonl | InputFormat::Capture => from_jsonl(object),
     }
 }
 

@@ -8,25 +8,7 @@ use serde_json::Value;
 
 use super::InputFormat;
 use super::json::{Object, elements, not_json};
-
-/// Keys that a line of jsonl or a dead letter may have.
-const JSONL: [&str; 15] = [
-    "n",
-    "shardId",
-    "sequenceNumber",
-    "subSequenceNumber",
-    "partitionKey",
-    "approximateArrivalTimestamp",
-    "millisBehindLatest",
-    "attempt",
-    "attempts",
-    "failures",
-    "last",
-    "outcome",
-    "stderr",
-    "data",
-    "dataBase64",
-];
+use crate::record_json;
 
 /// Keys of a record that `get-records` prints, or that `put-records` takes.
 const AWS: [&str; 6] = [
@@ -128,7 +110,7 @@ fn object_format(object: &Object) -> Option<InputFormat> {
     } else if (has("SequenceNumber") && has("PartitionKey")) || (has("Data") && only(&AWS)) {
         Some(InputFormat::Aws)
     } else if (is_text("shardId") && is_text("sequenceNumber"))
-        || ((is_text("data") || is_text("dataBase64")) && only(&JSONL))
+        || ((is_text("data") || is_text("dataBase64")) && only(&record_json::KEYS))
     {
         Some(InputFormat::Jsonl)
     } else {

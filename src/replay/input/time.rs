@@ -7,9 +7,9 @@ use serde_json::Value;
 /// In milliseconds since the epoch, from seconds since then or from ISO 8601, which version 2 of the `aws`
 /// command writes.
 pub(super) fn arrival_of(value: &Value) -> Option<i64> {
-    let seconds = match value {
-        Value::String(text) => iso_seconds(text)?,
-        number => number.as_f64()?,
+    let seconds = match value.as_str() {
+        Some(text) => iso_seconds(text)?,
+        None => value.as_f64()?,
     };
     Some((seconds * 1000.0).round() as i64)
 }

@@ -1,20 +1,20 @@
-//! What goes wrong on purpose, by chance or as it was recorded.
+//! What goes wrong on purpose, drawn from a seed or as it was recorded.
 
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::replay::faults::Faults;
+use crate::replay::faults::{Cut, Faults, When};
 
-fn lucky(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
+pub(super) fn faulty(count: usize, faults: &str, seed: u64, rules: Rules) -> Shard {
     let numbers: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     let faults = Faults::parse(faults).expect(faults);
-    shard(&numbers, rules).with(Luck::new(faults, seed, 0))
+    shard(&numbers, rules).with(Schedule::new(faults, seed, 0))
 }
 
 #[test]
 fn a_stolen_lease_is_lost_for_good_and_its_records_come_again() {
-    let mut shard = lucky(2, "lease-stolen=0.999", 1, RULES);
+    let mut shard = faulty(2, "lease-stolen=0.999", 1, RULES);
     let report = converse(
         &mut shard,
         "* start
@@ -54,7 +54,7 @@ fn a_stolen_lease_is_lost_for_good_and_its_records_come_again() {
 
 #[test]
 fn an_answer_that_is_slow_is_waited_for() {
-    let mut shard = lucky(1, "slow-ack=1s", 1, RULES);
+    let mut shard = faulty(1, "slow-ack=1s", 1, RULES);
     converse(
         &mut shard,
         "* start
@@ -78,8 +78,55 @@ fn an_answer_that_is_slow_is_waited_for() {
     assert_eq!(steps[2], "> shardEnded");
 }
 
+#[test]
+fn a_checkpoint_that_kcl_refuses_does_not_get_as_far_as_a_fault() {
+    converse(
+        &mut faulty(2, "throttle=0.999", 1, RULES),
+        "* start
+         > initialize TRIM_HORIZON.0
+         < status initialize
+         > processRecords 1.0 2.0
+         < checkpoint 3
+         # after the last delivered record
+         > ack 3.- IllegalArgumentException
+         < checkpoint 2
+         > ack 2.- ThrottlingException",
+    );
+}
+
+#[test]
+fn nothing_of_a_child_is_left_for_the_next_one() {
+    let end = Termination {
+        cut: Cut::Kill,
+        when: When::AtCheckpoint { stored: true },
+        cause: Cause::Injected,
+    };
+    let mut shard = shard(&["1"], RULES);
+    shard.start();
+    shard.session.pending = Some(end);
+    shard.session.held.push_back(b"late".to_vec());
+    shard.session.resumes = true;
+    shard.session.lost_answer = true;
+    let fresh = Session {
+        number: 2,
+        ..Session::none()
+    };
+    let following = shard.session.following();
+    assert_eq!(format!("{following:?}"), format!("{fresh:?}"));
+    shard.begin_reading();
+    shard.ended("exit code 1", false);
+    shard.start();
+    let what = What::Terminate(end);
+    assert_eq!(
+        shard.due(Due { child: 1, what }),
+        [],
+        "it was for the first child"
+    );
+    assert_eq!(shard.due(Due { child: 2, what }).last(), Some(&Step::Kill));
+}
+
 /// A recording of one batch that was throttled and then cut off, and of the child that came behind.
-fn staged() -> Shard {
+fn recorded() -> Shard {
     let lines = [
         r#"{"pid":1,"ms":0,"since":"x","daemon":{"action":"initialize","shardId":"s","sequenceNumber":"4","subSequenceNumber":0}}"#,
         r#"{"pid":1,"ms":1,"child":{"action":"status","responseFor":"initialize"}}"#,
@@ -89,8 +136,8 @@ fn staged() -> Shard {
         r#"{"pid":2,"ms":0,"since":"x","daemon":{"action":"initialize","shardId":"s","sequenceNumber":"4","subSequenceNumber":0}}"#,
         r#"{"pid":2,"ms":1,"daemon":{"action":"leaseLost"}}"#,
     ];
-    let read = crate::replay::recorded::read(lines.join("\n").as_bytes());
-    Shard::staged("s".to_owned(), read.expect("a recording").0, RULES)
+    let read = crate::replay::input::recording::read(lines.join("\n").as_bytes());
+    Shard::recorded("s".to_owned(), read.expect("a recording").0)
 }
 
 const SECOND_CHILD: &str = "* start
@@ -103,7 +150,7 @@ const SECOND_CHILD: &str = "* start
 
 #[test]
 fn a_recording_has_its_own_batches_errors_and_ends() {
-    let mut shard = staged();
+    let mut shard = recorded();
     converse(
         &mut shard,
         "* start
@@ -116,7 +163,11 @@ fn a_recording_has_its_own_batches_errors_and_ends() {
          < checkpoint 5
          > ack 5.- ok",
     );
-    let what = What::Strike(Cut::Eof);
+    let what = What::Terminate(Termination {
+        cut: Cut::Eof,
+        when: When::AtOnce,
+        cause: Cause::Recorded,
+    });
     let steps = shard.due(Due { child: 1, what });
     assert_eq!(steps.last(), Some(&Step::Close));
     assert_eq!(shard.ended("exit code 0", true), [Step::Start]);
@@ -127,7 +178,7 @@ fn a_recording_has_its_own_batches_errors_and_ends() {
 
 #[test]
 fn a_child_that_dies_in_a_recording_is_at_fault_and_the_next_one_comes() {
-    let mut shard = staged();
+    let mut shard = recorded();
     let script = format!(
         "* start
          > initialize 4.0
@@ -144,10 +195,10 @@ fn a_child_that_dies_in_a_recording_is_at_fault_and_the_next_one_comes() {
 
 /// A child that keeps every rule: it checkpoints behind each batch, and again if that fails.
 #[derive(Default)]
-struct Model {
-    handled: BTreeSet<String>,
+pub(super) struct Model {
+    pub(super) handled: BTreeSet<String>,
     /// All that was sent and done, in words.
-    told: Vec<String>,
+    pub(super) trace: Vec<String>,
     batch: Vec<String>,
     alive: bool,
 }
@@ -155,25 +206,46 @@ struct Model {
 impl Model {
     /// Plays a shard to its end.
     fn play(shard: &mut Shard) -> Model {
-        let (mut model, mut steps) = (Model::default(), VecDeque::from([Step::Start]));
+        let mut model = Model::default();
+        model.work(shard, vec![Step::Start]);
+        model
+    }
+
+    /// The same with a shard whose records arrive, ten reads a second.
+    pub(super) fn play_live(shard: &mut Shard) -> Model {
+        let mut model = Model::default();
+        model.work(shard, vec![Step::Start]);
+        for now in (0..100_000).step_by(100) {
+            let steps = shard.fetch(now);
+            model.work(shard, steps);
+        }
+        model
+    }
+
+    fn work(&mut self, shard: &mut Shard, steps: Vec<Step>) {
+        let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
-            assert!(model.told.len() < 10_000, "it does not end");
-            model.told.push(shown(&step));
+            assert!(self.trace.len() < 10_000, "it does not end");
+            self.trace.push(shown(&step));
             shard.begin_reading();
             steps.extend(match step {
                 Step::Start => {
-                    model.alive = true;
+                    self.alive = true;
                     shard.start()
                 }
-                Step::Send(line) if model.alive => model.answer(shard, &line),
+                Step::Send(line) if self.alive => self.answer(shard, &line),
                 Step::Later(_, due) => shard.due(due),
-                Step::Close | Step::Kill if std::mem::take(&mut model.alive) => {
+                Step::Close | Step::Kill if std::mem::take(&mut self.alive) => {
                     shard.ended("exit code 0", true)
                 }
-                _ => Vec::new(),
+                Step::Send(_)
+                | Step::Close
+                | Step::Stop
+                | Step::StopNow
+                | Step::Kill
+                | Step::Say(_) => Vec::new(),
             });
         }
-        model
     }
 
     fn answer(&mut self, shard: &mut Shard, line: &str) -> Vec<Step> {
@@ -210,9 +282,9 @@ impl Model {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let told = |seed| Model::play(&mut lucky(40, "all", seed, RULES)).told;
-    assert_eq!(told(7), told(7));
-    assert_ne!(told(7), told(8));
+    let trace = |seed| Model::play(&mut faulty(40, "all", seed, RULES)).trace;
+    assert_eq!(trace(7), trace(7));
+    assert_ne!(trace(7), trace(8));
 }
 
 #[test]
@@ -222,23 +294,23 @@ fn every_shard_reaches_its_end_with_every_record_whatever_befalls_it() {
         ..RULES
     };
     for seed in 0..100 {
-        let mut shard = lucky(40, "all", seed, rules);
+        let mut shard = faulty(40, "all", seed, rules);
         let model = Model::play(&mut shard);
         let report = shard.report();
         assert!(
             report.reached_end && report.faults.is_empty(),
             "seed {seed}: {report:?}\n{:#?}",
-            model.told
+            model.trace
         );
-        assert_eq!(model.handled.len(), 40, "seed {seed}: {:#?}", model.told);
+        assert_eq!(model.handled.len(), 40, "seed {seed}: {:#?}", model.trace);
     }
 }
 
 #[test]
 fn empty_batches_do_not_hold_a_shard_up() {
-    let mut shard = lucky(4, "empty=1", 3, RULES);
-    let told = Model::play(&mut shard).told;
-    let empty = told.iter().filter(|told| *told == "> processRecords ");
+    let mut shard = faulty(4, "empty=1", 3, RULES);
+    let trace = Model::play(&mut shard).trace;
+    let empty = trace.iter().filter(|sent| *sent == "> processRecords ");
     assert_eq!((empty.count(), shard.report().reached_end), (3, true));
 }
 
@@ -248,7 +320,7 @@ fn children_are_ended_at_most_once_for_each_step_forward() {
         restarts: 0,
         ..RULES
     };
-    let mut shard = lucky(20, "kill=1", 3, rules);
+    let mut shard = faulty(20, "kill=1", 3, rules);
     Model::play(&mut shard);
     let report = shard.report();
     assert!(report.reached_end, "{report:?}");

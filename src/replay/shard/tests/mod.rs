@@ -1,10 +1,12 @@
-//! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what the
-//! user is told (a part of it), `*` what else the daemon does, `^` how the child ends.
+//! Conversations, written down. `>` is what the daemon sends, `<` what the child writes, `# ` what is
+//! reported to the user (a part of it), `*` what else the daemon does, `^` how the child ends, `@` when it reads.
 
-mod luck;
+mod faults;
+mod traps;
 
 use std::collections::VecDeque;
 
+use super::waiting::AFTER_LOST_ANSWER;
 use super::*;
 use crate::protocol::Message;
 use crate::record::Position;
@@ -68,7 +70,10 @@ fn brief(line: &str) -> String {
             numbers(sequence_number.as_deref(), *sub_sequence_number),
             error.as_deref().unwrap_or("ok")
         ),
-        _ => action.to_owned(),
+        Message::LeaseLost
+        | Message::ShardEnded
+        | Message::ShutdownRequested
+        | Message::Shutdown { .. } => action.to_owned(),
     }
 }
 
@@ -125,6 +130,7 @@ fn play(shard: &mut Shard, script: &str, mut done: VecDeque<Step>) -> ShardRepor
             // Written together with the line before, so before the daemon's answer to that.
             "+" => shard.take(written(text).as_bytes()),
             "^" => shard.ended(text, text == "exit code 0"),
+            "@" => shard.fetch(text.parse().expect("milliseconds")),
             "~" => shard.silent(Duration::from_secs(9)),
             _ => {
                 let step = done
@@ -133,7 +139,7 @@ fn play(shard: &mut Shard, script: &str, mut done: VecDeque<Step>) -> ShardRepor
                 let shown = shown(&step);
                 let same = match kind.trim() {
                     "#" => shown.starts_with('#') && shown.contains(text),
-                    _ => shown == line,
+                    _ => shown.trim_end() == line,
                 };
                 assert!(same, "'{shown}' instead of '{line}'");
                 if step == Step::Start {
@@ -597,11 +603,11 @@ fn a_lone_carriage_return_ends_a_line() {
 }
 
 #[test]
-fn junk_is_told_of_a_few_times_only() {
+fn junk_is_reported_a_few_times_only() {
     let mut shard = shard(&[], RULES);
     shard.start();
-    let told: usize = (0..100).map(|_| shard.take(b"junk").len()).sum();
-    assert_eq!((told, shard.report().skipped_lines), (TOLD, 100));
+    let reported: usize = (0..100).map(|_| shard.take(b"junk").len()).sum();
+    assert_eq!((reported, shard.report().skipped_lines), (REPORTED, 100));
 }
 
 #[test]

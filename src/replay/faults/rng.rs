@@ -1,21 +1,20 @@
-//! Chance that can be had again: the same seed gives the same numbers, in every version of kclpipe.
+//! Rng that can be had again: the same seed gives the same numbers, in every version of kclpipe.
 //!
 //! A library of random numbers may change them from one version to the next, and a seed that somebody wrote
 //! down would then mean another run; hence ten lines of our own.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// A source of numbers that look random: SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Rng(u64);
 
-impl Chance {
+impl Rng {
     /// The source of that `seed` for one purpose; other purposes have numbers that do not depend on how many
     /// were drawn here.
-    pub fn new(seed: u64, purpose: u64) -> Chance {
-        let mut apart = Chance(purpose);
-        Chance(seed ^ apart.draw())
+    pub fn new(seed: u64, purpose: u64) -> Rng {
+        let mut apart = Rng(purpose);
+        Rng(seed ^ apart.draw())
     }
 
     fn draw(&mut self) -> u64 {
@@ -31,7 +30,7 @@ impl Chance {
         (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Whether something comes true that does so at this rate.
+    /// Whether something happens that does so at this rate.
     pub fn hits(&mut self, rate: f64) -> bool {
         self.fraction() < rate
     }
@@ -41,6 +40,11 @@ impl Chance {
         all[(self.fraction() * all.len() as f64) as usize]
     }
 
+    /// A whole number from 1 to `most`.
+    pub fn from_one_to(&mut self, most: usize) -> usize {
+        1 + (self.fraction() * most as f64) as usize
+    }
+
     /// A time up to `longest`.
     pub fn up_to(&mut self, longest: Duration) -> Duration {
         longest.mul_f64(self.fraction())
@@ -48,8 +52,8 @@ impl Chance {
 }
 
 /// A seed that nobody chose, short enough to be typed.
-pub fn any_seed() -> u64 {
-    RandomState::new().hash_one(0) % 1_000_000
+pub(crate) fn any_seed() -> u64 {
+    crate::random::number() % 1_000_000
 }
 
 #[cfg(test)]
@@ -59,8 +63,8 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_numbers_and_each_purpose_its_own() {
         let draw = |seed, purpose| {
-            let mut chance = Chance::new(seed, purpose);
-            [(); 4].map(|()| chance.draw())
+            let mut rng = Rng::new(seed, purpose);
+            [(); 4].map(|()| rng.draw())
         };
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
@@ -70,18 +74,18 @@ mod tests {
     /// The first numbers of the published generator with the seed 1234567.
     #[test]
     fn the_numbers_are_those_of_the_generator() {
-        let mut chance = Chance(1_234_567);
+        let mut rng = Rng(1_234_567);
         assert_eq!(
-            [chance.draw(), chance.draw()],
+            [rng.draw(), rng.draw()],
             [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]
         );
     }
 
     #[test]
     fn a_rate_is_about_kept() {
-        let mut chance = Chance::new(7, 0);
-        let hits = (0..10_000).filter(|_| chance.hits(0.1)).count();
+        let mut rng = Rng::new(7, 0);
+        let hits = (0..10_000).filter(|_| rng.hits(0.1)).count();
         assert!((900..1100).contains(&hits), "{hits}");
-        assert!(!chance.hits(0.0) && chance.hits(1.0));
+        assert!(!rng.hits(0.0) && rng.hits(1.0));
     }
 }

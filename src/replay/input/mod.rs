@@ -1,9 +1,10 @@
 //! What is replayed: records from lines, or from what Kinesis, Lambda and kclpipe itself write as JSON.
 //!
-//! `structure` tells the one from the other, `json` reads records from objects, and `time` what they
-//! say of when they arrived.
+//! `structure` tells the one from the other, `json` reads records from objects, `time` what they say of when
+//! they arrived, and [`recording`] reads conversations.
 
 mod json;
+pub(crate) mod recording;
 mod structure;
 mod time;
 
@@ -76,7 +77,7 @@ pub enum Origin {
 
 /// An input and what it was found to be.
 #[derive(Debug)]
-pub struct Input {
+pub(crate) struct Input {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// How records stand in it.
@@ -91,7 +92,7 @@ impl Input {
     ///
     /// # Errors
     /// It is something that can be named, but no records of a Kinesis stream.
-    pub fn new(bytes: Vec<u8>, format: Option<InputFormat>) -> Result<Input> {
+    pub(crate) fn new(bytes: Vec<u8>, format: Option<InputFormat>) -> Result<Input> {
         if format == Some(InputFormat::Lines) {
             return Ok(Input {
                 bytes,
@@ -112,11 +113,13 @@ impl Input {
     ///
     /// # Errors
     /// Something in it is no record; which, and why.
-    pub fn records(&self) -> Result<Vec<InputRecord>> {
+    pub(crate) fn records(&self) -> Result<Vec<InputRecord>> {
         match self.format {
             InputFormat::Lines => Ok(lines(&self.bytes).map(from_line).collect()),
             InputFormat::Capture => Ok(Vec::new()),
-            format => json::records(&self.bytes, format),
+            InputFormat::Jsonl | InputFormat::Aws | InputFormat::Lambda => {
+                json::records(&self.bytes, self.format)
+            }
         }
     }
 }
@@ -125,7 +128,7 @@ impl Input {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn bytes_of(input: &Path) -> Result<Vec<u8>> {
+pub(crate) fn bytes_of(input: &Path) -> Result<Vec<u8>> {
     if input != Path::new("-") {
         return std::fs::read(input)
             .with_context(|| format!("cannot read the input '{}'", input.display()));

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::value::RawValue;
 
-use super::action::Action;
-use super::mark::Mark;
-use super::report::count;
 use crate::capture::{Batch, Line};
 use crate::protocol::{Message, Text};
+use crate::replay::action::Action;
+use crate::replay::report::count;
+use crate::replay::shard::LeasePosition;
 
 /// What the daemon said to one child.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,12 +18,12 @@ pub struct Conversation {
     /// The shard it was about.
     pub shard_id: String,
     /// The actions, `initialize` first.
-    pub scenes: VecDeque<Scene>,
+    pub actions: VecDeque<RecordedAction>,
 }
 
 /// One action and what became of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scene {
+pub struct RecordedAction {
     /// Which action.
     pub action: Action,
     /// The daemon's line.
@@ -31,9 +31,9 @@ pub struct Scene {
     /// How many records are in it.
     pub records: usize,
     /// Where the lease stood, for `initialize`; the last record, for a batch.
-    pub mark: Option<Mark>,
+    pub position: Option<LeasePosition>,
     /// The errors of the checkpoints that the child asked for meanwhile; `None` where one was stored.
-    pub acks: VecDeque<Option<String>>,
+    pub answers: VecDeque<Option<String>>,
     /// The input ended so long after the action, which was not answered.
     pub cut: Option<Duration>,
     /// When it was sent.
@@ -48,7 +48,7 @@ pub struct Scene {
 ///
 /// # Errors
 /// A line is not a line of a capture; which one.
-pub fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
+pub(crate) fn read(bytes: &[u8]) -> Result<(Vec<Conversation>, Vec<String>)> {
     let mut reading = Reading::default();
     let lines = bytes.split(|b| *b == b'\n').enumerate();
     for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
@@ -114,14 +114,14 @@ impl Conversation {
         if let Some(said) = line.daemon {
             return self.heard(said, line.ms);
         }
-        let Some(scene) = self.scenes.back_mut() else {
+        let Some(action) = self.actions.back_mut() else {
             return Ok(());
         };
-        if line.end && !scene.answered {
-            scene.cut = Some(Duration::from_millis(line.ms.saturating_sub(scene.ms)));
+        if line.end && !action.answered {
+            action.cut = Some(Duration::from_millis(line.ms.saturating_sub(action.ms)));
         }
         let is_status = |said: &RawValue| said.get().contains("\"status\"");
-        scene.answered |= line.child.is_some_and(is_status);
+        action.answered |= line.child.is_some_and(is_status);
         Ok(())
     }
 
@@ -136,18 +136,20 @@ impl Conversation {
             self.shard_id = shard_id.to_string();
         }
         if let Message::Checkpoint { error, .. } = message {
-            let scene = self.scenes.back_mut();
-            let scene = scene.context("a checkpoint is answered before any action")?;
-            scene.acks.push_back(error.map(|error| error.to_string()));
+            let action = self.actions.back_mut();
+            let action = action.context("a checkpoint is answered before any action")?;
+            action
+                .answers
+                .push_back(error.map(|error| error.to_string()));
             return Ok(());
         }
-        let (action, records, mark) = what_it_is(&message)?;
-        self.scenes.push_back(Scene {
+        let (action, records, position) = what_it_is(&message)?;
+        self.actions.push_back(RecordedAction {
             action,
             line: text,
             records,
-            mark,
-            acks: VecDeque::new(),
+            position,
+            answers: VecDeque::new(),
             cut: None,
             ms,
             answered: false,
@@ -157,21 +159,22 @@ impl Conversation {
 }
 
 /// Which action a message is, how many records it has, and the position in it.
-fn what_it_is(message: &Message<'_>) -> Result<(Action, usize, Option<Mark>)> {
+fn what_it_is(message: &Message<'_>) -> Result<(Action, usize, Option<LeasePosition>)> {
     Ok(match message {
         Message::Initialize {
             sequence_number,
             sub_sequence_number,
             ..
         } => {
-            let mark = mark_of(sequence_number.as_ref(), *sub_sequence_number);
-            (Action::Initialize, 0, mark)
+            let position = position_of(sequence_number.as_ref(), *sub_sequence_number);
+            (Action::Initialize, 0, position)
         }
         Message::ProcessRecords { records, .. } => {
             let last = records.last();
-            let mark = last
-                .and_then(|last| mark_of(Some(&last.sequence_number), last.sub_sequence_number));
-            (Action::ProcessRecords, records.len(), mark)
+            let position = last.and_then(|last| {
+                position_of(Some(&last.sequence_number), last.sub_sequence_number)
+            });
+            (Action::ProcessRecords, records.len(), position)
         }
         Message::ShutdownRequested => (Action::ShutdownRequested, 0, None),
         Message::ShardEnded => (Action::ShardEnded, 0, None),
@@ -193,8 +196,8 @@ fn with_data(batch: Batch<'_>) -> String {
     serde_json::to_string(&message).expect("a message is plain data")
 }
 
-fn mark_of(number: Option<&Text<'_>>, sub: Option<u64>) -> Option<Mark> {
-    Mark::parse(number?, sub.and_then(|sub| i64::try_from(sub).ok()))
+fn position_of(number: Option<&Text<'_>>, sub: Option<u64>) -> Option<LeasePosition> {
+    LeasePosition::parse(number?, sub.and_then(|sub| i64::try_from(sub).ok()))
 }
 
 #[cfg(test)]
@@ -213,24 +216,24 @@ mod tests {
     }
 
     #[test]
-    fn actions_have_their_acks_and_an_end() {
+    fn actions_have_their_answers_and_an_end() {
         let (all, remarks) = conversations(&[BEGIN, STATUS, BATCH, ACK, END]);
         assert!(remarks.is_empty(), "{remarks:?}");
         let [conversation] = &all[..] else {
             panic!("{all:?}")
         };
         assert_eq!(
-            (conversation.shard_id.as_str(), conversation.scenes.len()),
+            (conversation.shard_id.as_str(), conversation.actions.len()),
             ("s-1", 2)
         );
-        let start = &conversation.scenes[0];
-        assert_eq!(start.mark, Mark::parse("4", Some(2)));
-        let batch = &conversation.scenes[1];
+        let start = &conversation.actions[0];
+        assert_eq!(start.position, LeasePosition::parse("4", Some(2)));
+        let batch = &conversation.actions[1];
         assert_eq!(
-            (batch.records, &batch.mark),
-            (1, &Mark::parse("5", Some(1)))
+            (batch.records, &batch.position),
+            (1, &LeasePosition::parse("5", Some(1)))
         );
-        assert_eq!(batch.acks, [Some("ThrottlingException".to_owned())]);
+        assert_eq!(batch.answers, [Some("ThrottlingException".to_owned())]);
         assert_eq!(batch.cut, Some(Duration::from_millis(40)));
         assert!(
             batch.line.contains(r#""data":"eHh4""#),
@@ -244,10 +247,10 @@ mod tests {
     fn a_line_that_is_cut_off_ends_a_conversation() {
         let torn = &BATCH[..60];
         let (all, remarks) = conversations(&[BEGIN, STATUS, torn]);
-        assert_eq!((all.len(), all[0].scenes.len()), (1, 1));
+        assert_eq!((all.len(), all[0].actions.len()), (1, 1));
         assert!(remarks[0].contains("line 3 was cut off"), "{remarks:?}");
         let (all, remarks) = conversations(&[BEGIN, torn, BEGIN, BATCH]);
-        assert_eq!((all.len(), all[1].scenes.len()), (2, 2));
+        assert_eq!((all.len(), all[1].actions.len()), (2, 2));
         assert!(remarks[0].contains("line 2 was cut off"), "{remarks:?}");
         let error = read([BEGIN, torn, BATCH].join("\n").as_bytes()).expect_err("a hole");
         assert!(

@@ -1,9 +1,18 @@
 //! What can be made to go wrong: the faults of `--inject`, their names and how often they come.
+//!
+//! [`schedule`] says when which of them comes, [`records`] makes records hostile, and [`rng`] is where both
+//! draw from.
+
+pub(crate) mod records;
+pub(crate) mod rng;
+pub(crate) mod schedule;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::chance::Chance;
+pub use records::make_hostile;
+pub use rng::Rng;
+pub use schedule::Schedule;
 
 /// Something that the daemon, DynamoDB, Kinesis or the machine may do to a child at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +33,65 @@ pub enum Fault {
     Nulls,
     Aggregate,
     OddKeys,
+    Redeliver,
+    ClockSkew,
+    LateBatch,
+}
+
+/// How a child's end comes upon it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// SIGKILL.
+    Kill,
+    /// Its input ends, as when the daemon is killed.
+    Eof,
+}
+
+/// A child's end that is not its own doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// How it comes.
+    pub cut: Cut,
+    /// When it comes.
+    pub when: When,
+    /// Why it comes.
+    pub cause: Cause,
+}
+
+/// When a child is terminated, counted from the action that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// As soon as the action is sent.
+    AtOnce,
+    /// This long after it was sent.
+    After(Duration),
+    /// At the next checkpoint, whose answer does not come, whether it is stored or not.
+    AtCheckpoint {
+        /// Whether it is.
+        stored: bool,
+    },
+}
+
+/// Why something goes wrong that is not the child's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was drawn.
+    Injected,
+    /// It was so in the recording.
+    Recorded,
+    /// The user wants the shard to end so.
+    Ending,
+}
+
+impl Cause {
+    /// In a word, for the user.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Injected => "injected",
+            Cause::Recorded => "recorded",
+            Cause::Ending => "ending",
+        }
+    }
 }
 
 /// How often, or how long.
@@ -47,6 +115,8 @@ pub struct Kind {
     /// The error in the answer to a checkpoint, where it is one: the simple name of the exception
     /// (`MultiLangProtocol.java`, `DynamoDBCheckpointer.java`, `DynamoDBLeaseRenewer.java`).
     pub error: Option<&'static str>,
+    /// Whether `all` has it.
+    pub in_all: bool,
 }
 
 const fn kind(name: &'static str, fault: Fault, usual: Amount) -> Kind {
@@ -55,6 +125,7 @@ const fn kind(name: &'static str, fault: Fault, usual: Amount) -> Kind {
         fault,
         usual,
         error: None,
+        in_all: true,
     }
 }
 
@@ -64,11 +135,23 @@ const fn refusal(name: &'static str, fault: Fault, rate: f64, error: &'static st
         fault,
         usual: Amount::Rate(rate),
         error: Some(error),
+        in_all: true,
+    }
+}
+
+/// What KCL does not do, though the protocol allows it and other daemons do.
+const fn foreign(name: &'static str, fault: Fault, rate: f64) -> Kind {
+    Kind {
+        name,
+        fault,
+        usual: Amount::Rate(rate),
+        error: None,
+        in_all: false,
     }
 }
 
 /// Every fault there is.
-pub const KINDS: [Kind; 15] = [
+pub const KINDS: [Kind; 18] = [
     refusal("throttle", Fault::Throttle, 0.1, "ThrottlingException"),
     refusal(
         "dependency",
@@ -103,6 +186,9 @@ pub const KINDS: [Kind; 15] = [
     kind("nulls", Fault::Nulls, Amount::Rate(0.05)),
     kind("aggregate", Fault::Aggregate, Amount::Rate(0.5)),
     kind("odd-keys", Fault::OddKeys, Amount::Rate(0.2)),
+    kind("redeliver", Fault::Redeliver, Amount::Rate(0.05)),
+    kind("clock-skew", Fault::ClockSkew, Amount::Rate(0.1)),
+    foreign("late-batch", Fault::LateBatch, 0.5),
 ];
 
 /// The errors that a checkpoint may be answered with.
@@ -119,8 +205,8 @@ const REFUSALS: [Fault; 5] = [
 pub struct Faults(BTreeMap<Fault, Amount>);
 
 impl Faults {
-    /// Reads `throttle=0.3,kill,slow-ack=200ms`; `all` stands for every fault with its usual amount, and the
-    /// last mention of a fault counts.
+    /// Reads `throttle=0.3,kill,slow-ack=200ms`; `all` stands for every fault of KCL's with its usual amount, and
+    /// the last mention of a fault counts.
     ///
     /// # Errors
     /// A name or an amount that there is not; what there is.
@@ -132,7 +218,8 @@ impl Faults {
                 None => (item, None),
             };
             if (name, amount) == ("all", None) {
-                let usual = KINDS.iter().map(|kind| (kind.fault, kind.usual));
+                let all = KINDS.iter().filter(|kind| kind.in_all);
+                let usual = all.map(|kind| (kind.fault, kind.usual));
                 faults.0.extend(usual);
                 continue;
             }
@@ -154,30 +241,31 @@ impl Faults {
     pub fn rate(&self, fault: Fault) -> f64 {
         match self.0.get(&fault) {
             Some(Amount::Rate(rate)) => *rate,
-            _ => 0.0,
+            Some(Amount::UpTo(_)) | None => 0.0,
         }
     }
 
     /// How long `fault` may take; `None` for a fault that is not injected.
     pub fn longest(&self, fault: Fault) -> Option<Duration> {
         match self.0.get(&fault) {
-            Some(Amount::UpTo(longest)) if !longest.is_zero() => Some(*longest),
-            _ => None,
+            Some(Amount::UpTo(longest)) => Some(*longest).filter(|longest| !longest.is_zero()),
+            Some(Amount::Rate(_)) | None => None,
         }
     }
 
-    /// At most one of `faults`, each at its rate.
-    pub fn one_of(&self, faults: &[Fault], chance: &mut Chance) -> Option<Fault> {
-        let mut at = chance.fraction();
-        faults.iter().copied().find(|fault| {
+    /// What at most one of `faults` stands for, each at its rate.
+    pub fn one_of<T: Copy>(&self, faults: &[(Fault, T)], rng: &mut Rng) -> Option<T> {
+        let mut at = rng.fraction();
+        let found = faults.iter().find(|(fault, _)| {
             at -= self.rate(*fault);
             at < 0.0
-        })
+        });
+        found.map(|(_, meaning)| *meaning)
     }
 
     /// The error of the next checkpoint, if it is to fail.
-    pub fn refusal(&self, chance: &mut Chance) -> Option<&'static Kind> {
-        let fault = self.one_of(&REFUSALS, chance)?;
+    pub fn refusal(&self, rng: &mut Rng) -> Option<&'static Kind> {
+        let fault = self.one_of(&REFUSALS.map(|fault| (fault, fault)), rng)?;
         KINDS.iter().find(|kind| kind.fault == fault)
     }
 
@@ -238,7 +326,8 @@ mod tests {
             (faults.rate(Fault::Kill), faults.longest(Fault::Idle)),
             (0.0, None)
         );
-        assert!(KINDS.iter().all(|kind| faults.0.contains_key(&kind.fault)));
+        let has = |kind: &Kind| faults.0.contains_key(&kind.fault);
+        assert!(KINDS.iter().all(|kind| has(kind) == kind.in_all));
     }
 
     #[test]
@@ -267,10 +356,10 @@ mod tests {
     #[test]
     fn one_fault_at_a_time_each_at_its_rate() {
         let faults = Faults::parse("throttle=0.2,lease-stolen=0.1").expect("sound");
-        let mut chance = Chance::new(3, 0);
+        let mut rng = Rng::new(3, 0);
         let mut seen: BTreeMap<Option<&str>, usize> = BTreeMap::new();
         for _ in 0..10_000 {
-            let refusal = faults.refusal(&mut chance);
+            let refusal = faults.refusal(&mut rng);
             *seen.entry(refusal.and_then(|kind| kind.error)).or_default() += 1;
         }
         assert_eq!(seen.len(), 3, "{seen:?}");

@@ -26,14 +26,14 @@ const KILL: Stop = Stop {
     timeout: Duration::ZERO,
 };
 
-/// When the user is told that a child is slow.
+/// When it is reported that a child is slow.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// When the user is told that what has said nothing yet may be no child at all.
+/// When it is reported that what has said nothing yet may be no child at all.
 const NO_CHILD: Duration = Duration::from_secs(5);
 
 /// The daemon with its shards and children; the slot of a child is the place of its shard.
-pub struct Stage<'s> {
+pub(crate) struct Simulator<'s> {
     processes: Processes<'s>,
     shards: Vec<Shard>,
     clocks: Vec<Clock>,
@@ -48,7 +48,7 @@ pub struct Stage<'s> {
     hint: Option<String>,
 }
 
-/// When which shard is to be told what.
+/// When a shard is to do what.
 #[derive(Clone, Copy)]
 struct Alarm {
     at: Instant,
@@ -59,29 +59,29 @@ struct Alarm {
 /// Since when a shard waits for its child.
 #[derive(Clone, Copy)]
 struct Clock {
-    signs: u64,
+    signs: (u32, u64),
     since: Instant,
-    told: bool,
+    reported: bool,
 }
 
-impl<'s> Stage<'s> {
-    /// A stage without children.
+impl<'s> Simulator<'s> {
+    /// A simulator without children.
     ///
     /// # Errors
     /// The system has no more descriptors.
-    pub fn new(
+    pub(crate) fn new(
         shards: Vec<Shard>,
         command: Command,
         timeout: Option<Duration>,
         screen: &'s Screen,
-    ) -> Result<Stage<'s>> {
+    ) -> Result<Simulator<'s>> {
         let now = Instant::now();
         let clock = Clock {
-            signs: 0,
+            signs: (0, 0),
             since: now,
-            told: false,
+            reported: false,
         };
-        Ok(Stage {
+        Ok(Simulator {
             processes: Processes::new(screen.relayed(), true)?,
             clocks: vec![clock; shards.len()],
             alarms: Vec::new(),
@@ -96,15 +96,15 @@ impl<'s> Stage<'s> {
     }
 
     /// The same, with what is said once if the command turns out to be no child of the daemon.
-    pub fn with_hint(self, hint: Option<String>) -> Stage<'s> {
-        Stage { hint, ..self }
+    pub(crate) fn with_hint(self, hint: Option<String>) -> Simulator<'s> {
+        Simulator { hint, ..self }
     }
 
     /// Starts a child for each shard.
     ///
     /// # Errors
     /// A child cannot be started.
-    pub fn start(mut self) -> Result<Stage<'s>> {
+    pub(crate) fn start(mut self) -> Result<Simulator<'s>> {
         for slot in 0..self.shards.len() {
             self.perform(slot, vec![Step::Start])?;
         }
@@ -115,7 +115,7 @@ impl<'s> Stage<'s> {
     ///
     /// # Errors
     /// The system refuses to poll, or to start a child again.
-    pub fn run(mut self) -> Result<Report> {
+    pub(crate) fn run(mut self) -> Result<Report> {
         let relays = self.screen.relayed().is_some();
         while self.processes.any_running() {
             self.shards.iter_mut().for_each(Shard::begin_reading);
@@ -198,9 +198,10 @@ impl<'s> Stage<'s> {
 
     fn interrupt(&mut self) -> Result<()> {
         let again = std::mem::replace(&mut self.interrupted, true);
-        let text = match again {
-            false => "stopping: closed the children's input; repeat to kill them",
-            true => "stopping: killed the children",
+        let text = if again {
+            "stopping: killed the children"
+        } else {
+            "stopping: closed the children's input; repeat to kill them"
         };
         self.screen.say(text);
         for slot in 0..self.shards.len() {
@@ -277,7 +278,7 @@ impl<'s> Stage<'s> {
         let clock = self.clocks[slot];
         let wait = if self.may_be_no_child(slot) {
             patience.min(NO_CHILD)
-        } else if clock.told {
+        } else if clock.reported {
             patience
         } else {
             patience.min(SLOW)
@@ -297,7 +298,7 @@ impl<'s> Stage<'s> {
             self.clocks[slot] = Clock {
                 signs,
                 since: now,
-                told: false,
+                reported: false,
             };
         }
         if self.deadline(slot).is_none_or(|deadline| now < deadline) {
@@ -315,7 +316,7 @@ impl<'s> Stage<'s> {
                 ))]
             }
             None => {
-                self.clocks[slot].told = true;
+                self.clocks[slot].reported = true;
                 vec![Step::Say(
                     "no message from the child for a minute (--timeout)".to_owned(),
                 )]

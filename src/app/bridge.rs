@@ -1,0 +1,96 @@
+//! The daemon's child: its streams are the protocol.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::complain;
+use crate::bridge::Bridge;
+use crate::capture::{self, Capture};
+use crate::checkpoint::Checkpoints;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::dead_letter;
+use crate::exit;
+use crate::handler::{HandlerProcesses, Pool};
+use crate::process::{self, Processes};
+use crate::protocol::{Tap, Wire};
+use crate::watch::Watch;
+
+/// Serves one shard, until the daemon or the lease ends it.
+pub(super) fn run(config: Config) -> exit::Bridge {
+    if let Some(file) = config.settings.letter_file()
+        && !dead_letter::can_be(file)
+    {
+        let e = anyhow!(
+            "'{}' is not a regular file, so it cannot hold dead letters (--dead-letter)",
+            file.display()
+        );
+        return complain(&e, exit::Bridge::Usage);
+    }
+    // Before this nothing can be logged; a word on stderr is all that a mistake gets.
+    if let Err(e) = config.logging.start() {
+        return complain(&e, exit::Bridge::Config);
+    }
+    config
+        .remarks
+        .iter()
+        .for_each(|remark| log::warn!("{remark}"));
+    if io::stdin().is_terminal() {
+        log::warn!(
+            "stdin is a terminal, so there is no daemon: name this command in the daemon's executableName, or put kclpipe replay FILE -- before it to try it; Ctrl-D ends it"
+        );
+    }
+    converse(config).unwrap_or_else(|e| {
+        log::error!("{e:#}");
+        exit::Bridge::Protocol
+    })
+}
+
+/// Puts the parts together, and lets them work.
+fn converse(config: Config) -> Result<exit::Bridge> {
+    let (mut input, mut output) = (
+        File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        protocol_output()?,
+    );
+    process::enlarge(&input);
+    let daemon = input.try_clone()?;
+    // At a terminal, Ctrl-C and its like keep their default effect: no daemon is there to decide.
+    let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
+    let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
+    let mut processes = HandlerProcesses::new(processes);
+    let mut pool = Pool::new(config.settings, &mut processes, &SystemClock);
+    if config.watching.metrics_dir.is_some() {
+        pool.take_times();
+    }
+    let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
+    let wire = Wire::new(&mut input, &mut output).tapped(capture(config.capture));
+    Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
+        .watched(Watch::new(&config.watching))
+        .run()
+}
+
+/// Who listens to the conversation, if anybody; without a thread for it there is nobody.
+fn capture(to: Option<capture::To>) -> Option<Box<dyn Tap>> {
+    match Capture::start(to?) {
+        Ok(capture) => Some(Box::new(capture)),
+        Err(e) => {
+            log::error!("cannot start the capture (--capture): {e}; nothing is captured");
+            None
+        }
+    }
+}
+
+/// Takes the daemon's end of stdout away to a descriptor of our own and points stdout at stderr: whatever
+/// else may print cannot be taken for the protocol.
+fn protocol_output() -> Result<File> {
+    let output = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("stdout is closed")?;
+    rustix::stdio::dup2_stdout(io::stderr()).context("cannot move stdout")?;
+    Ok(File::from(output))
+}

@@ -1,0 +1,264 @@
+//! Tests of what the loop does in one turn, and before it sleeps.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+
+use super::{Children, ExitReport, Happening, Pool, Role};
+use crate::backoff::Delays;
+use crate::clock::Clock;
+use crate::dead_letter::Appended;
+use crate::format::Format;
+use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Settings};
+use crate::outcome::{Ended, OnExit};
+use crate::process::{Command, Input, Spawn, Stop};
+use crate::protocol::Message;
+use crate::record::{Batch, Layout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A time that goes on when a child takes it.
+struct Time {
+    base: Instant,
+    passed: Cell<Duration>,
+}
+
+impl Clock for Time {
+    fn now(&self) -> Instant {
+        self.base + self.passed.get()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        UNIX_EPOCH + self.passed.get()
+    }
+}
+
+/// What happens in each sleep, and how long it takes; one more sleep than that is a fault.
+struct Script<'a> {
+    time: &'a Time,
+    sleeps: VecDeque<(Duration, Vec<(usize, u8)>)>,
+    /// Inputs that cannot be started with.
+    refused: BTreeSet<Vec<u8>>,
+    started: Vec<Vec<u8>>,
+    running: BTreeSet<Role>,
+}
+
+impl Children for Script<'_> {
+    fn find(&self, _what: &str, _command: &Command) -> Result<()> {
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        role: Role,
+        _: &Command,
+        _: &Spawn<'_>,
+        input: Input,
+    ) -> Result<(), String> {
+        let input = input.into_bytes().map_err(|e| e.to_string())?;
+        self.started.push(input.clone());
+        if self.refused.remove(&input) {
+            return Err("text file busy".to_owned());
+        }
+        self.running.insert(role);
+        Ok(())
+    }
+
+    fn pid(&self, _role: Role) -> Option<i32> {
+        Some(1)
+    }
+
+    fn has_ended(&self, _role: Role) -> bool {
+        false
+    }
+
+    fn is_fed(&self, _role: Role) -> bool {
+        true
+    }
+
+    fn any_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    fn feed(&mut self, _role: Role, _bytes: &mut Vec<u8>) {}
+
+    fn printed(&mut self, _role: Role) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn close_input(&mut self, _role: Role) {}
+
+    fn finish(&mut self, _role: Role, _stop: Stop) {}
+
+    fn stop(&mut self, _role: Role, _stop: Stop) {}
+
+    fn keep_letters(&mut self, _file: &Path, _letters: &[u8]) -> Result<Appended> {
+        Ok(Appended::Kept)
+    }
+
+    fn wait(&mut self, _watch_input: bool, _until: Option<Instant>) -> Result<Vec<Happening>> {
+        let (time, ends) = self
+            .sleeps
+            .pop_front()
+            .expect("the pool sleeps once too often");
+        self.time.passed.set(self.time.passed.get() + time);
+        let ended = |(slot, code): (usize, u8)| {
+            self.running.remove(&Role::Handler(slot));
+            Happening::Ended {
+                role: Role::Handler(slot),
+                report: ExitReport::of(Ended::Code(code)),
+            }
+        };
+        Ok(ends.into_iter().map(ended).collect())
+    }
+}
+
+fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
+    Settings {
+        command: Command::default(),
+        per: Per::Record,
+        format: Format::Lines,
+        decompress: None,
+        jobs,
+        on_exit: OnExit::default(),
+        limits: Limits {
+            max_attempts: None,
+            max_age,
+            max_consecutive_failures: 0,
+        },
+        delays: Delays {
+            first: SECOND,
+            longest: SECOND,
+            jitter: false,
+        },
+        on_failure: OnFailure::Skip,
+        timeout: None,
+        stop: Stop {
+            signal: rustix::process::Signal::TERM,
+            timeout: SECOND,
+        },
+        hook: None,
+    }
+}
+
+/// Records of a key each with these payloads in base64, which arrived at the beginning of time.
+fn batch(payloads: &[&str]) -> Batch {
+    let record = |(index, data): (usize, &&str)| {
+        format!(
+            r#"{{"data":"{data}","partitionKey":"{index}","sequenceNumber":"{index}","approximateArrivalTimestamp":0}}"#
+        )
+    };
+    let records: Vec<String> = payloads.iter().enumerate().map(record).collect();
+    let line = format!(
+        r#"{{"action":"processRecords","records":[{}]}}"#,
+        records.join(",")
+    );
+    let Message::ProcessRecords { records, .. } = Message::parse(&line).expect("a message") else {
+        panic!("no batch")
+    };
+    let layout = Layout::find(&line, &records).expect("records");
+    drop(records);
+    Batch::new(line, layout, None)
+}
+
+/// Offers `payloads` to a pool whose children do as scripted; the records that are done, one number for each
+/// event and 0 for one without any, and what was started.
+fn play(
+    settings: Settings,
+    payloads: &[&str],
+    sleeps: &[(u64, &[(usize, u8)])],
+    refused: &[u8],
+) -> (Vec<u64>, String) {
+    let time = Time {
+        base: Instant::now(),
+        passed: Cell::default(),
+    };
+    let sleeps = sleeps
+        .iter()
+        .map(|(seconds, ends)| (SECOND * *seconds as u32, ends.to_vec()));
+    let mut children = Script {
+        time: &time,
+        sleeps: sleeps.collect(),
+        refused: [refused.to_vec()].into(),
+        started: Vec::new(),
+        running: BTreeSet::new(),
+    };
+    let mut pool = Pool::new(settings, &mut children, &time);
+    pool.offer(batch(payloads), First::WithOthers);
+    let (mut done, mut left) = (Vec::new(), payloads.len() as u64);
+    while left > 0 {
+        let event = pool.wait(false, None).expect("it goes on");
+        let records = if let Event::Done { records, .. } = event {
+            records
+        } else {
+            assert_eq!(event, Event::Deadline);
+            0
+        };
+        done.push(records);
+        left -= records;
+    }
+    drop(pool);
+    (
+        done,
+        String::from_utf8_lossy(&children.started.concat()).replace('\n', " "),
+    )
+}
+
+#[test]
+fn where_a_handler_cannot_be_started_its_place_is_free_for_what_need_not_wait() {
+    // The first record goes on meanwhile, so nothing is reported that would lead to another turn.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[
+        (0, &[(1, 0)]),
+        (0, &[(0, 0), (1, 0)]),
+        (1, &[]),
+        (0, &[(0, 0)]),
+    ];
+    let payloads = ["YQ==", "Yg==", "Yw==", "ZA=="];
+    let (done, started) = play(settings(2, None), &payloads, sleeps, b"c\n");
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([2, 2].as_slice(), "a b c d c ")
+    );
+}
+
+#[test]
+fn what_happens_while_unfit_records_are_passed_leads_to_something_before_the_next_sleep() {
+    // The second payload holds a line feed.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[(0, 0)]), (0, &[(1, 0)]), (0, &[(0, 0)])];
+    let (done, started) = play(
+        settings(2, None),
+        &["YQ==", "YQpi", "Yw==", "ZA=="],
+        sleeps,
+        b"",
+    );
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([2, 1, 1].as_slice(), "a c d ")
+    );
+}
+
+#[test]
+fn the_age_of_a_record_is_that_at_the_end_of_its_attempt() {
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(5, &[(0, 1)])];
+    let (done, started) = play(settings(1, Some(SECOND * 3)), &["YQ=="], sleeps, b"");
+    assert_eq!((done.as_slice(), started.as_str()), ([1].as_slice(), "a "));
+}
+
+#[test]
+fn who_waits_hears_of_a_record_that_begins_to_block_and_only_then() {
+    let sleeps: &[(u64, &[(usize, u8)])] = &[
+        (0, &[(0, 1)]),
+        (1, &[]),
+        (0, &[(0, 1)]),
+        (2, &[]),
+        (0, &[(0, 0)]),
+    ];
+    let (done, started) = play(settings(1, None), &["YQ=="], sleeps, b"");
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([0, 1].as_slice(), "a a a ")
+    );
+}

@@ -1,0 +1,316 @@
+//! What must hold, judged from what the world itself sent and saw: kclpipe is never asked.
+//!
+//! It keeps book of what kclpipe can know: which records were given to whom, what became of them, when each may be
+//! tried again. It is written from the documents, not from the source.
+
+mod beside;
+mod checkpoints;
+mod ends;
+mod given;
+mod owed;
+mod records;
+mod words;
+
+use std::time::Duration;
+
+use kclpipe::testing::format::Format;
+use kclpipe::testing::handler::Role;
+use kclpipe::testing::outcome::Ended;
+
+use crate::daemon::{Pos, Stored};
+use crate::draw::{CHECKPOINT, HALT, Initial};
+use crate::script::Word;
+use crate::world::World;
+
+/// What the daemon answered to a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ack {
+    pub(crate) asked: Option<Pos>,
+    pub(crate) error: Option<&'static str>,
+}
+
+/// What an exit code or a word means (handlers.md, "Exit codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Done,
+    Checkpoint,
+    Reject,
+    Retry,
+    Fail,
+    Broken,
+    Halt,
+}
+
+impl Class {
+    fn of(ended: Ended) -> Class {
+        match ended {
+            Ended::Code(0) => Class::Done,
+            Ended::Code(CHECKPOINT) => Class::Checkpoint,
+            Ended::Code(HALT) => Class::Halt,
+            Ended::Code(65) => Class::Reject,
+            Ended::Code(69 | 71 | 74 | 75 | 111) | Ended::Signal(1 | 2 | 15) => Class::Retry,
+            Ended::Code(64 | 77 | 78 | 126 | 127) => Class::Broken,
+            _ => Class::Fail,
+        }
+    }
+
+    fn is_good(self) -> bool {
+        matches!(self, Class::Done | Class::Checkpoint)
+    }
+}
+
+/// Why kclpipe has to stop a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    TimeLimit,
+    Invalid,
+    OutOfOrder,
+    Withdrawn,
+}
+
+/// One record of the batch under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) rec: usize,
+    pub(crate) done: bool,
+    /// Its letter waits, with these numbers of attempts and failures.
+    pub(crate) letter: Option<(u32, u32)>,
+    pub(crate) handed: u32,
+    charged: u32,
+    unsuccessful: u32,
+    /// When its first attempt went wrong.
+    since: Option<Duration>,
+    /// It is suspected, and must stand alone.
+    alone: bool,
+    /// It is the first of a lease at LATEST.
+    first: bool,
+    retry_at: Duration,
+    /// The child that has it.
+    out: Option<u64>,
+}
+
+/// What a handler has.
+#[derive(Clone, Debug)]
+pub(crate) struct Hand {
+    pub(crate) id: u64,
+    pub(crate) role: Role,
+    pub(crate) places: Vec<usize>,
+    given: u64,
+    answered: u64,
+    fed: u64,
+    alive: Duration,
+    said: Option<Word>,
+    nonsense: bool,
+    asked: bool,
+    must_stop: Option<Why>,
+    stopped: Option<Why>,
+}
+
+/// What kclpipe's own counters must say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) done: u64,
+    pub(crate) skipped: u64,
+    pub(crate) letters: u64,
+}
+
+/// When a slot may have a new handler.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    deaths: u32,
+    until: Duration,
+}
+
+/// What is known of one kclpipe.
+#[derive(Default)]
+pub(crate) struct Judge {
+    pub(crate) begun_at: Duration,
+    /// Children of all sessions.
+    pub(crate) started: u64,
+    pub(crate) turns: u32,
+    pub(crate) input_ended: bool,
+    pub(crate) last_sign: Duration,
+    /// Records that are done or disposed of, of the whole stream.
+    pub(crate) known: Vec<bool>,
+    pub(crate) batch: Vec<Place>,
+    pub(crate) hands: Vec<Hand>,
+    rests: Vec<Rest>,
+    breaker: u32,
+    works: bool,
+    broken_until: Duration,
+    paused_until: Duration,
+    pub(crate) halted: bool,
+    pub(crate) withdrawn: bool,
+    finishing: bool,
+    letters_until: Duration,
+    letter_fails: bool,
+    offered: Option<usize>,
+    letter_withdrawn: bool,
+    letter_failures: u32,
+    hook_until: Duration,
+    hook_failures: u32,
+    pub(crate) hook_running: Option<String>,
+    pub(crate) hook_done: bool,
+    // Checkpoints.
+    stored: Option<Pos>,
+    last: Duration,
+    end: Option<usize>,
+    wishes: Vec<usize>,
+    wished: Option<usize>,
+    failures: u32,
+    not_before: Duration,
+    in_round: bool,
+    refused: Option<Pos>,
+    draining: Duration,
+    unprotected: bool,
+    pub(crate) lease_gone: bool,
+    last_chance: bool,
+    round_failed: bool,
+    hook_begun: bool,
+    pub(crate) counted: Counted,
+    pub(crate) shard_end_refused: bool,
+}
+
+impl World {
+    pub(crate) fn begin_judging(&mut self) {
+        let started = self.judge.started;
+        let at_latest = self.daemon.stored == Stored::Sentinel(Initial::Latest);
+        let stored = match self.daemon.stored {
+            Stored::At(pos) => Some(pos),
+            _ => None,
+        };
+        self.children.clear();
+        self.judge = Judge {
+            started,
+            begun_at: self.now,
+            last_sign: self.now,
+            known: vec![false; self.daemon.records.len()],
+            rests: vec![Rest::default(); self.life.jobs],
+            last: self.now,
+            stored,
+            unprotected: at_latest && !self.life.strategy.manual,
+            ..Judge::default()
+        };
+    }
+
+    /// The delay after so many failures (handlers.md, "What becomes of a record").
+    fn delay(&self, failures: u32) -> Duration {
+        let delays = self.life.delays;
+        let doubled = delays.first * 2u32.pow(failures.clamp(1, 20) - 1);
+        doubled.min(delays.longest)
+    }
+
+    fn hand(&mut self, role: Role) -> Option<&mut Hand> {
+        self.judge.hands.iter_mut().find(|hand| hand.role == role)
+    }
+
+    /// kclpipe has read an action.
+    pub(crate) fn judge_action(&mut self, name: &'static str, batch: Vec<usize>) {
+        self.tell('>', || format!("{name} {batch:?}"));
+        self.judge.last_sign = self.now;
+        self.daemon.heard_at = self.now;
+        let ends = self.daemon.shard_ended;
+        match name {
+            "initialize" => {}
+            "processRecords" => self.begin_batch(batch),
+            "shutdownRequested" => {
+                self.judge.finishing = true;
+                self.give_last_chance();
+            }
+            "leaseLost" | "shutdown" if !ends => self.withdraw(),
+            _ if self.judge.halted => self.give_last_chance(),
+            _ => {
+                self.judge.finishing = true;
+                self.give_last_chance();
+                let unstored =
+                    self.judge.stored < self.judge.end.map(|end| self.daemon.records[end].pos);
+                if unstored {
+                    self.seen.hit("held records at a shard's end");
+                }
+            }
+        }
+        if self.judge.halted {
+            self.seen.hit("halt with no action open");
+            self.judge.last_chance = true;
+        }
+    }
+
+    fn begin_batch(&mut self, batch: Vec<usize>) {
+        if self.judge.lease_gone || self.judge.halted {
+            return;
+        }
+        let place = |rec: &usize| Place {
+            rec: *rec,
+            done: false,
+            letter: None,
+            handed: 0,
+            charged: 0,
+            unsuccessful: 0,
+            since: None,
+            alone: false,
+            first: false,
+            retry_at: Duration::ZERO,
+            out: None,
+        };
+        self.judge.batch = batch.iter().map(place).collect();
+        if self.judge.is_unprotected()
+            && let Some(first) = self.judge.batch.first_mut()
+        {
+            first.first = true;
+            self.seen.hit("LATEST: the first record alone");
+        }
+        self.reject_unfit();
+    }
+
+    /// A line feed within a payload cannot stand in `lines`: such a record is rejected when its turn comes.
+    fn reject_unfit(&mut self) {
+        if self.life.format == Format::Lines
+            && self
+                .judge
+                .batch
+                .iter()
+                .any(|place| self.is_unfit(place.rec))
+        {
+            self.seen.hit("payload that does not fit the format");
+        }
+    }
+
+    pub(crate) fn is_unfit(&self, rec: usize) -> bool {
+        let payload = &self.daemon.records[rec].payload;
+        self.life.format == Format::Lines && payload.contains('\n')
+    }
+
+    fn give_last_chance(&mut self) {
+        self.judge.round_failed = false;
+        self.judge.failures = 0;
+        self.judge.not_before = Duration::ZERO;
+    }
+
+    /// Nothing of what handlers do counts any more.
+    fn withdraw(&mut self) {
+        self.judge.withdrawn = true;
+        self.judge.lease_gone = true;
+        self.judge.batch.clear();
+        (self.judge.hook_until, self.judge.hook_failures) = (Duration::ZERO, 0);
+    }
+
+    pub(crate) fn judge_signal(&mut self) {
+        let until = self.now + self.life.stop_timeout;
+        self.judge.paused_until = until;
+        self.judge.draining = until;
+        self.judge.last_sign = self.now;
+    }
+}
+
+impl Place {
+    fn goes_alone(&self) -> bool {
+        self.alone || self.first
+    }
+}
+
+impl Judge {
+    /// A restart would skip what was delivered.
+    pub(crate) fn is_unprotected(&self) -> bool {
+        self.unprotected && self.stored.is_none()
+    }
+}
