@@ -41,8 +41,7 @@ pub(super) fn run(config: Config) -> exit::Bridge {
         .for_each(|remark| log::warn!("{remark}"));
     if io::stdin().is_terminal() {
         log::warn!(
-            "stdin is a terminal, so there is no daemon: name this command in the daemon's executableName, or put kclpipe \
-             replay FILE -- before it to try it; Ctrl-D ends it"
+            "stdin is a terminal, so there is no daemon: name this command in the daemon's executableName, or put kclpipe replay FILE -- before it to try it; Ctrl-D ends it"
         );
     }
     converse(config).unwrap_or_else(|e| {

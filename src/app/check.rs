@@ -19,8 +19,7 @@ pub(super) fn run(settings: &Settings) -> Result<exit::Check> {
     if !check::is_of_a_daemon(&properties, settings.kcl) {
         let name = settings.file.display();
         let error = anyhow!(
-            "'{name}' is not a properties file: it has no key of the daemon (an @FILE of kclpipe is checked with the \
-             file that names it)"
+            "'{name}' is not a properties file: it has no key of the daemon (an @FILE of kclpipe is checked with the file that names it)"
         );
         return Ok(complain(&error, exit::Check::Errors));
     }

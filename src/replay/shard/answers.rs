@@ -83,8 +83,7 @@ impl Shard {
         }
         let is_stored = self.lease.stored == LeasePosition::ShardEnd;
         if action == Action::ShardEnded && !is_stored && !self.lease.assignment.is_lost {
-            let text = "answered shardEnded before it stored SHARD_END (a checkpoint without sequenceNumber): \
-                        the shard would never finish, and its successors would never start";
+            let text = "answered shardEnded before it stored SHARD_END (a checkpoint without sequenceNumber): the shard would never finish, and its successors would never start";
             return self.fail(text.to_owned(), steps);
         }
         self.go_on(action, steps);
