@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, Checkpoints, Moment, Request, Start, Stuck, ToSay};
+use crate::checkpoint::{Answered, BlockedRecord, Checkpoints, Phase, Request, Start, ToSay};
 use crate::clock::Clock;
 use crate::due::Due;
 use crate::exit;
-use crate::handler::{Event, Finish, First, Handlers, Occasion};
+use crate::handler::{Event, Finish, First, Handlers, HookEvent};
 use crate::plural::plural;
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
@@ -56,17 +56,17 @@ enum Step {
 }
 
 /// What has to be over before an action is answered.
-struct Goal {
+struct PendingAction {
     /// Records of the batch that are not in the run yet.
     left: u64,
     /// Handlers are on their way to their end.
     finishing: bool,
     /// The user's hook is run for this then.
-    hook: Option<Occasion>,
+    hook: Option<HookEvent>,
     /// The hook is running.
     hooking: bool,
     /// What it is about, once those above are over.
-    last: Moment,
+    last: Phase,
     halted: bool,
 }
 
@@ -139,7 +139,10 @@ impl<'a> Bridge<'a> {
                     self.halted = true;
                 }
                 Event::Blocked | Event::Deadline => {}
-                event @ (Event::Done { .. } | Event::Wish(_) | Event::Finished | Event::Hooked) => {
+                event @ (Event::Done { .. }
+                | Event::CheckpointRequested(_)
+                | Event::Finished
+                | Event::Hooked) => {
                     log::debug!("{event:?} while idle");
                 }
             }
@@ -195,9 +198,9 @@ impl<'a> Bridge<'a> {
             Heard::Batch(_) | Heard::Initialize { .. } | Heard::Other { .. } => {}
         }
         self.checkpoints.last_chance();
-        let mut goal = Goal::new(0, false, Moment::Shutdown);
-        goal.halted = true;
-        self.work(goal)
+        let mut pending = PendingAction::new(0, false, Phase::Shutdown);
+        pending.halted = true;
+        self.work(pending)
     }
 
     fn initialize(&mut self, shard_id: &str, start: Start) -> Result<Step> {
@@ -215,9 +218,9 @@ impl<'a> Bridge<'a> {
             return Ok(leave);
         }
         // Before the lease is known to the checkpoints: the daemon takes none in answer to `initialize`.
-        let goal = Goal::new(0, false, Moment::Working)
-            .then(Occasion::Initialize(start.stored().cloned()));
-        if let leave @ Step::Leave(_) = self.work(goal)? {
+        let pending = PendingAction::new(0, false, Phase::Working)
+            .then(HookEvent::Initialize(start.stored().cloned()));
+        if let leave @ Step::Leave(_) = self.work(pending)? {
             return Ok(leave);
         }
         self.checkpoints.begin(&start, self.clock.now());
@@ -271,7 +274,10 @@ impl<'a> Bridge<'a> {
             };
             self.handlers.offer(batch, first);
         }
-        self.reach(Goal::new(left, false, Moment::BatchEnd), "processRecords")
+        self.reach(
+            PendingAction::new(left, false, Phase::BatchEnd),
+            "processRecords",
+        )
     }
 
     fn lease_lost(&mut self, action: &'static str) -> Result<Step> {
@@ -283,8 +289,8 @@ impl<'a> Bridge<'a> {
 
     /// The last answer of a lease that is gone.
     fn leave_lost(&mut self, action: &'static str) -> Result<Step> {
-        let goal = Goal::new(0, false, Moment::Shutdown).then(Occasion::LeaseLost);
-        if let leave @ Step::Leave(_) = self.work(goal)? {
+        let pending = PendingAction::new(0, false, Phase::Shutdown).then(HookEvent::LeaseLost);
+        if let leave @ Step::Leave(_) = self.work(pending)? {
             return Ok(leave);
         }
         self.status(action);
@@ -298,8 +304,8 @@ impl<'a> Bridge<'a> {
         log::info!("the daemon asks for an orderly shutdown");
         self.handlers.finish(Finish::Orderly);
         self.checkpoints.last_chance();
-        let goal = Goal::new(0, true, Moment::Shutdown).then(Occasion::Shutdown);
-        self.reach(goal, action)
+        let pending = PendingAction::new(0, true, Phase::Shutdown).then(HookEvent::Shutdown);
+        self.reach(pending, action)
     }
 
     fn shard_ended(&mut self, action: &'static str) -> Result<Step> {
@@ -308,8 +314,8 @@ impl<'a> Bridge<'a> {
             self.checkpoints.shard_ended();
             self.handlers.finish(Finish::Orderly);
             self.checkpoints.last_chance();
-            let goal = Goal::new(0, true, Moment::ShardEnd).then(Occasion::ShardEnd);
-            if let leave @ Step::Leave(_) = self.work(goal)? {
+            let pending = PendingAction::new(0, true, Phase::ShardEnd).then(HookEvent::ShardEnd);
+            if let leave @ Step::Leave(_) = self.work(pending)? {
                 return Ok(leave);
             }
         }
@@ -320,25 +326,25 @@ impl<'a> Bridge<'a> {
         Ok(Step::Leave(exit::Bridge::Done))
     }
 
-    fn reach(&mut self, goal: Goal, action: &'static str) -> Result<Step> {
-        match self.work(goal)? {
+    fn reach(&mut self, pending: PendingAction, action: &'static str) -> Result<Step> {
+        match self.work(pending)? {
             Step::GoOn => Ok(self.status(action)),
             leave => Ok(leave),
         }
     }
 
-    /// Works, and judges checkpoints, until the goal is reached: the one loop in which an action is
+    /// Works, and judges checkpoints, until the pending is reached: the one loop in which an action is
     /// under way.
-    fn work(&mut self, mut goal: Goal) -> Result<Step> {
+    fn work(&mut self, mut pending: PendingAction) -> Result<Step> {
         loop {
             self.look();
             let now = self.clock.now();
-            self.run_hook(&mut goal);
-            let stuck = self.handlers.stuck().filter(|_| goal.left > 0);
-            let wake = self.send(goal.moment(), stuck.as_ref(), now);
+            self.run_hook(&mut pending);
+            let blocked = self.handlers.blocked().filter(|_| pending.left > 0);
+            let wake = self.send(pending.phase(), blocked.as_ref(), now);
             // Looked at after sending: what falls due with the last record is on its way by now, and awaited.
-            if goal.is_reached(&self.checkpoints) {
-                return Ok(if goal.halted {
+            if pending.is_reached(&self.checkpoints) {
+                return Ok(if pending.halted {
                     Step::Leave(exit::Bridge::Halted)
                 } else {
                     Step::GoOn
@@ -353,22 +359,22 @@ impl<'a> Bridge<'a> {
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
             let until = wake.into_iter().chain(self.watch.wake()).min();
             let event = self.handlers.wait(watch_input, until)?;
-            if let Step::Leave(exit) = self.take_in(event, &mut goal)? {
+            if let Step::Leave(exit) = self.take_in(event, &mut pending)? {
                 return Ok(Step::Leave(exit));
             }
         }
     }
 
-    /// Runs the goal's hook, once the handlers have ended.
-    fn run_hook(&mut self, goal: &mut Goal) {
-        if !goal.finishing
-            && let Some(occasion) = goal.hook.take()
+    /// Runs the pending's hook, once the handlers have ended.
+    fn run_hook(&mut self, pending: &mut PendingAction) {
+        if !pending.finishing
+            && let Some(hook_event) = pending.hook.take()
         {
-            goal.hooking = self.handlers.hook(occasion);
+            pending.hooking = self.handlers.hook(hook_event);
         }
     }
 
-    fn take_in(&mut self, event: Event, goal: &mut Goal) -> Result<Step> {
+    fn take_in(&mut self, event: Event, pending: &mut PendingAction) -> Result<Step> {
         match event {
             Event::Input => {
                 self.wire.fill();
@@ -376,22 +382,22 @@ impl<'a> Bridge<'a> {
                 if self.checkpoints.awaiting()
                     && let Some(line) = self.wire.take_line()
                 {
-                    return self.ack(line, goal);
+                    return self.ack(line, pending);
                 }
             }
             Event::Done { end, records } => {
-                goal.left = goal.left.saturating_sub(records);
+                pending.left = pending.left.saturating_sub(records);
                 self.checkpoints.advance(end, records);
             }
-            Event::Wish(position) => self.checkpoints.wish(position),
+            Event::CheckpointRequested(position) => self.checkpoints.checkpoint_request(position),
             Event::Halted(why) => {
                 log::error!("{why}: stopping the worker");
-                goal.halt();
+                pending.halt();
                 self.checkpoints.last_chance();
             }
             Event::Signal(signal) => self.signalled(signal),
-            Event::Finished => goal.finishing = false,
-            Event::Hooked => goal.hooking = false,
+            Event::Finished => pending.finishing = false,
+            Event::Hooked => pending.hooking = false,
             Event::Blocked | Event::Deadline => {}
         }
         Ok(Step::GoOn)
@@ -408,13 +414,13 @@ impl<'a> Bridge<'a> {
         }
         let snapshot = Snapshot {
             time: self.clock.time_of_day(),
-            tally: self.handlers.tally(),
+            counters: self.handlers.counters(),
             checkpoints: self.checkpoints.results(),
             unsaved: self.checkpoints.ledger().unsaved(),
             since_checkpoint: now.saturating_duration_since(self.checkpoints.last()),
-            blocked: self.handlers.stuck().map(|stuck| {
-                let time = now.saturating_duration_since(stuck.since);
-                (stuck.next, time)
+            blocked: self.handlers.blocked().map(|blocked| {
+                let time = now.saturating_duration_since(blocked.since);
+                (blocked.next, time)
             }),
             behind: self
                 .watch
@@ -424,9 +430,14 @@ impl<'a> Bridge<'a> {
     }
 
     /// Says whatever is due; when there may be more by time alone.
-    fn send(&mut self, moment: Moment, stuck: Option<&Stuck>, now: Instant) -> Option<Instant> {
+    fn send(
+        &mut self,
+        phase: Phase,
+        blocked: Option<&BlockedRecord>,
+        now: Instant,
+    ) -> Option<Instant> {
         loop {
-            match self.checkpoints.poll(now, moment, stuck) {
+            match self.checkpoints.poll(now, phase, blocked) {
                 Due::Now(ToSay::Ask(request)) => self.ask(&request),
                 Due::Now(ToSay::KeepAlive) => self.wire.write(&Reply::KeepAlive),
                 Due::At(at) => return Some(at),
@@ -446,7 +457,7 @@ impl<'a> Bridge<'a> {
         });
     }
 
-    fn ack(&mut self, line: String, goal: &mut Goal) -> Result<Step> {
+    fn ack(&mut self, line: String, pending: &mut PendingAction) -> Result<Step> {
         let message = parse(&line)?;
         let Message::Checkpoint { error, .. } = message else {
             bail!(
@@ -470,7 +481,7 @@ impl<'a> Bridge<'a> {
             Answered::LeaseGone => {
                 log::warn!("another worker has the lease: this shard's work stops here");
                 self.handlers.finish(Finish::Stop);
-                goal.lease_gone();
+                pending.lease_gone();
             }
         }
         Ok(Step::GoOn)
@@ -497,9 +508,9 @@ impl<'a> Bridge<'a> {
     }
 }
 
-impl Goal {
-    fn new(left: u64, finishing: bool, last: Moment) -> Goal {
-        Goal {
+impl PendingAction {
+    fn new(left: u64, finishing: bool, last: Phase) -> PendingAction {
+        PendingAction {
             left,
             finishing,
             hook: None,
@@ -510,27 +521,25 @@ impl Goal {
     }
 
     /// With the user's hook behind the end of the handlers.
-    fn then(self, occasion: Occasion) -> Goal {
-        Goal {
-            hook: Some(occasion),
+    fn then(self, hook_event: HookEvent) -> PendingAction {
+        PendingAction {
+            hook: Some(hook_event),
             ..self
         }
     }
 
     /// What the work is about now. The end of a shard is stored when its handlers have ended, and its hook
     /// has succeeded.
-    fn moment(&self) -> Moment {
+    fn phase(&self) -> Phase {
         match self.last {
-            Moment::BatchEnd if self.left > 0 => Moment::Working,
-            Moment::ShardEnd if self.finishing || self.hooking => Moment::Working,
-            last @ (Moment::Working | Moment::BatchEnd | Moment::Shutdown | Moment::ShardEnd) => {
-                last
-            }
+            Phase::BatchEnd if self.left > 0 => Phase::Working,
+            Phase::ShardEnd if self.finishing || self.hooking => Phase::Working,
+            last @ (Phase::Working | Phase::BatchEnd | Phase::Shutdown | Phase::ShardEnd) => last,
         }
     }
 
     fn is_reached(&self, checkpoints: &Checkpoints) -> bool {
-        let stored = self.last != Moment::ShardEnd
+        let stored = self.last != Phase::ShardEnd
             || checkpoints.shard_end_stored()
             || checkpoints.lease_gone();
         let over = self.left == 0 && !self.finishing && !self.hooking;
@@ -539,9 +548,9 @@ impl Goal {
 
     /// No more records; what is done is stored, and then we leave.
     fn halt(&mut self) {
-        *self = Goal {
+        *self = PendingAction {
             halted: true,
-            ..Goal::new(0, true, Moment::Shutdown)
+            ..PendingAction::new(0, true, Phase::Shutdown)
         };
     }
 

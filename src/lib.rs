@@ -7,7 +7,7 @@
 //! daemon to store that, and answers. `cli` and `config` turn what was typed into what all of these need, and
 //! `app` has a file for each command.
 //!
-//! `clean` makes the words of others fit for the log and for names of files. `tally` counts what happens on the
+//! `clean` makes the words of others fit for the log and for names of files. `counters` counts what happens on the
 //! way, and `watch` shows it.
 //!
 //! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, and `launch` starts
@@ -26,6 +26,7 @@ mod clean;
 mod cli;
 mod clock;
 mod config;
+mod counters;
 mod dead_letter;
 mod due;
 mod exit;
@@ -42,7 +43,6 @@ mod random;
 mod record;
 mod record_json;
 mod replay;
-mod tally;
 mod watch;
 
 /// What the program's own tests and benchmarks need; nobody else is promised anything.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 pub enum Class {
     /// Accepted.
     Done,
-    /// Accepted, and a checkpoint is wished for here.
+    /// Accepted, and a checkpoint is requested for here.
     Checkpoint,
     /// Never to be tried again.
     Reject,

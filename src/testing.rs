@@ -20,7 +20,7 @@ pub mod check {
 
 /// What is due, and what is stored.
 pub mod checkpoint {
-    pub use crate::checkpoint::{Checkpoints, Strategy, Stuck};
+    pub use crate::checkpoint::{BlockedRecord, Checkpoints, Strategy};
 }
 
 /// The clock, which a test may set.
@@ -51,8 +51,8 @@ pub mod format {
 /// The handler side, with its seams.
 pub mod handler {
     pub use crate::handler::{
-        Children, Event, ExitReport, Finish, First, HandlerProcesses, Handlers, Happening, Limits,
-        Occasion, OnFailure, Per, Pool, Role, Settings, VARIABLES,
+        Children, Event, ExitReport, Finish, First, HandlerProcesses, Handlers, Happening,
+        HookEvent, Limits, OnFailure, Per, Pool, Role, Settings, VARIABLES,
     };
 }
 
@@ -103,8 +103,8 @@ pub mod replay {
 }
 
 /// What is counted.
-pub mod tally {
-    pub use crate::tally::Tally;
+pub mod counters {
+    pub use crate::counters::Counters;
 }
 
 /// What is shown of it.

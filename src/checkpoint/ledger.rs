@@ -1,4 +1,4 @@
-//! How far the run of done records goes, what of it is stored, and what a handler wished for.
+//! How far the run of done records goes, what of it is stored, and what a handler requested for.
 
 use crate::record::Position;
 
@@ -10,7 +10,7 @@ pub struct Ledger {
     unsaved: u64,
     /// So many of them are in the checkpoint that was asked for last.
     asked: u64,
-    wished: Option<Position>,
+    requested: Option<Position>,
     beyond: Vec<Position>,
 }
 
@@ -27,15 +27,18 @@ impl Ledger {
     /// subscription that KCL restarts may deliver a record again.
     pub fn advance(&mut self, end: Position, records: u64) {
         self.unsaved += records;
-        let reached = self.beyond.extract_if(.., |wish| *wish <= end).max();
-        self.wished = self.wished.take().max(reached);
+        let reached = self
+            .beyond
+            .extract_if(.., |checkpoint_request| *checkpoint_request <= end)
+            .max();
+        self.requested = self.requested.take().max(reached);
         self.run = self.run.take().max(Some(end));
     }
 
-    /// The handler asks for a checkpoint at `position`; beyond the run, the wish is kept.
-    pub fn wish(&mut self, position: Position) {
+    /// The handler asks for a checkpoint at `position`; beyond the run, the checkpoint_request is kept.
+    pub fn checkpoint_request(&mut self, position: Position) {
         if self.run.as_ref().is_some_and(|run| position <= *run) {
-            self.wished = self.wished.take().max(Some(position));
+            self.requested = self.requested.take().max(Some(position));
         } else {
             self.beyond.push(position);
         }
@@ -56,11 +59,11 @@ impl Ledger {
         self.unsaved
     }
 
-    /// The newest wish that the run has reached and that is not stored yet.
-    pub fn wished(&self) -> Option<&Position> {
-        self.wished
+    /// The newest checkpoint request that the run has reached and that is not stored yet.
+    pub fn requested(&self) -> Option<&Position> {
+        self.requested
             .as_ref()
-            .filter(|wish| Some(*wish) > self.stored.as_ref())
+            .filter(|checkpoint_request| Some(*checkpoint_request) > self.stored.as_ref())
     }
 
     /// The end of the run, if a checkpoint there would advance.
@@ -122,22 +125,22 @@ mod tests {
     fn a_wish_beyond_the_run_is_kept_until_the_run_gets_there() {
         let mut ledger = Ledger::new(None);
         ledger.advance(at(1), 1);
-        ledger.wish(at(3));
-        ledger.wish(at(7));
-        assert_eq!(ledger.wished(), None);
+        ledger.checkpoint_request(at(3));
+        ledger.checkpoint_request(at(7));
+        assert_eq!(ledger.requested(), None);
         ledger.advance(at(4), 3);
-        assert_eq!(ledger.wished(), Some(&at(3)), "the run has passed it");
-        ledger.wish(at(2));
+        assert_eq!(ledger.requested(), Some(&at(3)), "the run has passed it");
+        ledger.checkpoint_request(at(2));
         assert_eq!(
-            ledger.wished(),
+            ledger.requested(),
             Some(&at(3)),
-            "an older wish changes nothing"
+            "an older request changes nothing"
         );
         ledger.ask(&at(3));
         ledger.stored(at(3));
-        assert_eq!((ledger.wished(), ledger.unsaved()), (None, 4));
+        assert_eq!((ledger.requested(), ledger.unsaved()), (None, 4));
         ledger.advance(at(9), 5);
-        assert_eq!(ledger.wished(), Some(&at(7)));
+        assert_eq!(ledger.requested(), Some(&at(7)));
     }
 
     /// Records done in a seeded random order: no checkpoint beyond the first one that is not done.
@@ -151,13 +154,13 @@ mod tests {
                 .wrapping_mul(6364136223846793005)
                 .wrapping_add(1442695040888963407);
             match seed >> 62 {
-                0 => ledger.wish(at(run + (seed >> 33) as u32 % 9)),
+                0 => ledger.checkpoint_request(at(run + (seed >> 33) as u32 % 9)),
                 1 => {
                     run += 1;
                     ledger.advance(at(run), 1);
                 }
                 _ => {
-                    let Some(offered) = ledger.wished().or(ledger.unsaved_end()).cloned() else {
+                    let Some(offered) = ledger.requested().or(ledger.unsaved_end()).cloned() else {
                         continue;
                     };
                     assert!(offered <= at(run) && Some(&offered) > last.as_ref());

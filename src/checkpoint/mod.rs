@@ -5,7 +5,7 @@
 //! - Nothing is sent beyond the run that [`Ledger`] keeps, but for the lease probe, which passes no record: it lies
 //!   between the run's end and the next record.
 //! - A position is always named. Without one, KCL stores the last that it delivered, done or not. Only
-//!   [`Request::ShardEnd`] is without, and is made here alone, at [`Moment::ShardEnd`].
+//!   [`Request::ShardEnd`] is without, and is made here alone, at [`Phase::ShardEnd`].
 //! - Once the shard has ended, KCL stores the last delivered position as the shard's end, so it is not sent.
 //! - One request at a time, and it counts as stored when its ack says so, never when it is sent: the daemon may die
 //!   in between.
@@ -60,7 +60,7 @@ impl Start {
 
 /// What the bridge is doing, as far as checkpoints care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum Phase {
     /// Records are being worked on.
     Working,
     /// Every record of the batch is done.
@@ -73,7 +73,7 @@ pub enum Moment {
 
 /// A record that is being tried again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stuck {
+pub struct BlockedRecord {
     /// When its first attempt failed.
     pub since: Instant,
     /// The record: the next after the run.
@@ -216,8 +216,8 @@ impl Checkpoints {
     }
 
     /// The handler asks for a checkpoint at `position`.
-    pub fn wish(&mut self, position: Position) {
-        self.ledger.wish(position);
+    pub fn checkpoint_request(&mut self, position: Position) {
+        self.ledger.checkpoint_request(position);
     }
 
     /// Until `until` the run is stored as far as it goes, whatever the strategy says (but
@@ -280,12 +280,17 @@ impl Checkpoints {
 
     /// What to say to the daemon now, or when there may be something by time alone. What is due now counts as
     /// said: for a request [`Checkpoints::answered`] must follow.
-    pub fn poll(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<ToSay> {
-        if self.in_flight.is_none() && self.request(now, moment, stuck) == Due::Never {
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        phase: Phase,
+        blocked: Option<&BlockedRecord>,
+    ) -> Due<ToSay> {
+        if self.in_flight.is_none() && self.request(now, phase, blocked) == Due::Never {
             // A probe that failed is not wanted any more once its record is out of the way, or we leave.
             self.in_round = false;
         }
-        let due = self.due(now, moment, stuck);
+        let due = self.due(now, phase, blocked);
         if let Due::Now(what) = &due {
             self.heard = now;
             if let ToSay::Ask(request) = what {
@@ -305,7 +310,7 @@ impl Checkpoints {
     }
 
     /// What is due, and when: the one place that knows.
-    fn due(&self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<ToSay> {
+    fn due(&self, now: Instant, phase: Phase, blocked: Option<&BlockedRecord>) -> Due<ToSay> {
         if self.in_flight.is_some() {
             return Due::Never;
         }
@@ -322,18 +327,18 @@ impl Checkpoints {
         if self.lease_gone || self.shard_end_stored {
             return keepalive.map(|_| ToSay::KeepAlive);
         }
-        let request = self.request(now, moment, stuck);
+        let request = self.request(now, phase, blocked);
         let request = request.not_before(self.not_before, now);
         request.map(ToSay::Ask).or(keepalive)
     }
 
     /// What is to be asked of the lease table, but for a pause.
-    fn request(&self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Due<Request> {
-        match moment {
-            Moment::ShardEnd => Due::Now(Request::ShardEnd),
-            Moment::Working | Moment::BatchEnd | Moment::Shutdown => self
-                .position_due(now, moment)
-                .or(self.probe(now, stuck))
+    fn request(&self, now: Instant, phase: Phase, blocked: Option<&BlockedRecord>) -> Due<Request> {
+        match phase {
+            Phase::ShardEnd => Due::Now(Request::ShardEnd),
+            Phase::Working | Phase::BatchEnd | Phase::Shutdown => self
+                .position_due(now, phase)
+                .or(self.probe(now, blocked))
                 .map(Request::Store),
         }
     }
@@ -369,24 +374,24 @@ impl Checkpoints {
         }
     }
 
-    fn position_due(&self, now: Instant, moment: Moment) -> Due<Position> {
+    fn position_due(&self, now: Instant, phase: Phase) -> Due<Position> {
         let sendable = |position: &&Position| self.may_send(position);
         let end = self.ledger.unsaved_end().filter(|_| !self.strategy.manual);
-        if let Some(wished) = self.ledger.wished() {
-            let position = Some(end.unwrap_or(wished)).filter(sendable);
+        if let Some(requested) = self.ledger.requested() {
+            let position = Some(end.unwrap_or(requested)).filter(sendable);
             return position.cloned().map_or(Due::Never, Due::Now);
         }
         let Some(end) = end.filter(sendable) else {
             return Due::Never;
         };
         let at_once = self.in_round
-            || moment == Moment::Shutdown
+            || phase == Phase::Shutdown
             || self.is_unprotected()
             || self.draining.is_some_and(|until| now < until);
         let due = if at_once {
             Due::Now(())
         } else {
-            let batch_ended = moment == Moment::BatchEnd;
+            let batch_ended = phase == Phase::BatchEnd;
             self.strategy.due(&self.ledger, self.last, now, batch_ended)
         };
         due.map(|()| end.clone())
@@ -400,18 +405,18 @@ impl Checkpoints {
 
     /// A checkpoint just behind the run's end, which KCL must write: a lease that was lost without a word
     /// shows as `ShutdownException`.
-    fn probe(&self, now: Instant, stuck: Option<&Stuck>) -> Due<Position> {
-        let probe = stuck.and_then(|stuck| Some((stuck, self.probe_position(stuck)?)));
+    fn probe(&self, now: Instant, blocked: Option<&BlockedRecord>) -> Due<Position> {
+        let probe = blocked.and_then(|blocked| Some((blocked, self.probe_position(blocked)?)));
         match probe {
-            Some((stuck, position)) => {
-                let at = stuck.since.max(self.last) + PROBE_AFTER;
+            Some((blocked, position)) => {
+                let at = blocked.since.max(self.last) + PROBE_AFTER;
                 Due::from(Some(at), now, position)
             }
             None => Due::Never,
         }
     }
 
-    fn probe_position(&self, stuck: &Stuck) -> Option<Position> {
+    fn probe_position(&self, blocked: &BlockedRecord) -> Option<Position> {
         let run = self.ledger.run()?;
         let stored = self
             .ledger
@@ -425,7 +430,7 @@ impl Checkpoints {
             sub_sequence_number: last.sub_sequence_number.checked_add(1)?,
             ..last.clone()
         };
-        let clear = stuck.next > probe && stuck.next.sequence_number != run.sequence_number;
+        let clear = blocked.next > probe && blocked.next.sequence_number != run.sequence_number;
         (clear && self.may_send(&probe)).then_some(probe)
     }
 
@@ -505,19 +510,24 @@ mod tests {
 
     impl Checkpoints {
         /// What is asked of the daemon now.
-        fn next(&mut self, now: Instant, moment: Moment, stuck: Option<&Stuck>) -> Option<Request> {
-            match self.poll(now, moment, stuck).now()? {
+        fn next(
+            &mut self,
+            now: Instant,
+            phase: Phase,
+            blocked: Option<&BlockedRecord>,
+        ) -> Option<Request> {
+            match self.poll(now, phase, blocked).now()? {
                 ToSay::Ask(request) => Some(request),
                 ToSay::KeepAlive => None,
             }
         }
 
-        fn wake(&self, now: Instant, stuck: Option<&Stuck>) -> Option<Instant> {
-            self.due(now, Moment::Working, stuck).wake(now)
+        fn wake(&self, now: Instant, blocked: Option<&BlockedRecord>) -> Option<Instant> {
+            self.due(now, Phase::Working, blocked).wake(now)
         }
 
         fn must_be_heard(&self, now: Instant) -> bool {
-            self.due(now, Moment::Working, None) == Due::Now(ToSay::KeepAlive)
+            self.due(now, Phase::Working, None) == Due::Now(ToSay::KeepAlive)
         }
     }
 
@@ -546,19 +556,19 @@ mod tests {
     #[test]
     fn one_at_a_time_and_only_what_advances() {
         let (mut it, now) = lease(|s| s.records = Some(1));
-        assert_eq!(it.next(now, Moment::Working, None), None);
+        assert_eq!(it.next(now, Phase::Working, None), None);
         it.advance(at(1, 0), 1);
-        assert_eq!(it.next(now, Moment::Working, None), store(1, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(1, 0));
         it.advance(at(2, 0), 1);
         assert_eq!(
-            it.next(now, Moment::Working, None),
+            it.next(now, Phase::Working, None),
             None,
             "its ack is awaited"
         );
         assert_eq!(it.answered(now, None), Answered::GoOn);
-        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(2, 0));
         it.answered(now, None);
-        assert_eq!(it.next(now, Moment::BatchEnd, None), None);
+        assert_eq!(it.next(now, Phase::BatchEnd, None), None);
     }
 
     #[test]
@@ -566,10 +576,10 @@ mod tests {
         let (mut it, now) = lease(|s| s.every = Some(SECOND));
         it.advance(at(1, 0), 1);
         assert_eq!(
-            (it.next(now, Moment::BatchEnd, None), it.wake(now, None)),
+            (it.next(now, Phase::BatchEnd, None), it.wake(now, None)),
             (None, Some(now + SECOND))
         );
-        assert_eq!(it.next(now + SECOND, Moment::Working, None), store(1, 0));
+        assert_eq!(it.next(now + SECOND, Phase::Working, None), store(1, 0));
         it.answered(now + SECOND * 3, None);
         it.advance(at(2, 0), 1);
         assert_eq!(it.wake(now + SECOND * 3, None), Some(now + SECOND * 4));
@@ -582,26 +592,26 @@ mod tests {
         for attempt in 1..=5 {
             it.advance(at(attempt, 0), 1);
             assert_eq!(
-                it.next(now, Moment::BatchEnd, None),
+                it.next(now, Phase::BatchEnd, None),
                 store(attempt, 0),
                 "attempt {attempt}"
             );
             it.answered(now, Some("ThrottlingException"));
-            assert_eq!(it.next(now, Moment::BatchEnd, None), None, "never at once");
+            assert_eq!(it.next(now, Phase::BatchEnd, None), None, "never at once");
             assert_eq!(it.in_round(), attempt < 5);
-            let due = it.due(now, Moment::BatchEnd, None);
+            let due = it.due(now, Phase::BatchEnd, None);
             let wake = due.wake(now).expect("a next attempt");
             assert!(wake > now && (attempt == 5 || wake <= now + SECOND));
             now = wake;
         }
         let last = now - Duration::from_secs(60);
-        it.wish(at(5, 0));
+        it.checkpoint_request(at(5, 0));
         assert_eq!(
-            it.next(last + SECOND * 59, Moment::BatchEnd, None),
+            it.next(last + SECOND * 59, Phase::BatchEnd, None),
             None,
-            "a wish waits too"
+            "a request waits, too"
         );
-        assert_eq!(it.next(now, Moment::BatchEnd, None), store(5, 0));
+        assert_eq!(it.next(now, Phase::BatchEnd, None), store(5, 0));
     }
 
     #[test]
@@ -609,44 +619,44 @@ mod tests {
         let (mut it, mut now) = lease(|s| s.batch = true);
         it.advance(at(1, 0), 1);
         for _ in 0..5 {
-            assert!(it.next(now, Moment::BatchEnd, None).is_some());
+            assert!(it.next(now, Phase::BatchEnd, None).is_some());
             it.answered(now, Some("RuntimeException"));
             now += SECOND;
         }
-        assert_eq!(it.next(now, Moment::Shutdown, None), None);
+        assert_eq!(it.next(now, Phase::Shutdown, None), None);
         it.last_chance();
-        assert_eq!(it.next(now, Moment::Shutdown, None), store(1, 0));
+        assert_eq!(it.next(now, Phase::Shutdown, None), store(1, 0));
     }
 
     #[test]
     fn a_refused_value_is_not_repeated_but_the_next_one_is_asked_for() {
         let (mut it, now) = lease(|s| s.records = Some(1));
         it.advance(at(1, 0), 1);
-        it.next(now, Moment::Working, None);
+        it.next(now, Phase::Working, None);
         assert_eq!(
             it.answered(now, Some("IllegalArgumentException")),
             Answered::GoOn
         );
         assert_eq!(
-            (it.next(now, Moment::BatchEnd, None), it.in_round()),
+            (it.next(now, Phase::BatchEnd, None), it.in_round()),
             (None, false)
         );
         it.advance(at(2, 0), 1);
-        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(2, 0));
     }
 
     #[test]
     fn after_the_lease_is_gone_nothing_is_sent() {
         let (mut it, now) = lease(|s| s.records = Some(1));
         it.advance(at(1, 0), 1);
-        it.next(now, Moment::Working, None);
+        it.next(now, Phase::Working, None);
         assert_eq!(
             it.answered(now, Some("ShutdownException")),
             Answered::LeaseGone
         );
         it.advance(at(2, 0), 1);
         assert_eq!(
-            (it.next(now, Moment::ShardEnd, None), it.wake(now, None)),
+            (it.next(now, Phase::ShardEnd, None), it.wake(now, None)),
             (None, None)
         );
     }
@@ -655,53 +665,50 @@ mod tests {
     fn shard_end_is_tried_for_ever_unless_it_is_refused() {
         let (mut it, mut now) = lease(|s| s.manual = true);
         for _ in 0..20 {
-            assert_eq!(
-                it.next(now, Moment::ShardEnd, None),
-                Some(Request::ShardEnd)
-            );
+            assert_eq!(it.next(now, Phase::ShardEnd, None), Some(Request::ShardEnd));
             assert_eq!(
                 it.answered(now, Some("KinesisClientLibDependencyException")),
                 Answered::GoOn
             );
-            let due = it.due(now, Moment::ShardEnd, None);
+            let due = it.due(now, Phase::ShardEnd, None);
             now = due.wake(now).expect("a next attempt");
         }
-        it.next(now, Moment::ShardEnd, None);
+        it.next(now, Phase::ShardEnd, None);
         assert_eq!(
             it.answered(now, Some("InvalidStateException")),
             Answered::ShardEndRefused
         );
-        it.next(now, Moment::ShardEnd, None);
+        it.next(now, Phase::ShardEnd, None);
         assert_eq!(
             (it.answered(now, None), it.shard_end_stored()),
             (Answered::GoOn, true)
         );
-        assert_eq!(it.next(now, Moment::ShardEnd, None), None);
+        assert_eq!(it.next(now, Phase::ShardEnd, None), None);
     }
 
     #[test]
     fn manual_stores_what_was_wished_for_and_no_more() {
         let (mut it, now) = lease(|s| s.manual = true);
         it.advance(at(3, 0), 3);
-        assert_eq!(it.next(now, Moment::BatchEnd, None), None);
+        assert_eq!(it.next(now, Phase::BatchEnd, None), None);
         it.drain(now + SECOND);
         assert_eq!(
-            it.next(now, Moment::Shutdown, None),
+            it.next(now, Phase::Shutdown, None),
             None,
             "shutdown adds nothing"
         );
-        it.wish(at(2, 0));
-        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        it.checkpoint_request(at(2, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(2, 0));
         it.answered(now, None);
-        assert_eq!(it.next(now, Moment::Shutdown, None), None);
+        assert_eq!(it.next(now, Phase::Shutdown, None), None);
     }
 
     #[test]
     fn a_wish_under_another_strategy_stores_all_of_the_run() {
         let (mut it, now) = lease(|_| ());
         it.advance(at(3, 0), 3);
-        it.wish(at(2, 0));
-        assert_eq!(it.next(now, Moment::Working, None), store(3, 0));
+        it.checkpoint_request(at(2, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(3, 0));
     }
 
     #[test]
@@ -709,46 +716,46 @@ mod tests {
         let (mut it, now) = lease(|_| ());
         it.advance(at(1, 0), 1);
         it.drain(now + SECOND);
-        assert_eq!(it.next(now, Moment::Working, None), store(1, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(1, 0));
         it.answered(now, None);
         it.advance(at(2, 0), 1);
-        assert_eq!(it.next(now, Moment::Working, None), store(2, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(2, 0));
         it.answered(now, None);
         it.advance(at(3, 0), 1);
-        assert_eq!(it.next(now + SECOND, Moment::Working, None), None);
+        assert_eq!(it.next(now + SECOND, Phase::Working, None), None);
     }
 
     #[test]
     fn a_blocked_shard_probes_its_lease_just_behind_the_run() {
         let (mut it, now) = lease(|_| ());
-        let stuck = Stuck {
+        let blocked = BlockedRecord {
             since: now,
             next: at(9, 0),
         };
         assert_eq!(
-            it.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            it.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             None,
             "nothing done yet"
         );
         it.advance(at(5, 3), 1);
-        assert_eq!(it.wake(now, Some(&stuck)), Some(now + PROBE_AFTER));
+        assert_eq!(it.wake(now, Some(&blocked)), Some(now + PROBE_AFTER));
         assert_eq!(
-            it.next(now + PROBE_AFTER - SECOND, Moment::Working, Some(&stuck)),
+            it.next(now + PROBE_AFTER - SECOND, Phase::Working, Some(&blocked)),
             None
         );
         let mut at_time = now;
         for k in 1..4 {
             at_time += PROBE_AFTER;
             assert_eq!(
-                it.next(at_time, Moment::Working, Some(&stuck)),
+                it.next(at_time, Phase::Working, Some(&blocked)),
                 store(5, 3 + k)
             );
             it.answered(at_time, None);
         }
         it.advance(at(9, 0), 1);
-        it.wish(at(9, 0));
+        it.checkpoint_request(at(9, 0));
         assert_eq!(
-            it.next(at_time, Moment::Working, None),
+            it.next(at_time, Phase::Working, None),
             store(9, 0),
             "the run goes on behind the probe"
         );
@@ -758,31 +765,34 @@ mod tests {
     fn there_is_no_probe_into_an_aggregate_or_beyond_what_was_wished_for() {
         let (mut it, now) = lease(|_| ());
         it.advance(at(5, 0), 1);
-        let stuck = Stuck {
+        let blocked = BlockedRecord {
             since: now,
             next: at(5, 1),
         };
         assert_eq!(
-            it.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            it.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             None
         );
-        assert_eq!(it.wake(now, Some(&stuck)), None);
+        assert_eq!(it.wake(now, Some(&blocked)), None);
 
         let (mut manual, now) = lease(|s| s.manual = true);
-        let stuck = Stuck {
+        let blocked = BlockedRecord {
             since: now,
             next: at(9, 0),
         };
         manual.advance(at(5, 0), 1);
         assert_eq!(
-            manual.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            manual.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             None
         );
-        manual.wish(at(5, 0));
-        assert_eq!(manual.next(now, Moment::Working, Some(&stuck)), store(5, 0));
+        manual.checkpoint_request(at(5, 0));
+        assert_eq!(
+            manual.next(now, Phase::Working, Some(&blocked)),
+            store(5, 0)
+        );
         manual.answered(now, None);
         assert_eq!(
-            manual.next(now + PROBE_AFTER, Moment::Working, Some(&stuck)),
+            manual.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             store(5, 1)
         );
     }
@@ -796,13 +806,13 @@ mod tests {
             (Some(now + SECOND), false)
         );
         assert!(it.must_be_heard(now + SECOND));
-        let said = it.poll(now + SECOND, Moment::Working, None);
+        let said = it.poll(now + SECOND, Phase::Working, None);
         assert_eq!(said, Due::Now(ToSay::KeepAlive));
         it.begin(&Start::After(at(4, 2)), now);
         let later = now + SECOND * 2;
         assert_eq!(it.wake(now + SECOND, None), Some(later));
         assert_eq!(
-            it.next(later, Moment::Working, None),
+            it.next(later, Phase::Working, None),
             Some(Request::Repeat(at(4, 2)))
         );
         assert!(!it.must_be_heard(later), "one is on its way");
@@ -820,17 +830,17 @@ mod tests {
         let mut it = Checkpoints::new(strategy, DELAYS, Some(SECOND / 4), now);
         it.begin(&Start::After(at(4, 2)), now);
         it.advance(at(5, 0), 1);
-        assert_eq!(it.next(now, Moment::BatchEnd, None), store(5, 0));
+        assert_eq!(it.next(now, Phase::BatchEnd, None), store(5, 0));
         it.answered(now, Some("ThrottlingException"));
         let pause = now + SECOND / 4;
-        let said = it.poll(pause, Moment::BatchEnd, None);
+        let said = it.poll(pause, Phase::BatchEnd, None);
         assert_eq!(
             said,
             Due::Now(ToSay::KeepAlive),
             "nothing is asked in a pause"
         );
         assert!(it.in_round(), "and the round goes on");
-        assert_eq!(it.next(now + SECOND, Moment::Working, None), store(5, 0));
+        assert_eq!(it.next(now + SECOND, Phase::Working, None), store(5, 0));
     }
 
     #[test]
@@ -838,16 +848,16 @@ mod tests {
         let (mut it, now) = lease(|_| ());
         it.begin(&Start::After(at(5, 0)), now);
         it.advance(at(5, 0), 1);
-        let stuck = Stuck {
+        let blocked = BlockedRecord {
             since: now,
             next: at(6, 0),
         };
         let probe = now + PROBE_AFTER;
-        assert_eq!(it.next(probe, Moment::Working, Some(&stuck)), store(5, 1));
+        assert_eq!(it.next(probe, Phase::Working, Some(&blocked)), store(5, 1));
         it.answered(probe, Some("ThrottlingException"));
         assert!(it.in_round());
         it.last_chance();
-        assert_eq!(it.next(probe, Moment::Shutdown, None), None);
+        assert_eq!(it.next(probe, Phase::Shutdown, None), None);
         assert!(!it.in_round(), "nothing is left to be asked");
     }
 }

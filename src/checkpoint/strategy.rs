@@ -8,7 +8,7 @@ use crate::due::Due;
 /// The pause after a round that failed, where `--checkpoint-every` is off.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// The checkpoint flags. What is due first counts; a handler's wish is due at once under any of them.
+/// The checkpoint flags. What is due first counts; a handler's checkpoint request is due at once under any of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strategy {
     /// So long after the last checkpoint; `None` for never.

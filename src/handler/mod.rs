@@ -15,12 +15,12 @@ pub use mode::environment::VARIABLES;
 pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Role};
 
 use crate::backoff::Delays;
-use crate::checkpoint::Stuck;
+use crate::checkpoint::BlockedRecord;
+use crate::counters::Counters;
 use crate::format::{Decompression, Format};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
-use crate::tally::Tally;
 
 /// What the bridge knows of handlers. [`Handlers::wait`] is where kclpipe sleeps: the daemon's input, its
 /// acks and every delay are awaited there, together with whatever the handlers do.
@@ -45,17 +45,17 @@ pub trait Handlers {
     fn finish(&mut self, how: Finish);
 
     /// Runs the user's hook, if there is one; whether [`Event::Hooked`] follows.
-    fn hook(&mut self, occasion: Occasion) -> bool;
+    fn hook(&mut self, hook_event: HookEvent) -> bool;
 
     /// The record that has been tried without success for longest, if the run waits for it.
-    fn stuck(&self) -> Option<Stuck>;
+    fn blocked(&self) -> Option<BlockedRecord>;
 
     /// When the oldest record that is not done arrived in the stream, in milliseconds since the epoch, if
     /// there is one and that is known.
     fn oldest(&self) -> Option<i64>;
 
     /// What came of everything so far, in numbers.
-    fn tally(&self) -> Tally;
+    fn counters(&self) -> Counters;
 }
 
 /// What [`Handlers::wait`] tells.
@@ -71,8 +71,8 @@ pub enum Event {
         records: u64,
     },
     /// The handler asks for a checkpoint here.
-    Wish(Position),
-    /// The worker is to stop, at the wish of a handler or of the user's flags; why.
+    CheckpointRequested(Position),
+    /// The worker is to stop, at the request of a handler or of the user's flags; why.
     Halted(String),
     /// We were asked to stop by this signal.
     Signal(i32),
@@ -80,7 +80,7 @@ pub enum Event {
     Finished,
     /// The hook has succeeded, or need not, after [`Handlers::hook`].
     Hooked,
-    /// Another record blocks the shard than before, or none, as [`Handlers::stuck`] says.
+    /// Another record blocks the shard than before, or none, as [`Handlers::blocked`] says.
     Blocked,
     /// Nothing, until now.
     Deadline,
@@ -107,7 +107,7 @@ pub enum Finish {
 
 /// What a hook is run for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Occasion {
+pub enum HookEvent {
     /// The lease begins, behind this position if one is stored.
     Initialize(Option<Position>),
     /// The lease is lost.
@@ -118,20 +118,20 @@ pub enum Occasion {
     Shutdown,
 }
 
-impl Occasion {
+impl HookEvent {
     /// What the hook finds in `KCLPIPE_EVENT`.
     pub fn name(&self) -> &'static str {
         match self {
-            Occasion::Initialize(_) => "initialize",
-            Occasion::LeaseLost => "lease-lost",
-            Occasion::ShardEnd => "shard-end",
-            Occasion::Shutdown => "shutdown",
+            HookEvent::Initialize(_) => "initialize",
+            HookEvent::LeaseLost => "lease-lost",
+            HookEvent::ShardEnd => "shard-end",
+            HookEvent::Shutdown => "shutdown",
         }
     }
 
     /// Whether the lease waits for the hook's success; else it is run once, for a short time.
     pub fn must_succeed(&self) -> bool {
-        matches!(self, Occasion::Initialize(_) | Occasion::ShardEnd)
+        matches!(self, HookEvent::Initialize(_) | HookEvent::ShardEnd)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Child {
 }
 
 /// A child that is gone, and what it left.
-pub(super) struct Remains {
+pub(super) struct Reaped {
     pub(super) status: ExitStatus,
     pub(super) unread: u64,
     pub(super) stderr: Vec<u8>,
@@ -213,7 +213,7 @@ impl Child {
 
     /// Kills what is left of the group, and only then reaps the leader: until then no other process can
     /// have its number.
-    pub(super) fn bury(mut self) -> io::Result<Remains> {
+    pub(super) fn reap(mut self) -> io::Result<Reaped> {
         self.signal(Signal::KILL);
         // A child that no signal ends would be waited for without an end.
         let status = if self.phase == Phase::Lost {
@@ -221,7 +221,7 @@ impl Child {
         } else {
             self.leader.wait()?
         };
-        Ok(Remains {
+        Ok(Reaped {
             status,
             unread: self.stdin.unread(),
             stderr: self.tail.into_bytes(),

@@ -167,7 +167,7 @@ pub struct Processes<'fd> {
     input: Option<BorrowedFd<'fd>>,
     signals: Signals,
     /// Groups of children that are gone whose other members may still have to be reaped.
-    strays: Vec<Pid>,
+    orphans: Vec<Pid>,
     /// Where a pipe is read into, for all of them: clearing one anew for every read would cost more than
     /// the read.
     chunk: Box<[u8]>,
@@ -198,7 +198,7 @@ impl<'fd> Processes<'fd> {
             children: Vec::new(),
             input,
             signals,
-            strays: Vec::new(),
+            orphans: Vec::new(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
         })
     }
@@ -309,7 +309,7 @@ impl<'fd> Processes<'fd> {
                 self.reap_the_adopted();
             }
             self.serve(&woken.ready, &mut happened);
-            self.bury_the_dead(&mut happened)?;
+            self.reap_the_dead(&mut happened)?;
             happened.extend(woken.input.then_some(Happening::Input));
             if !happened.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(happened);
@@ -373,25 +373,25 @@ impl<'fd> Processes<'fd> {
         children.for_each(|child| child.advance(now));
     }
 
-    fn bury_the_dead(&mut self, happened: &mut Vec<Happening>) -> io::Result<()> {
+    fn reap_the_dead(&mut self, happened: &mut Vec<Happening>) -> io::Result<()> {
         let now = Instant::now();
         for (slot, place) in self.children.iter_mut().enumerate() {
             if let Some(mut child) = place.take_if(|child| child.is_over(now)) {
                 child.end_output(|line| happened.push(printed(slot, line)), log_stderr);
-                self.strays.push(child.group);
+                self.orphans.push(child.group);
                 let pid = child.group.as_raw_nonzero().get();
-                let remains = child.bury()?;
+                let reaped = child.reap()?;
                 happened.push(Happening::Ended {
                     slot,
                     pid,
-                    status: remains.status,
-                    unread: remains.unread,
-                    stderr: remains.stderr,
-                    stopped: remains.stopped,
+                    status: reaped.status,
+                    unread: reaped.unread,
+                    stderr: reaped.stderr,
+                    stopped: reaped.stopped,
                 });
             }
         }
-        self.strays.retain(|group| !reap_group(*group));
+        self.orphans.retain(|group| !reap_group(*group));
         Ok(())
     }
 
@@ -440,7 +440,7 @@ impl Drop for Processes<'_> {
         }
         for mut child in self.children.iter_mut().filter_map(Option::take) {
             child.advance(now + DYING);
-            let _ = child.bury();
+            let _ = child.reap();
         }
         log::report_suppressed();
     }

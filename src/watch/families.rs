@@ -12,8 +12,8 @@ use prometheus::proto::{
 };
 
 use super::Snapshot;
+use crate::counters;
 use crate::outcome::Class;
-use crate::tally;
 
 /// A metric.
 #[derive(Debug)]
@@ -61,11 +61,11 @@ pub const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &["outcome"],
         samples: |of| {
-            let tally = &of.tally;
+            let counters = &of.counters;
             vec![
-                counter(&["done"], tally.done),
-                counter(&["dead_lettered"], tally.dead_lettered),
-                counter(&["skipped"], tally.skipped),
+                counter(&["done"], counters.done),
+                counter(&["dead_lettered"], counters.dead_lettered),
+                counter(&["skipped"], counters.skipped),
             ]
         },
     },
@@ -75,11 +75,11 @@ pub const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &["reason"],
         samples: |of| {
-            let tally = &of.tally;
+            let counters = &of.counters;
             vec![
-                counter(&["rejected"], tally.rejected),
-                counter(&["attempts_exhausted"], tally.worn_out),
-                counter(&["expired"], tally.too_old),
+                counter(&["rejected"], counters.rejected),
+                counter(&["attempts_exhausted"], counters.attempts_exhausted),
+                counter(&["expired"], counters.expired),
             ]
         },
     },
@@ -88,14 +88,14 @@ pub const FAMILIES: &[Family] = &[
         help: "Time from a record's arrival in the stream until it and everything before it was done. Records that were done together count with the age of the first.",
         kind: Kind::Histogram,
         labels: &[],
-        samples: |of| vec![histogram(&of.tally.ages)],
+        samples: |of| vec![histogram(&of.counters.ages)],
     },
     Family {
         name: "kclpipe_dead_letter_errors_total",
         help: "Dead letters that could not be written; their records wait and block their shard.",
         kind: Kind::Counter,
         labels: &[],
-        samples: |of| vec![counter(&[], of.tally.unwritten)],
+        samples: |of| vec![counter(&[], of.counters.unwritten)],
     },
     Family {
         name: "kclpipe_failed_attempts_total",
@@ -104,7 +104,7 @@ pub const FAMILIES: &[Family] = &[
         labels: &["class"],
         samples: |of| {
             let by_class = |(class, count): (Class, u64)| counter(&[&class.to_string()], count);
-            of.tally.failed().map(by_class).collect()
+            of.counters.failed().map(by_class).collect()
         },
     },
     Family {
@@ -112,7 +112,7 @@ pub const FAMILIES: &[Family] = &[
         help: "How many times a record, or a batch of them, was scheduled for a retry after a delay.",
         kind: Kind::Counter,
         labels: &[],
-        samples: |of| vec![counter(&[], of.tally.retries)],
+        samples: |of| vec![counter(&[], of.counters.retries)],
     },
     Family {
         name: "kclpipe_handler_exits_total",
@@ -120,7 +120,7 @@ pub const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &["class", "exit"],
         samples: |of| {
-            let exits = of.tally.exits().iter();
+            let exits = of.counters.exits().iter();
             exits
                 .map(|(ended, class, count)| counter(&[&class.to_string(), &ended.label()], *count))
                 .collect()
@@ -131,21 +131,21 @@ pub const FAMILIES: &[Family] = &[
         help: "How long a handler took: a process from start to end; with --per shard, from the record or the previous answer to the answer.",
         kind: Kind::Histogram,
         labels: &[],
-        samples: |of| vec![histogram(&of.tally.times)],
+        samples: |of| vec![histogram(&of.counters.times)],
     },
     Family {
         name: "kclpipe_handler_respawns_total",
         help: "With --per shard: handlers that were restarted after a bad end or a bad answer.",
         kind: Kind::Counter,
         labels: &[],
-        samples: |of| vec![counter(&[], of.tally.respawns)],
+        samples: |of| vec![counter(&[], of.counters.respawns)],
     },
     Family {
         name: "kclpipe_records_in_flight",
         help: "Records that a handler has not answered yet.",
         kind: Kind::Gauge,
         labels: &[],
-        samples: |of| vec![gauge(&[], of.tally.in_flight as f64)],
+        samples: |of| vec![gauge(&[], of.counters.in_flight as f64)],
     },
     Family {
         name: "kclpipe_blocked",
@@ -272,7 +272,7 @@ fn gauge(labels: &[&str], number: f64) -> Sample {
     sample(labels, |metric| metric.set_gauge(value))
 }
 
-fn histogram(of: &tally::Histogram) -> Sample {
+fn histogram(of: &counters::Histogram) -> Sample {
     let buckets = of.cumulative().map(|(bound, count)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(bound);

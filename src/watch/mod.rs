@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use families::{FAMILIES, Kind};
 
 use crate::checkpoint::Results;
+use crate::counters::Counters;
 use crate::record::Position;
-use crate::tally::Tally;
 use families::render;
 use stats::Stats;
 use textfile::Textfile;
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// When.
     pub time: SystemTime,
     /// What came of records and handlers.
-    pub tally: Tally,
+    pub counters: Counters,
     /// What came of checkpoints.
     pub checkpoints: Results,
     /// Records done since the last one that was stored.

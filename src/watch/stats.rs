@@ -7,8 +7,8 @@ use humantime::format_duration;
 
 use super::Snapshot;
 use crate::checkpoint::Results;
+use crate::counters::Counters;
 use crate::plural::plural;
-use crate::tally::Tally;
 
 /// What was told last, and when the next line is due.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Stats {
     every: Duration,
     began: Option<Instant>,
     due: Option<Instant>,
-    tally: Tally,
+    counters: Counters,
     checkpoints: Results,
 }
 
@@ -26,7 +26,7 @@ impl Stats {
             every,
             began: None,
             due: None,
-            tally: Tally::default(),
+            counters: Counters::default(),
             checkpoints: Results::default(),
         }
     }
@@ -46,16 +46,16 @@ impl Stats {
         // A step from the last one that was due, so that the lines do not drift; a longer one after a pause.
         let next = self.due.map(|due| due + self.every);
         self.due = next.filter(|due| *due > now).or(Some(now + self.every));
-        let line = sum_up(took, &self.tally, self.checkpoints, snapshot);
-        self.tally = snapshot.tally.clone();
+        let line = sum_up(took, &self.counters, self.checkpoints, snapshot);
+        self.counters = snapshot.counters.clone();
         self.checkpoints = snapshot.checkpoints;
         line
     }
 }
 
 /// What is always there comes first, what somebody should look at last; what did not happen is left out.
-fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapshot) -> String {
-    let now = &snapshot.tally;
+fn sum_up(took: Duration, then: &Counters, stored_then: Results, snapshot: &Snapshot) -> String {
+    let now = &snapshot.counters;
     let done = now.done - then.done;
     let mut line = format!(
         "in {}: {} done ({:.1}/s)",
@@ -72,7 +72,7 @@ fn sum_up(took: Duration, then: &Tally, stored_then: Results, snapshot: &Snapsho
         ("rejected", now.rejected - then.rejected),
         (
             "expired or out of attempts",
-            now.worn_out + now.too_old - then.worn_out - then.too_old,
+            now.attempts_exhausted + now.expired - then.attempts_exhausted - then.expired,
         ),
     ];
     add(&mut line, "", counts.map(|(what, n)| (what.to_owned(), n)));
@@ -152,7 +152,7 @@ mod tests {
     fn snapshot() -> Snapshot {
         Snapshot {
             time: SystemTime::UNIX_EPOCH,
-            tally: Tally::default(),
+            counters: Counters::default(),
             checkpoints: Results::default(),
             unsaved: 0,
             since_checkpoint: MINUTE,
@@ -179,17 +179,17 @@ mod tests {
         let (mut stats, now) = (Stats::new(MINUTE), Instant::now());
         stats.begin(now);
         let mut so_far = snapshot();
-        so_far.tally.done = 1000;
-        so_far.tally.rejected = 5;
+        so_far.counters.done = 1000;
+        so_far.counters.rejected = 5;
         so_far.checkpoints.stored = 7;
         stats.line(&so_far, now + MINUTE);
-        so_far.tally.done = 1090;
-        so_far.tally.dead_lettered = 2;
-        so_far.tally.fail(Class::Fail);
-        so_far.tally.fail(Class::Retry);
-        so_far.tally.fail(Class::Fail);
-        so_far.tally.retries = 3;
-        so_far.tally.in_flight = 1;
+        so_far.counters.done = 1090;
+        so_far.counters.dead_lettered = 2;
+        so_far.counters.fail(Class::Fail);
+        so_far.counters.fail(Class::Retry);
+        so_far.counters.fail(Class::Fail);
+        so_far.counters.retries = 3;
+        so_far.counters.in_flight = 1;
         so_far.checkpoints.failed = 1;
         so_far.unsaved = 90;
         so_far.behind = Some(Duration::from_millis(1500));

@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::Results;
-    use crate::tally::Tally;
+    use crate::counters::Counters;
 
     /// A number that no process can have.
     const NOBODY: u32 = 4_194_305;
@@ -160,7 +160,7 @@ mod tests {
     fn snapshot() -> Snapshot {
         Snapshot {
             time: SystemTime::UNIX_EPOCH + Duration::from_secs(100),
-            tally: Tally::default(),
+            counters: Counters::default(),
             checkpoints: Results::default(),
             unsaved: 0,
             since_checkpoint: Duration::from_secs(40),

@@ -33,7 +33,7 @@ pub(crate) struct Play {
 /// What came of a play.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// The events, shortened: `done N` for the run's end, `wish N`, `halted`.
+    /// The events, shortened: `done N` for the run's end, `checkpoint N`, `halted`.
     pub(crate) events: Vec<String>,
     /// What the handlers wrote to the file `log`.
     pub(crate) log: Vec<String>,
@@ -126,7 +126,9 @@ impl Play {
                         left -= records;
                         events.push(format!("done {}", end.sequence_number));
                     }
-                    Event::Wish(at) => events.push(format!("wish {}", at.sequence_number)),
+                    Event::CheckpointRequested(at) => {
+                        events.push(format!("checkpoint {}", at.sequence_number))
+                    }
                     Event::Halted(_) => {
                         events.push("halted".into());
                         break 'batches;

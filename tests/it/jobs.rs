@@ -73,7 +73,7 @@ fn a_wish_beyond_the_run_is_told_with_its_own_position() {
         .with(|s| s.jobs = 2)
         .run(&["a:a1 b:b1"]);
     assert!(
-        play.events.contains(&"wish 2".to_owned()),
+        play.events.contains(&"checkpoint 2".to_owned()),
         "{:?}",
         play.events
     );

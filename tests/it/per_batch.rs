@@ -177,18 +177,18 @@ fn a_checkpoint_is_wished_for_where_it_is_asked() {
     let script = r#"cat > /dev/null; echo "$KCLPIPE_TOKEN checkpoint 2""#;
     assert_eq!(
         Play::new(BATCH, script).run(&["a b c"]).events,
-        ["wish 2", "done 2", "done 3"]
+        ["checkpoint 2", "done 2", "done 3"]
     );
     let script = "cat > /dev/null; echo checkpoint";
     assert_eq!(
         Play::new(BATCH, script).run(&["a b c"]).events,
-        ["wish 3", "done 3"]
+        ["checkpoint 3", "done 3"]
     );
     let script = "cat > /dev/null; exit 99";
     let play = Play::new(BATCH, script)
         .with(|s| s.on_exit = OnExit(vec![(99, Class::Checkpoint)]))
         .run(&["a b"]);
-    assert_eq!(play.events, ["wish 2", "done 2"]);
+    assert_eq!(play.events, ["checkpoint 2", "done 2"]);
 }
 
 #[test]

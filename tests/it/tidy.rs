@@ -18,7 +18,7 @@ const LAYERS: [(&str, u32); 30] = [
     ("logging", 1),
     ("process", 1),
     ("protocol", 1),
-    ("tally", 1),
+    ("counters", 1),
     ("record", 2),
     ("capture", 2),
     ("checkpoint", 3),

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kclpipe::testing::backoff::Delays;
 use kclpipe::testing::bridge::Bridge;
-use kclpipe::testing::checkpoint::{Checkpoints, Strategy, Stuck};
+use kclpipe::testing::checkpoint::{BlockedRecord, Checkpoints, Strategy};
 use kclpipe::testing::clock::Clock;
+use kclpipe::testing::counters::Counters;
 use kclpipe::testing::exit::Bridge as Exit;
-use kclpipe::testing::handler::{Event, Finish, First, Handlers, Occasion};
+use kclpipe::testing::handler::{Event, Finish, First, Handlers, HookEvent};
 use kclpipe::testing::protocol::Wire;
 use kclpipe::testing::record::{Batch, Position};
-use kclpipe::testing::tally::Tally;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
 const DELAYS: Delays = Delays {
@@ -39,7 +39,7 @@ struct Stage {
     /// Records of the batch, and how many of them are in the run.
     records: Vec<Position>,
     run: usize,
-    stuck: Option<Instant>,
+    blocked: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -145,8 +145,8 @@ impl Handlers for Play {
     }
 
     /// A hook is run where the conversation has one.
-    fn hook(&mut self, occasion: Occasion) -> bool {
-        let line = format!("# hook {}", occasion.name());
+    fn hook(&mut self, hook_event: HookEvent) -> bool {
+        let line = format!("# hook {}", hook_event.name());
         let mut stage = self.0.borrow_mut();
         let runs = stage.hooks.front() == Some(&line);
         if runs {
@@ -156,11 +156,11 @@ impl Handlers for Play {
         runs
     }
 
-    fn stuck(&self) -> Option<Stuck> {
+    fn blocked(&self) -> Option<BlockedRecord> {
         let stage = self.0.borrow();
         let next = stage.records.get(stage.run)?.clone();
-        Some(Stuck {
-            since: stage.stuck?,
+        Some(BlockedRecord {
+            since: stage.blocked?,
             next,
         })
     }
@@ -169,8 +169,8 @@ impl Handlers for Play {
         None
     }
 
-    fn tally(&self) -> Tally {
-        Tally::default()
+    fn counters(&self) -> Counters {
+        Counters::default()
     }
 }
 
@@ -187,16 +187,16 @@ impl Stage {
                     .expect("a record of the batch")
                     + 1;
                 let records = (run - self.run) as u64;
-                (self.run, self.stuck) = (run, None);
+                (self.run, self.blocked) = (run, None);
                 Event::Done { end, records }
             }
-            ["wish", at] => Event::Wish(position(at)),
+            ["requested", at] => Event::CheckpointRequested(position(at)),
             ["halt"] => Event::Halted("a record".into()),
             ["signal"] => Event::Signal(15),
             ["finished"] => Event::Finished,
             ["hooked"] => Event::Hooked,
-            ["stuck"] => {
-                self.stuck = Some(self.now);
+            ["blocked"] => {
+                self.blocked = Some(self.now);
                 Event::Deadline
             }
             [time, "later"] => {
@@ -309,7 +309,7 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         line: Vec::new(),
         records: Vec::new(),
         run: 0,
-        stuck: None,
+        blocked: None,
     };
     let play = Play(Rc::new(RefCell::new(stage)));
     let clock = play.clone();
@@ -505,7 +505,7 @@ fn a_wish_is_granted_at_once_and_one_beyond_the_run_when_the_run_gets_there() {
         "> initialize TRIM_HORIZON
          < status initialize
          > records 1 2 3
-         * wish 2
+         * requested 2
          * done 1
          * done 3
          < checkpoint 2.0
@@ -823,7 +823,7 @@ fn a_blocked_shard_probes_its_lease_until_it_is_found_gone() {
          < status initialize
          > records 5.1 9
          * done 5.1
-         * stuck
+         * blocked
          * 30s later
          < checkpoint 5.2
          > ack

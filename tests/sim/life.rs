@@ -114,11 +114,11 @@ fn session(shared: &Shared, draw: &Draw) {
     let wire = Wire::new(&mut input, &mut output);
     let drain = draw.stop_timeout;
     let exit = Bridge::new(wire, &mut pool, checkpoints, shared, drain).run();
-    let tally = pool.tally();
+    let counters = pool.counters();
     let counted = Counted {
-        done: tally.done,
-        skipped: tally.skipped,
-        letters: tally.dead_lettered,
+        done: counters.done,
+        skipped: counters.skipped,
+        letters: counters.dead_lettered,
     };
     shared.with(|world| {
         if !world.killed {

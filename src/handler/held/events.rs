@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::attempts::{Attempts, Limits};
 use super::shown;
+use crate::counters::Counters;
 use crate::record::Position;
-use crate::tally::Tally;
 
 /// Why a record is not done after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,16 +109,16 @@ pub(super) struct Delay {
 
 impl RecordEvent<'_> {
     /// Counts it and says it.
-    pub(super) fn tell(&self, counters: &mut Tally) {
+    pub(super) fn tell(&self, counters: &mut Counters) {
         self.count(counters);
         self.say();
     }
 
-    fn count(&self, counters: &mut Tally) {
+    fn count(&self, counters: &mut Counters) {
         let counter = match self {
             RecordEvent::Accepted => &mut counters.done,
-            RecordEvent::GivenUp(Why::AttemptsExhausted) => &mut counters.worn_out,
-            RecordEvent::GivenUp(Why::Expired) => &mut counters.too_old,
+            RecordEvent::GivenUp(Why::AttemptsExhausted) => &mut counters.attempts_exhausted,
+            RecordEvent::GivenUp(Why::Expired) => &mut counters.expired,
             RecordEvent::GivenUp(_) => &mut counters.rejected,
             RecordEvent::Again { .. } | RecordEvent::Narrowed { .. } => &mut counters.retries,
             RecordEvent::Skipped { .. } => &mut counters.skipped,

@@ -16,11 +16,11 @@ use humantime::format_duration;
 use super::lag::Lag;
 use super::pool::attempt::Attempt;
 use super::{Event, First, Settings};
-use crate::checkpoint::Stuck;
+use crate::checkpoint::BlockedRecord;
+use crate::counters::Counters;
 use crate::dead_letter::{Cause, DeadLetter};
 use crate::outcome::Class;
 use crate::record::{Batch, Position};
-use crate::tally::Tally;
 pub use attempts::Limits;
 use attempts::{Attempts, Breaker};
 pub(super) use disposition::Disposition;
@@ -39,8 +39,8 @@ pub(super) struct Records {
     breaker: Breaker,
     lag: Lag,
     pub(super) events: VecDeque<Event>,
-    /// So much of the run was told.
-    told: usize,
+    /// So much of the run was reported.
+    reported: usize,
     /// No attempt starts before: we were asked to stop.
     pub(super) paused_until: Option<Instant>,
     /// No other record than those that found the handler broken is tried before, unless one is done.
@@ -50,7 +50,7 @@ pub(super) struct Records {
     /// The first record goes alone.
     first: First,
     pub(super) halted: bool,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
     /// As of the last [`Records::look_at_clock`].
     time_of_day: SystemTime,
     /// Records that are done once their dead letters are where they are to be.
@@ -85,13 +85,13 @@ impl Records {
             breaker: Breaker::default(),
             lag: Lag::default(),
             events: VecDeque::new(),
-            told: 0,
+            reported: 0,
             paused_until: None,
             broken_until: None,
             works: false,
             first: First::WithOthers,
             halted: false,
-            tally: Tally::default(),
+            counters: Counters::default(),
             time_of_day: UNIX_EPOCH,
             letters: VecDeque::new(),
         }
@@ -115,7 +115,7 @@ impl Records {
         self.lanes = Lanes::new(keys, self.settings.jobs);
         self.batch = batch;
         self.first = first;
-        self.told = 0;
+        self.reported = 0;
     }
 
     /// The record that `lane` may take now.
@@ -146,7 +146,7 @@ impl Records {
         self.lanes = Lanes::default();
         self.attempts.clear();
         self.letters.clear();
-        self.told = 0;
+        self.reported = 0;
     }
 
     /// The how-manieth handing over of this record the next one is.
@@ -184,7 +184,7 @@ impl Records {
         now: Instant,
     ) -> Disposition {
         if !class.is_good() {
-            self.tally.fail(class);
+            self.counters.fail(class);
             self.note(index, class, now);
         }
         let attempts = self.attempts.get(&index).cloned().unwrap_or_default();
@@ -234,12 +234,12 @@ impl Records {
         | Decision::Block(why, _)
         | Decision::GiveUpAndHalt(why) = decision
         {
-            RecordEvent::GivenUp(why).tell(&mut self.tally);
+            RecordEvent::GivenUp(why).tell(&mut self.counters);
         }
         match decision {
             Decision::Done { checkpoint } => {
                 if checkpoint {
-                    self.wish(index);
+                    self.checkpoint_request(index);
                 }
                 self.done(index);
                 Disposition::Done
@@ -250,7 +250,7 @@ impl Records {
             Decision::Skip(why) => {
                 let at = self.position(index);
                 let outcome = report.outcome;
-                RecordEvent::Skipped { at, why, outcome }.tell(&mut self.tally);
+                RecordEvent::Skipped { at, why, outcome }.tell(&mut self.counters);
                 self.dispose_of(index);
                 self.count_given_up(why);
                 Disposition::Disposed
@@ -282,7 +282,7 @@ impl Records {
         let limits = &self.settings.limits;
         if why != Why::Rejected && self.breaker.give_up(limits) {
             let count = limits.max_consecutive_failures;
-            RecordEvent::BreakerOpened(count).tell(&mut self.tally);
+            RecordEvent::BreakerOpened(count).tell(&mut self.counters);
         }
     }
 
@@ -310,17 +310,22 @@ impl Records {
             limits: &self.settings.limits,
             delay,
         };
-        event.tell(&mut self.tally);
+        event.tell(&mut self.counters);
     }
 
     /// So many of the attempt's oldest records were handled well.
-    pub(super) fn answered(&mut self, attempt: &mut Attempt, records: usize, wish: bool) {
+    pub(super) fn answered(
+        &mut self,
+        attempt: &mut Attempt,
+        records: usize,
+        checkpoint_request: bool,
+    ) {
         for left in (0..records).rev() {
             let Some(index) = attempt.answer() else {
                 return;
             };
-            if wish && left == 0 {
-                self.wish(index);
+            if checkpoint_request && left == 0 {
+                self.checkpoint_request(index);
             }
             self.done(index);
         }
@@ -328,16 +333,16 @@ impl Records {
 
     /// A record was handled well.
     fn done(&mut self, index: usize) {
-        RecordEvent::Accepted.tell(&mut self.tally);
+        RecordEvent::Accepted.tell(&mut self.counters);
         self.breaker.done();
         (self.works, self.broken_until) = (true, None);
         self.dispose_of(index);
     }
 
     /// The handler asks for a checkpoint at this record.
-    fn wish(&mut self, index: usize) {
+    fn checkpoint_request(&mut self, index: usize) {
         let position = self.position(index);
-        self.events.push_back(Event::Wish(position));
+        self.events.push_back(Event::CheckpointRequested(position));
     }
 
     /// Rejects a record that cannot stand in the handler's format.
@@ -400,7 +405,7 @@ impl Records {
     /// A handler that lives on ended before it read any of these: nothing is known of them, but the first
     /// waits for a handler that reads, and blocks all after it.
     pub(super) fn unread(&mut self, indexes: &[usize], class: Class, now: Instant) {
-        self.tally.fail(class);
+        self.counters.fail(class);
         if let Some(first) = indexes.first() {
             self.attempts(*first).note(now, false);
         }
@@ -419,7 +424,7 @@ impl Records {
             outcome: report.outcome,
             delay,
         };
-        event.tell(&mut self.tally);
+        event.tell(&mut self.counters);
         self.attempts(*first).since.get_or_insert(now);
         self.come_back(indexes.iter().copied(), Some(now + delay));
     }
@@ -429,7 +434,7 @@ impl Records {
     }
 
     fn halt_because(&mut self, index: usize, why: &str, now: Instant) {
-        self.tell_run(now);
+        self.report_done(now);
         let position = self.position(index);
         self.events
             .push_back(Event::Halted(format!("record {position} {why}")));
@@ -437,27 +442,27 @@ impl Records {
     }
 
     /// Tells how far the run has come. A batch that is done is let go at once: the next one may be as large.
-    pub(super) fn tell_run(&mut self, now: Instant) {
+    pub(super) fn report_done(&mut self, now: Instant) {
         let run = self.lanes.run();
-        if run == self.told {
+        if run == self.reported {
             return;
         }
-        self.note_ages(self.told..run);
+        self.note_ages(self.reported..run);
         let end = self.position(run - 1);
         self.events.push_back(Event::Done {
             end,
-            records: (run - self.told) as u64,
+            records: (run - self.reported) as u64,
         });
-        self.told = run;
+        self.reported = run;
         if self.lanes.all_done() {
             self.lag.end(now);
             self.withdraw();
         }
     }
 
-    pub(super) fn stuck(&self) -> Option<Stuck> {
+    pub(super) fn blocked(&self) -> Option<BlockedRecord> {
         let (index, since) = self.blocking()?;
-        Some(Stuck {
+        Some(BlockedRecord {
             since,
             next: self.position(index),
         })
@@ -531,7 +536,7 @@ impl Records {
     }
 
     /// The oldest letter is in `place`: its record needs nothing more.
-    pub(super) fn letter_is_out(&mut self, place: &str) {
+    pub(super) fn letter_is_kept(&mut self, place: &str) {
         let Some(letter) = self.letters.pop_front() else {
             return;
         };
@@ -541,12 +546,12 @@ impl Records {
             outcome: &letter.outcome,
             place,
         };
-        event.tell(&mut self.tally);
+        event.tell(&mut self.counters);
         self.dispose_of(letter.index);
     }
 
     /// The oldest letter was not taken; why, and when it is offered again.
-    pub(super) fn letter_is_not_out(&mut self, refusal: &str, delay: Duration) {
+    pub(super) fn letter_is_refused(&mut self, refusal: &str, delay: Duration) {
         if let Some(letter) = self.letters.front() {
             let event = RecordEvent::LetterRefused {
                 at: self.position(letter.index),
@@ -555,7 +560,7 @@ impl Records {
                 refusal,
                 delay,
             };
-            event.tell(&mut self.tally);
+            event.tell(&mut self.counters);
         }
     }
 
@@ -581,11 +586,11 @@ impl Records {
     /// Notes how old these records are, which became part of the run together. The first stands for all:
     /// to look at each would be felt where thousands pass at once.
     fn note_ages(&mut self, run: Range<usize>) {
-        if self.tally.timed
+        if self.counters.timed
             && let Some(age) = self.age(run.start)
         {
             let count = run.len() as u64;
-            self.tally.ages.observe(age.as_secs_f64(), count);
+            self.counters.ages.observe(age.as_secs_f64(), count);
         }
     }
 }

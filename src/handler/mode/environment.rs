@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::handler::Occasion;
+use crate::handler::HookEvent;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
 use crate::record::{Position, Record};
 
@@ -125,13 +125,13 @@ pub(in crate::handler) fn of_sidecar(shard_id: &str, position: Option<&Position>
 }
 
 /// What a hook gets; at the beginning also the checkpoint, if there is one.
-pub(in crate::handler) fn of_hook(shard_id: &str, occasion: &Occasion) -> Environment {
-    let stored = match occasion {
-        Occasion::Initialize(stored) => stored.as_ref(),
-        Occasion::LeaseLost | Occasion::ShardEnd | Occasion::Shutdown => None,
+pub(in crate::handler) fn of_hook(shard_id: &str, hook_event: &HookEvent) -> Environment {
+    let stored = match hook_event {
+        HookEvent::Initialize(stored) => stored.as_ref(),
+        HookEvent::LeaseLost | HookEvent::ShardEnd | HookEvent::Shutdown => None,
     };
     let mut environment = of_sidecar(shard_id, stored);
-    environment.push(("KCLPIPE_EVENT", occasion.name().into()));
+    environment.push(("KCLPIPE_EVENT", hook_event.name().into()));
     environment
 }
 
@@ -166,7 +166,7 @@ mod tests {
         }
         of_batch(&mut set, 3, Some(7), 1);
         of_shard(&mut set, 0, 1);
-        set.extend(of_hook("shard", &Occasion::ShardEnd));
+        set.extend(of_hook("shard", &HookEvent::ShardEnd));
         let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, VARIABLES.into());
     }

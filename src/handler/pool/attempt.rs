@@ -31,7 +31,7 @@ pub(in crate::handler) struct Attempt {
     pub(in crate::handler) sealed: bool,
     /// There was more for it than was made ready at once.
     pub(in crate::handler) owed: bool,
-    /// It has printed something, so its output is not stuck in a buffer.
+    /// It has printed something, so its output is not held in a buffer.
     pub(in crate::handler) printed: bool,
     pub(in crate::handler) hinted: bool,
     pub(in crate::handler) started: Instant,

@@ -150,7 +150,7 @@ impl Pool<'_> {
             return Ok(Started::Not);
         }
         if std::mem::take(&mut self.slots[slot].ended_badly) {
-            self.records.tally.respawns += 1;
+            self.records.counters.respawns += 1;
         }
         if self.mode.is_spent(&attempt) {
             self.children.close_input(Role::Handler(slot));
@@ -163,8 +163,8 @@ impl Pool<'_> {
     fn not_started(&mut self, attempt: Attempt, why: &str, now: Instant) {
         let program = self.settings.command.program.display();
         let reason = Reason::NotStarted(format!("'{program}' cannot be started: {why}"));
-        self.records.tally.fail(Class::Broken);
-        self.records.tally.exit(Ended::NotStarted, Class::Broken);
+        self.records.counters.fail(Class::Broken);
+        self.records.counters.exit(Ended::NotStarted, Class::Broken);
         let given: Vec<usize> = attempt.unanswered.into();
         let outcome = reason.to_string();
         let report = Report {

@@ -29,14 +29,14 @@ use humantime::format_duration;
 
 use super::held::{Records, Report};
 use super::mode::{self, Mode, environment};
-use super::{Event, Finish, First, Handlers, Occasion, Settings};
-use crate::checkpoint::Stuck;
+use super::{Event, Finish, First, Handlers, HookEvent, Settings};
+use crate::checkpoint::BlockedRecord;
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::due::Due;
 use crate::format::Framer;
 use crate::process::{self, Input};
 use crate::record::Batch;
-use crate::tally::Tally;
 pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
@@ -64,7 +64,7 @@ pub struct Pool<'a> {
     finishing: bool,
     sidecars: Sidecars,
     /// What the hook is run for.
-    occasion: Option<Occasion>,
+    hook_event: Option<HookEvent>,
     advice: Advice,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Pool<'a> {
             slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
             records: Records::new(Rc::clone(&settings)),
             sidecars: Sidecars::new(&settings),
-            occasion: None,
+            hook_event: None,
             advice: Advice::default(),
             settings,
             children,
@@ -119,7 +119,7 @@ impl<'a> Pool<'a> {
 
     /// Notes from now on how long handlers take and how old records are when they are done.
     pub fn take_times(&mut self) {
-        self.records.tally.timed = true;
+        self.records.counters.timed = true;
     }
 
     fn take_in(&mut self, happening: Happening, now: Instant) {
@@ -330,7 +330,7 @@ impl Handlers for Pool<'_> {
             self.write_letters(now);
             self.hand_over(now)?;
             self.start_sidecars(now);
-            self.records.tell_run(now);
+            self.records.report_done(now);
             if std::mem::take(&mut self.records.halted) {
                 self.finish(Finish::Stop);
             }
@@ -378,7 +378,7 @@ impl Handlers for Pool<'_> {
         }
         if how == Finish::Stop {
             self.records.withdraw();
-            self.occasion = None;
+            self.hook_event = None;
             for sidecar in self.sidecars.all_mut() {
                 sidecar.withdraw(self.children);
             }
@@ -386,27 +386,27 @@ impl Handlers for Pool<'_> {
         }
     }
 
-    fn hook(&mut self, occasion: Occasion) -> bool {
+    fn hook(&mut self, hook_event: HookEvent) -> bool {
         let runs = self.settings.hook.is_some();
-        self.occasion = Some(occasion).filter(|_| runs);
+        self.hook_event = Some(hook_event).filter(|_| runs);
         runs
     }
 
-    fn stuck(&self) -> Option<Stuck> {
-        self.records.stuck()
+    fn blocked(&self) -> Option<BlockedRecord> {
+        self.records.blocked()
     }
 
     fn oldest(&self) -> Option<i64> {
         self.records.oldest()
     }
 
-    fn tally(&self) -> Tally {
+    fn counters(&self) -> Counters {
         let attempts = self.slots.iter().filter_map(|slot| slot.attempt.as_ref());
-        let mut tally = self.records.tally.clone();
-        tally.in_flight = attempts
+        let mut counters = self.records.counters.clone();
+        counters.in_flight = attempts
             .map(|attempt| attempt.unanswered.len() as u64)
             .sum();
-        tally
+        counters
     }
 }
 

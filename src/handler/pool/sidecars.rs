@@ -68,10 +68,10 @@ impl Pool<'_> {
         match file.posted(result, now) {
             Posted::Kept => {
                 let place = format!("its letter is in {}", file.place());
-                (0..count).for_each(|_| self.records.letter_is_out(&place));
+                (0..count).for_each(|_| self.records.letter_is_kept(&place));
             }
             Posted::Later => {}
-            Posted::Failed(why, delay) => self.records.letter_is_not_out(&why, delay),
+            Posted::Failed(why, delay) => self.records.letter_is_refused(&why, delay),
         }
     }
 
@@ -124,20 +124,20 @@ impl Pool<'_> {
         let Some(sidecar) = self.sidecars.hook.as_mut().filter(|h| h.is_free(now)) else {
             return;
         };
-        let Some(occasion) = &self.occasion else {
+        let Some(hook_event) = &self.hook_event else {
             return;
         };
         let job = Job {
-            environment: &environment::of_hook(&self.records.shard_id, occasion),
+            environment: &environment::of_hook(&self.records.shard_id, hook_event),
             without: &self.without,
             input: Vec::new(),
-            patience: if occasion.must_succeed() {
+            patience: if hook_event.must_succeed() {
                 Patience::Limit(self.settings.timeout)
             } else {
                 Patience::Short(self.settings.ending())
             },
         };
-        log::info!("starting the hook for {}", occasion.name());
+        log::info!("starting the hook for {}", hook_event.name());
         if let Err(why) = sidecar.start(self.children, job, now) {
             self.hook_ran(Err(why), now);
         }
@@ -167,7 +167,7 @@ impl Pool<'_> {
         match result {
             Ok(()) => {
                 let place = format!("'{program}' took it (--dead-letter-command)");
-                self.records.letter_is_out(&place);
+                self.records.letter_is_kept(&place);
                 sidecar.succeeded();
             }
             Err(why) => {
@@ -175,19 +175,19 @@ impl Pool<'_> {
                     "'{program}' did not take its dead letter (--dead-letter-command): {why}"
                 );
                 let delay = sidecar.failed(now);
-                self.records.letter_is_not_out(&what, delay);
+                self.records.letter_is_refused(&what, delay);
             }
         }
     }
 
     fn hook_ran(&mut self, result: Result<(), String>, now: Instant) {
-        let Some((sidecar, occasion)) = self.sidecars.hook.as_mut().zip(self.occasion.as_ref())
+        let Some((sidecar, hook_event)) = self.sidecars.hook.as_mut().zip(self.hook_event.as_ref())
         else {
             return;
         };
-        let name = occasion.name();
+        let name = hook_event.name();
         match result {
-            Err(why) if occasion.must_succeed() => {
+            Err(why) if hook_event.must_succeed() => {
                 let delay = sidecar.failed(now);
                 log::error!(
                     "the hook for {name} failed: {why}; this shard waits; running it again in {}",
@@ -199,7 +199,7 @@ impl Pool<'_> {
             Ok(()) => log::info!("the hook for {name} is done"),
         }
         sidecar.succeeded();
-        self.occasion = None;
+        self.hook_event = None;
         self.records.events.push_back(Event::Hooked);
     }
 }

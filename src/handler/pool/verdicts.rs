@@ -38,7 +38,7 @@ impl Pool<'_> {
         let answered = matches!(heard, Heard::Done { .. } | Heard::Bad(_));
         if answered && self.mode.lives_on() {
             let took = now - attempt.asked;
-            self.records.tally.took(took);
+            self.records.counters.took(took);
             attempt.asked = now;
             log_answer(&self.records, attempt, heard, took);
         }
@@ -168,9 +168,9 @@ impl Pool<'_> {
             Some(Stopped::Withdrawn) | None => {}
         }
         let class = self.class(&attempt, &end);
-        self.records.tally.exit(end.ended, class);
+        self.records.counters.exit(end.ended, class);
         if !self.mode.lives_on() {
-            self.records.tally.took(now - attempt.started);
+            self.records.counters.took(now - attempt.started);
         }
         // A halt counts whether a record was at hand or not; with one, that record is named.
         if class == Class::Halt && (attempt.unanswered.is_empty() || self.is_unread(&attempt, &end))
@@ -283,7 +283,7 @@ impl Pool<'_> {
         report: Report<'_>,
         now: Instant,
     ) {
-        self.records.tally.fail(class);
+        self.records.counters.fail(class);
         let records: Vec<usize> = attempt.unanswered.into();
         let until = match class {
             Class::Retry => self.records.all_again(&records, Why::Retried, report, now),

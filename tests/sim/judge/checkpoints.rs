@@ -130,8 +130,11 @@ impl World {
             .judge
             .stored
             .map_or(start, |stored| self.daemon.through(stored));
-        let wished = self.judge.wished.map_or(stored, |wished| wished + 1);
-        if self.life.strategy.manual && through > wished.max(stored) {
+        let requested = self
+            .judge
+            .requested
+            .map_or(stored, |requested| requested + 1);
+        if self.life.strategy.manual && through > requested.max(stored) {
             self.breaks("a checkpoint that nobody asked for");
         }
     }

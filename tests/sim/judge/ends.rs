@@ -86,7 +86,7 @@ impl World {
             return;
         };
         if class.is_good() && (hand.asked || class == Class::Checkpoint) {
-            self.wish(*place);
+            self.checkpoint_request(*place);
         }
         self.settle(*place, class);
     }
@@ -101,7 +101,7 @@ impl World {
         };
         if class.is_good() && unread == 0 {
             if hand.asked || class == Class::Checkpoint {
-                self.wish(*last);
+                self.checkpoint_request(*last);
             }
             return hand.places.iter().for_each(|place| self.done(*place));
         }

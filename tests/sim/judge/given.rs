@@ -179,7 +179,7 @@ impl World {
         let before = judge.batch[..place]
             .iter()
             .filter(|before| key(before) == key(this));
-        let stuck = match self.life.policy {
+        let blocked = match self.life.policy {
             Policy::File => judge.batch.iter().any(|place| place.letter.is_some()),
             Policy::Command => judge.letter_fails,
             _ => false,
@@ -206,7 +206,7 @@ impl World {
                 "though the work has ended",
             ),
             (now < judge.paused_until, "though kclpipe was asked to stop"),
-            (stuck, "though a letter cannot be got rid of"),
+            (blocked, "though a letter cannot be got rid of"),
             (
                 now < judge.broken_until && this.handed == 0,
                 "though the handler was found broken",

@@ -156,7 +156,7 @@ pub(crate) struct Judge {
     last: Duration,
     end: Option<usize>,
     wishes: Vec<usize>,
-    wished: Option<usize>,
+    requested: Option<usize>,
     failures: u32,
     not_before: Duration,
     in_round: bool,

@@ -121,11 +121,13 @@ impl World {
 
     fn is_due(&mut self) -> bool {
         let (judge, strategy) = (&self.judge, self.life.strategy);
-        let wished = judge.wished.map(|wished| self.daemon.records[wished].pos);
-        let ends = self.daemon.shard_ended && judge.wished == self.daemon.delivered;
-        let wish = wished > judge.stored && wished != judge.refused && !ends;
+        let requested = judge
+            .requested
+            .map(|requested| self.daemon.records[requested].pos);
+        let ends = self.daemon.shard_ended && judge.requested == self.daemon.delivered;
+        let checkpoint_request = requested > judge.stored && requested != judge.refused && !ends;
         if strategy.manual {
-            return wish;
+            return checkpoint_request;
         }
         let withheld = self.is_withheld();
         if self.unsaved_end().is_none() && !withheld {
@@ -134,7 +136,7 @@ impl World {
         let batch_over =
             self.action() == "processRecords" && judge.batch.iter().all(|place| place.done);
         let leaving = judge.last_chance || (judge.finishing && !self.daemon.shard_ended);
-        let due = wish
+        let due = checkpoint_request
             || judge.in_round
             || leaving
             || judge.is_unprotected()

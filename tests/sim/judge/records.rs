@@ -34,13 +34,15 @@ impl World {
             .wishes
             .iter()
             .copied()
-            .filter(|wish| Some(*wish) <= judge.end)
+            .filter(|checkpoint_request| Some(*checkpoint_request) <= judge.end)
             .max();
-        judge.wishes.retain(|wish| Some(*wish) > judge.end);
-        judge.wished = judge.wished.max(reached);
+        judge
+            .wishes
+            .retain(|checkpoint_request| Some(*checkpoint_request) > judge.end);
+        judge.requested = judge.requested.max(reached);
     }
 
-    pub(super) fn wish(&mut self, place: usize) {
+    pub(super) fn checkpoint_request(&mut self, place: usize) {
         let rec = self.judge.batch[place].rec;
         self.judge.wishes.push(rec);
         if Some(rec) > self.judge.end.map(|end| end + 1) && rec > self.daemon.start {
@@ -124,20 +126,20 @@ impl World {
         this.unsuccessful += 1;
         this.charged += u32::from(charged);
         let unsuccessful = this.unsuccessful;
-        let worn_out = self
+        let attempts_exhausted = self
             .life
             .max_attempts
             .is_some_and(|most| this.charged >= most);
         let stamped = self.daemon.records[this.rec].stamp;
         let age = stamped.map_or(0, |stamped| stamp(self.now) - stamped);
-        let too_old = self
+        let expired = self
             .life
             .max_age
             .is_some_and(|most| age > most.as_millis() as i64);
-        if too_old && !worn_out {
+        if expired && !attempts_exhausted {
             self.seen.hit("too old");
         }
-        if worn_out || too_old {
+        if attempts_exhausted || expired {
             return self.give_up(place);
         }
         let until = self.now + self.delay(unsuccessful);

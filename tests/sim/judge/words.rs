@@ -105,14 +105,14 @@ impl World {
         }
     }
 
-    fn answered(&mut self, role: Role, records: usize, wish: bool) {
+    fn answered(&mut self, role: Role, records: usize, checkpoint_request: bool) {
         let Some(hand) = self.hand(role) else { return };
         let places: Vec<usize> = hand.places.drain(..records).collect();
         hand.answered += records as u64;
         self.unrest(role);
         for (index, place) in places.iter().enumerate() {
-            if wish && index + 1 == records {
-                self.wish(*place);
+            if checkpoint_request && index + 1 == records {
+                self.checkpoint_request(*place);
             }
             self.done(*place);
         }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::dead_letter::Appended;
 use crate::format::Format;
 use crate::handler::pool::{Children, ExitReport, Happening, Pool, Role};
-use crate::handler::{Event, Finish, First, Handlers, Limits, Occasion, OnFailure, Per, Settings};
+use crate::handler::{Event, Finish, First, Handlers, HookEvent, Limits, OnFailure, Per, Settings};
 use crate::outcome::{Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
 use crate::protocol::Message;
@@ -119,8 +119,8 @@ fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32) {
         ["offer", records @ ..] => pool.offer(batch(records, numbers), First::WithOthers),
         ["finish", "orderly"] => pool.finish(Finish::Orderly),
         ["finish", "stop"] => pool.finish(Finish::Stop),
-        ["hook", "shard-end"] => assert!(pool.hook(Occasion::ShardEnd)),
-        ["hook", "lease-lost"] => assert!(pool.hook(Occasion::LeaseLost)),
+        ["hook", "shard-end"] => assert!(pool.hook(HookEvent::ShardEnd)),
+        ["hook", "lease-lost"] => assert!(pool.hook(HookEvent::LeaseLost)),
         _ => panic!("no such thing: {step}"),
     }
 }
@@ -128,7 +128,7 @@ fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32) {
 fn in_words(event: Event) -> String {
     match event {
         Event::Done { end, .. } => format!("= done {}", end.sequence_number),
-        Event::Wish(at) => format!("= checkpoint {}", at.sequence_number),
+        Event::CheckpointRequested(at) => format!("= checkpoint {}", at.sequence_number),
         Event::Halted(_) => "= halted".to_owned(),
         Event::Signal(_) => "= signal".to_owned(),
         Event::Finished => "= finished".to_owned(),

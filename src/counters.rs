@@ -19,7 +19,7 @@ const AGES: &[f64] = &[
 /// They are plain numbers and are always kept: an addition costs nothing next to a record. Times and ages
 /// need a clock and are kept only where somebody looks at them.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct Counters {
     /// Records that the handler accepted.
     pub done: u64,
     /// Records that were passed over.
@@ -31,9 +31,9 @@ pub struct Tally {
     /// How often a record was rejected, by its handler or for its format.
     pub rejected: u64,
     /// How often a record had used up its attempts.
-    pub worn_out: u64,
+    pub attempts_exhausted: u64,
     /// How often a record that had failed was too old.
-    pub too_old: u64,
+    pub expired: u64,
     /// How often a record or a run of them was put back, to be tried later.
     pub retries: u64,
     /// Handlers that live on and were started again after a bad end or a bad answer.
@@ -50,16 +50,16 @@ pub struct Tally {
     exits: Vec<(Ended, Class, u64)>,
 }
 
-impl Default for Tally {
-    fn default() -> Tally {
-        Tally {
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
             done: 0,
             skipped: 0,
             dead_lettered: 0,
             unwritten: 0,
             rejected: 0,
-            worn_out: 0,
-            too_old: 0,
+            attempts_exhausted: 0,
+            expired: 0,
             retries: 0,
             respawns: 0,
             in_flight: 0,
@@ -72,13 +72,13 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
+impl Counters {
     /// An attempt ended, and what was tried is not done.
     pub fn fail(&mut self, class: Class) {
         self.failed[class as usize] += 1;
     }
 
-    /// The attempts that [`Tally::fail`] was told of, by their class; also the classes with none.
+    /// The attempts that [`Counters::fail`] was told of, by their class; also the classes with none.
     pub fn failed(&self) -> impl Iterator<Item = (Class, u64)> {
         let bad = CLASSES.into_iter().map(|(_, class)| class);
         let bad = bad.filter(|class| !matches!(class, Class::Done | Class::Checkpoint));
@@ -174,24 +174,24 @@ mod tests {
 
     #[test]
     fn the_same_end_of_the_same_class_is_counted_together() {
-        let mut tally = Tally::default();
-        tally.exit(Ended::Code(1), Class::Fail);
-        tally.exit(Ended::Code(0), Class::Done);
-        tally.exit(Ended::Code(1), Class::Fail);
+        let mut counters = Counters::default();
+        counters.exit(Ended::Code(1), Class::Fail);
+        counters.exit(Ended::Code(0), Class::Done);
+        counters.exit(Ended::Code(1), Class::Fail);
         let expected = [
             (Ended::Code(1), Class::Fail, 2),
             (Ended::Code(0), Class::Done, 1),
         ];
-        assert_eq!(tally.exits(), expected);
+        assert_eq!(counters.exits(), expected);
     }
 
     #[test]
     fn times_are_kept_only_on_request() {
-        let mut tally = Tally::default();
-        tally.took(Duration::from_secs(1));
-        assert_eq!(tally.times.count(), 0);
-        tally.timed = true;
-        tally.took(Duration::from_secs(1));
-        assert_eq!(tally.times.count(), 1);
+        let mut counters = Counters::default();
+        counters.took(Duration::from_secs(1));
+        assert_eq!(counters.times.count(), 0);
+        counters.timed = true;
+        counters.took(Duration::from_secs(1));
+        assert_eq!(counters.times.count(), 1);
     }
 }
