@@ -95,6 +95,10 @@ impl World {
             if hand.must_stop.is_some() {
                 return Some("a handler that has to be stopped goes on");
             }
+            let open = |child: &&Child| child.role == hand.role && !child.stdin.closed;
+            if self.judge.finishing && self.children.iter().any(|child| open(&child)) {
+                return Some("a handler does not see the end of its input");
+            }
             if over {
                 return Some("a handler goes on, though its records are nobody's any more");
             }
