@@ -59,9 +59,13 @@ fn a_handler_that_outlives_kclpipe_has_the_whole_record() {
 
 #[test]
 fn a_handler_that_does_not_heed_the_stop_signal_has_the_whole_record() {
-    for trap in ["trap '' TERM", "trap : TERM"] {
+    for (trap, heeds) in [("trap '' TERM", false), ("trap 'echo x >heard' TERM", true)] {
         let mut daemon = with_a_large_record(trap, "--stop-timeout 20s");
         daemon.end_input();
+        // What the handler runs dies of the signal, so that has come before it reads.
+        if heeds {
+            daemon.expect_lines("heard", 1);
+        }
         go(&daemon);
         assert_eq!(daemon.wait_exit(), 0);
         expect_all_of_it(&mut daemon);
