@@ -237,10 +237,6 @@ fn documents_are_plain_english() {
             .expect("inside")
             .display()
             .to_string();
-        if name.ends_with("architecture.md") {
-            // It is for who reads the code, and has the names of the code.
-            continue;
-        }
         for line in fs::read_to_string(&page).expect(&name).lines() {
             // The changelog names what has another name now.
             if !line.contains("(was `") {
