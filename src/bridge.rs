@@ -12,7 +12,7 @@ use crate::handler::{Event, Finish, First, Handlers, HookEvent};
 use crate::plural::plural;
 use crate::protocol::{Message, Reply, Shutdown, Wire};
 use crate::record::{Batch, Layout, Position};
-use crate::watch::{Snapshot, Watch};
+use crate::reporting::{Reporting, Snapshot};
 
 /// How long a command that cannot be run is looked for again: a deployment may be under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub struct Bridge<'a> {
     clock: &'a dyn Clock,
     /// After a signal, the run is stored step by step for so long.
     drain: Duration,
-    watch: Watch,
+    reporting: Reporting,
     initialized: bool,
     /// A handler asked to stop the worker while no action was under way.
     halted: bool,
@@ -86,15 +86,15 @@ impl<'a> Bridge<'a> {
             checkpoints,
             clock,
             drain,
-            watch: Watch::default(),
+            reporting: Reporting::default(),
             initialized: false,
             halted: false,
         }
     }
 
     /// The same, watched.
-    pub fn watched(self, watch: Watch) -> Bridge<'a> {
-        Bridge { watch, ..self }
+    pub fn reported_by(self, reporting: Reporting) -> Bridge<'a> {
+        Bridge { reporting, ..self }
     }
 
     /// Talks until there is nothing more to say; every handler is stopped when this returns.
@@ -131,7 +131,7 @@ impl<'a> Bridge<'a> {
             if self.wire.ended() {
                 return Ok(None);
             }
-            match self.handlers.wait(true, self.watch.wake())? {
+            match self.handlers.wait(true, self.reporting.wake())? {
                 Event::Input => self.wire.fill(),
                 Event::Signal(signal) => self.signalled(signal),
                 Event::Halted(why) => {
@@ -213,7 +213,7 @@ impl<'a> Bridge<'a> {
             Start::After(position) => log::info!("lease acquired; resuming after {position}"),
             Start::Sentinel(name) => log::info!("lease acquired; starting at {name}"),
         }
-        self.watch.begin(shard_id, self.clock.now());
+        self.reporting.begin(shard_id, self.clock.now());
         if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
             return Ok(leave);
         }
@@ -259,7 +259,7 @@ impl<'a> Bridge<'a> {
         if self.checkpoints.lease_gone() {
             return Ok(self.status("processRecords"));
         }
-        self.watch.read_behind(batch.millis_behind_latest);
+        self.reporting.read_behind(batch.millis_behind_latest);
         let left = batch.len() as u64;
         let behind = batch
             .millis_behind_latest
@@ -357,7 +357,7 @@ impl<'a> Bridge<'a> {
                 return Ok(Step::Leave(exit::Bridge::Done));
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
-            let until = wake.into_iter().chain(self.watch.wake()).min();
+            let until = wake.into_iter().chain(self.reporting.wake()).min();
             let event = self.handlers.wait(watch_input, until)?;
             if let Step::Leave(exit) = self.take_in(event, &mut pending)? {
                 return Ok(Step::Leave(exit));
@@ -405,7 +405,7 @@ impl<'a> Bridge<'a> {
 
     /// Tells those who watch how things stand, if that is due.
     fn look(&mut self) {
-        let Some(due) = self.watch.wake() else {
+        let Some(due) = self.reporting.wake() else {
             return;
         };
         let now = self.clock.now();
@@ -423,10 +423,10 @@ impl<'a> Bridge<'a> {
                 (blocked.next, time)
             }),
             behind: self
-                .watch
+                .reporting
                 .behind(self.handlers.oldest(), self.clock.time_of_day()),
         };
-        self.watch.tell(&snapshot, now);
+        self.reporting.tell(&snapshot, now);
     }
 
     /// Says whatever is due; when there may be more by time alone.

@@ -25,7 +25,7 @@ use crate::handler::{OnFailure, Per, Settings};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
-use crate::watch;
+use crate::reporting;
 pub(crate) use check::{child, region_is_known};
 
 /// The most bytes of decompressed payloads in a run per batch.
@@ -51,7 +51,7 @@ pub struct Config {
     /// Where the log goes.
     pub logging: Logging,
     /// What else is told.
-    pub watching: watch::Settings,
+    pub reporting: reporting::Settings,
     /// Where the conversation is captured, if it is.
     pub capture: Option<To>,
     /// What is worth a line in the log once there is one.
@@ -200,7 +200,7 @@ impl Config {
             strategy: strategy(options),
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
-            watching: watching(options),
+            reporting: reporting(options),
             capture: capture(options),
             remarks: Vec::new(),
         }))
@@ -512,8 +512,8 @@ fn logging(options: &Options) -> Logging {
     }
 }
 
-fn watching(options: &Options) -> watch::Settings {
-    watch::Settings {
+fn reporting(options: &Options) -> reporting::Settings {
+    reporting::Settings {
         stats_every: off_or(options.stats_every, None),
         metrics_dir: options
             .metrics_dir

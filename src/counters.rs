@@ -1,4 +1,4 @@
-//! What came of records and handlers, in numbers: counted where it happens, shown by the watch.
+//! What came of records and handlers, in numbers: counted where it happens, shown by `reporting`.
 
 use std::time::Duration;
 

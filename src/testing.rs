@@ -108,6 +108,6 @@ pub mod counters {
 }
 
 /// What is shown of it.
-pub mod watch {
-    pub use crate::watch::{FAMILIES, Kind};
+pub mod reporting {
+    pub use crate::reporting::{FAMILIES, Kind};
 }

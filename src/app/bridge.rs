@@ -18,7 +18,7 @@ use crate::exit;
 use crate::handler::{HandlerProcesses, Pool};
 use crate::process::{self, Processes};
 use crate::protocol::{Tap, Wire};
-use crate::watch::Watch;
+use crate::reporting::Reporting;
 
 /// Serves one shard, until the daemon or the lease ends it.
 pub(super) fn run(config: Config) -> exit::Bridge {
@@ -63,13 +63,13 @@ fn converse(config: Config) -> Result<exit::Bridge> {
     let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
     let mut processes = HandlerProcesses::new(processes);
     let mut pool = Pool::new(config.settings, &mut processes, &SystemClock);
-    if config.watching.metrics_dir.is_some() {
+    if config.reporting.metrics_dir.is_some() {
         pool.take_times();
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output).tapped(capture(config.capture));
     Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
-        .watched(Watch::new(&config.watching))
+        .reported_by(Reporting::new(&config.reporting))
         .run()
 }
 

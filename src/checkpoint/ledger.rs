@@ -6,7 +6,7 @@ use crate::record::Position;
 #[derive(Debug, Default)]
 pub struct Ledger {
     stored: Option<Position>,
-    run: Option<Position>,
+    done_through: Option<Position>,
     unsaved: u64,
     /// So many of them are in the checkpoint that was asked for last.
     asked: u64,
@@ -32,12 +32,16 @@ impl Ledger {
             .extract_if(.., |checkpoint_request| *checkpoint_request <= end)
             .max();
         self.requested = self.requested.take().max(reached);
-        self.run = self.run.take().max(Some(end));
+        self.done_through = self.done_through.take().max(Some(end));
     }
 
     /// The handler asks for a checkpoint at `position`; beyond the run, the checkpoint_request is kept.
     pub fn checkpoint_request(&mut self, position: Position) {
-        if self.run.as_ref().is_some_and(|run| position <= *run) {
+        if self
+            .done_through
+            .as_ref()
+            .is_some_and(|run| position <= *run)
+        {
             self.requested = self.requested.take().max(Some(position));
         } else {
             self.beyond.push(position);
@@ -45,8 +49,8 @@ impl Ledger {
     }
 
     /// The end of the run, if anything is done in this lease.
-    pub fn run(&self) -> Option<&Position> {
-        self.run.as_ref()
+    pub fn done_through(&self) -> Option<&Position> {
+        self.done_through.as_ref()
     }
 
     /// What the lease table holds, as far as is known.
@@ -68,14 +72,14 @@ impl Ledger {
 
     /// The end of the run, if a checkpoint there would advance.
     pub fn unsaved_end(&self) -> Option<&Position> {
-        self.run
+        self.done_through
             .as_ref()
             .filter(|run| Some(*run) > self.stored.as_ref())
     }
 
     /// A checkpoint at `position` is asked for. The run may go on before it is stored.
     pub fn ask(&mut self, position: &Position) {
-        let whole_run = self.run.as_ref().is_none_or(|run| position >= run);
+        let whole_run = self.done_through.as_ref().is_none_or(|run| position >= run);
         self.asked = if whole_run { self.unsaved } else { 0 };
     }
 

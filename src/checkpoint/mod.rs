@@ -417,7 +417,7 @@ impl Checkpoints {
     }
 
     fn probe_position(&self, blocked: &BlockedRecord) -> Option<Position> {
-        let run = self.ledger.run()?;
+        let run = self.ledger.done_through()?;
         let stored = self
             .ledger
             .stored_position()

@@ -109,7 +109,7 @@ fn places(config: &Config) -> Vec<Place> {
         ),
         place(
             "metrics-dir",
-            config.watching.metrics_dir.as_deref(),
+            config.reporting.metrics_dir.as_deref(),
             "No metrics are written.",
         ),
         place(

@@ -17,7 +17,7 @@ use kclpipe::testing::handler::VARIABLES;
 use kclpipe::testing::outcome::{Class, Ended, OnExit};
 use kclpipe::testing::properties::{Properties, split_command};
 use kclpipe::testing::replay::faults::{Amount, KINDS};
-use kclpipe::testing::watch::{FAMILIES, Kind};
+use kclpipe::testing::reporting::{FAMILIES, Kind};
 use serde_json::Value;
 
 use crate::harness::{are_here, write_program, write_script};

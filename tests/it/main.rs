@@ -30,6 +30,8 @@ mod per_record;
 mod per_shard;
 /// `kclpipe replay`, and children that break the daemon's rules.
 mod replay;
+/// What is told of a lease: metrics, the line that sums up, levels.
+mod reporting;
 /// What no death, rotation, lock or full disk may break.
 mod safe;
 /// What holds up its shard, and how that is seen.
@@ -40,6 +42,4 @@ mod tidy;
 mod transcript;
 /// Replay's daemon as a value: in one thread, and in a time of its own.
 mod virtual_daemon;
-/// What is told of a lease: metrics, the line that sums up, levels.
-mod watch;
 mod words;

@@ -27,7 +27,7 @@ const LAYERS: [(&str, u32); 30] = [
     ("format", 4),
     ("check", 5),
     ("handler", 5),
-    ("watch", 5),
+    ("reporting", 5),
     ("bridge", 6),
     ("launch", 6),
     ("replay", 6),

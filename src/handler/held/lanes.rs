@@ -15,7 +15,7 @@ pub(in crate::handler) struct Lanes {
     key_of: Vec<u32>,
     done: Vec<bool>,
     /// So many records at the batch's start are done.
-    run: usize,
+    done_through: usize,
     /// The next record of each key that any lane may take.
     free: BTreeSet<(u32, u32)>,
     /// The next record of each key that only this lane may take.
@@ -73,13 +73,13 @@ impl Lanes {
     }
 
     /// So many records at the batch's start are done: the run.
-    pub(in crate::handler) fn run(&self) -> usize {
-        self.run
+    pub(in crate::handler) fn done_through(&self) -> usize {
+        self.done_through
     }
 
     /// Whether every record is done.
     pub(in crate::handler) fn all_done(&self) -> bool {
-        self.run == self.done.len()
+        self.done_through == self.done.len()
     }
 
     /// The record that `lane` may take now.
@@ -122,8 +122,8 @@ impl Lanes {
         let key = self.key_of[index] as usize;
         self.keys[key].out -= 1;
         self.done[index] = true;
-        while self.done.get(self.run).is_some_and(|done| *done) {
-            self.run += 1;
+        while self.done.get(self.done_through).is_some_and(|done| *done) {
+            self.done_through += 1;
         }
         self.list(key);
     }
@@ -223,7 +223,10 @@ mod tests {
         );
         assert_eq!((take(&mut lanes, 0, later), lanes.wake()), (Some(0), None));
         lanes.done(0);
-        assert_eq!((lanes.run(), take(&mut lanes, 0, later)), (1, Some(1)));
+        assert_eq!(
+            (lanes.done_through(), take(&mut lanes, 0, later)),
+            (1, Some(1))
+        );
     }
 
     #[test]
@@ -239,7 +242,7 @@ mod tests {
         );
         lanes.put_back(0, Some(later));
         lanes.done(2);
-        assert_eq!(lanes.run(), 0, "the run stops at what is not done");
+        assert_eq!(lanes.done_through(), 0, "the run stops at what is not done");
         assert_eq!(take(&mut lanes, 0, now), Some(4));
         assert_eq!(take(&mut lanes, 1, now), None);
         lanes.done(4);

@@ -136,7 +136,7 @@ impl Records {
 
     /// When the oldest record that is not done arrived.
     pub(super) fn oldest(&self) -> Option<i64> {
-        let index = Some(self.lanes.run()).filter(|_| !self.lanes.all_done())?;
+        let index = Some(self.lanes.done_through()).filter(|_| !self.lanes.all_done())?;
         self.batch.record(index).approximate_arrival_timestamp
     }
 
@@ -443,7 +443,7 @@ impl Records {
 
     /// Tells how far the run has come. A batch that is done is let go at once: the next one may be as large.
     pub(super) fn report_done(&mut self, now: Instant) {
-        let run = self.lanes.run();
+        let run = self.lanes.done_through();
         if run == self.reported {
             return;
         }
@@ -470,7 +470,7 @@ impl Records {
 
     /// The record that the run waits for, if its attempts do not go well, and since when.
     pub(super) fn blocking(&self) -> Option<(usize, Instant)> {
-        let index = self.lanes.run();
+        let index = self.lanes.done_through();
         Some((index, self.attempts.get(&index)?.since?))
     }
 

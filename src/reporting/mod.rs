@@ -18,7 +18,7 @@ use families::render;
 use stats::Stats;
 use textfile::Textfile;
 
-/// What to watch with.
+/// What to report with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The time between two lines in the log; `None` for no lines.
@@ -50,17 +50,17 @@ pub struct Snapshot {
 
 /// What is told, and when.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct Reporting {
     stats: Option<Stats>,
     textfile: Option<Textfile>,
     behind: Option<Duration>,
 }
 
-impl Watch {
-    /// Tells nothing before [`Watch::begin`].
-    pub fn new(settings: &Settings) -> Watch {
+impl Reporting {
+    /// Tells nothing before [`Reporting::begin`].
+    pub fn new(settings: &Settings) -> Reporting {
         let name = &settings.name;
-        Watch {
+        Reporting {
             stats: settings.stats_every.map(Stats::new),
             textfile: settings
                 .metrics_dir
@@ -124,26 +124,26 @@ mod tests {
 
     #[test]
     fn lag_grows_while_a_record_is_not_done() {
-        let mut watch = Watch::default();
+        let mut reporting = Reporting::default();
         let hour = Duration::from_secs(3600);
         let now = UNIX_EPOCH + hour * 1000;
         let arrived = |age: Duration| i64::try_from((hour * 1000 - age).as_millis()).ok();
-        assert_eq!(watch.behind(None, now), None);
-        assert_eq!(watch.behind(arrived(hour), now), Some(hour));
-        watch.read_behind(Some(0));
-        assert_eq!(watch.behind(arrived(hour * 23), now), Some(hour * 23));
-        assert_eq!(watch.behind(None, now), Some(Duration::ZERO));
-        watch.read_behind(Some(7_200_000));
+        assert_eq!(reporting.behind(None, now), None);
+        assert_eq!(reporting.behind(arrived(hour), now), Some(hour));
+        reporting.read_behind(Some(0));
+        assert_eq!(reporting.behind(arrived(hour * 23), now), Some(hour * 23));
+        assert_eq!(reporting.behind(None, now), Some(Duration::ZERO));
+        reporting.read_behind(Some(7_200_000));
         assert_eq!(
-            watch.behind(arrived(hour), now),
+            reporting.behind(arrived(hour), now),
             Some(hour * 2),
             "as it was read"
         );
         assert_eq!(
-            watch.behind(arrived(hour * 24), UNIX_EPOCH),
+            reporting.behind(arrived(hour * 24), UNIX_EPOCH),
             Some(hour * 2),
             "a clock that is wrong"
         );
-        assert_eq!(watch.behind(Some(-5), now), Some(hour * 2));
+        assert_eq!(reporting.behind(Some(-5), now), Some(hour * 2));
     }
 }
