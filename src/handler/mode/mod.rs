@@ -1,9 +1,10 @@
 //! The three ways of handing records over: what one handler process is given, what its lines mean, and what its
 //! end says of the records that it had. Everything else is the same for all of them, in [`super::pool`].
 
-pub(super) mod answer;
+mod answer;
 pub(super) mod environment;
 mod lambda_reply;
+pub(super) mod line;
 mod per_batch;
 mod per_record;
 mod per_shard;

@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use super::answer::{self, Line, Word};
+use super::answer;
 use super::environment::{self, Environment};
 use super::lambda_reply::{self, Reply};
+use super::line::{Line, Word};
 use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
 use crate::handler::pool::attempt::{Attempt, ExitReport};
 use crate::outcome::{Class, Ended};

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::answer::{Line, Word};
 use super::environment::{self, Environment};
+use super::line::{Line, Word};
 use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
 use crate::handler::pool::attempt::{Attempt, ExitReport};
 use crate::outcome::{Class, Ended};

@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
-use super::answer::{self, Line, Word, is_untokened};
+use super::answer;
 use super::environment::{self, Environment};
+use super::line::{Line, Word, is_untokened};
 use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
 use crate::handler::pool::attempt::{Attempt, ExitReport};
 use crate::outcome::Class;
