@@ -78,7 +78,7 @@ fn taken_apart(payload: &str) -> Told {
         ..InputRecord::default()
     };
     let found = take_apart(vec![whole]);
-    if found.losses.iter().any(|loss| loss.contains("broken")) {
+    if found.losses.iter().any(|loss| loss.contains("lacks its key")) {
         return Told::Broken;
     }
     let handed = (0..).zip(found.records);
