@@ -78,7 +78,11 @@ fn taken_apart(payload: &str) -> Told {
         ..InputRecord::default()
     };
     let found = take_apart(vec![whole]);
-    if found.losses.iter().any(|loss| loss.contains("lacks its key")) {
+    if found
+        .losses
+        .iter()
+        .any(|loss| loss.contains("lacks its key"))
+    {
         return Told::Broken;
     }
     let handed = (0..).zip(found.records);

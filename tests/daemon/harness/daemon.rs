@@ -111,11 +111,12 @@ impl Daemon {
             .arg(self.java.id().to_string())
             .output();
         match threads {
-            Ok(output) => eprintln!(
-                "--- the daemon's threads\n{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            ),
+            Ok(output) => {
+                let threads = String::from_utf8_lossy(&output.stdout);
+                super::kcl_fault::look(&threads);
+                let errors = String::from_utf8_lossy(&output.stderr);
+                eprintln!("--- the daemon's threads\n{threads}{errors}");
+            }
             Err(error) => eprintln!("--- no jstack: {error}"),
         }
         eprintln!("--- the daemon's tables\n{}", self.leases.rows());

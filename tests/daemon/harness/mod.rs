@@ -4,6 +4,7 @@ pub(crate) mod aggregate;
 mod application;
 mod daemon;
 mod journal;
+pub(crate) mod kcl_fault;
 mod leases;
 mod logs;
 mod service;
@@ -67,7 +68,7 @@ macro_rules! tests {
             #[test]
             #[ignore = "needs tests/daemon/setup, Java and Node"]
             fn $case() {
-                super::$scenario(crate::harness::cases::$case());
+                crate::harness::kcl_fault::play(super::$scenario, crate::harness::cases::$case());
             }
         )+}
     )+};
