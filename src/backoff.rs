@@ -20,7 +20,7 @@ pub struct Delays {
 }
 
 impl Delays {
-    /// How long to wait after so many failures in a row, from 1.
+    /// How long to wait after this many failures in a row, from 1.
     pub fn after(&self, failures: u32) -> Duration {
         let doubled = self
             .first
@@ -28,7 +28,7 @@ impl Delays {
         self.shorten(doubled.min(self.longest.max(self.first)))
     }
 
-    /// Whether the delays grow no more after so many failures in a row.
+    /// Whether the delays grow no more after this many failures in a row.
     pub fn is_longest(&self, failures: u32) -> bool {
         let doubled = self
             .first
@@ -36,7 +36,7 @@ impl Delays {
         doubled >= self.longest
     }
 
-    /// The delay for a record that was given up but may not be passed over.
+    /// The delay for a record that is out of attempts but may not be skipped.
     pub fn longest(&self) -> Duration {
         self.shorten(self.longest.max(self.first))
     }

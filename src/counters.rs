@@ -130,7 +130,7 @@ impl Histogram {
         }
     }
 
-    /// So many more of this value.
+    /// This many more of this value.
     pub fn observe(&mut self, value: f64, count: u64) {
         let span = self.bounds.partition_point(|bound| *bound < value);
         self.counts[span] += count;

@@ -207,7 +207,7 @@ impl LogFile {
 }
 
 impl Write for LogFile {
-    /// A log that cannot be written must not stop the work: a line that is lost is told of in the next one
+    /// A log that cannot be written must not stop the work: a line that is lost is counted in the next one
     /// that is not.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.was_moved() {

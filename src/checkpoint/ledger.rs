@@ -8,7 +8,7 @@ pub struct Ledger {
     stored: Option<Position>,
     done_through: Option<Position>,
     unsaved: u64,
-    /// So many of them are in the checkpoint that was asked for last.
+    /// This many of them are in the checkpoint that was asked for last.
     asked: u64,
     requested: Option<Position>,
     beyond: Vec<Position>,

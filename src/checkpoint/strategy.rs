@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub struct Strategy {
     /// So long after the last checkpoint; `None` for never.
     pub every: Option<Duration>,
-    /// After so many records done since the last checkpoint; `None` for never.
+    /// After this many records done since the last checkpoint; `None` for never.
     pub records: Option<u64>,
     /// At the end of every batch.
     pub batch: bool,

@@ -42,7 +42,7 @@ pub(crate) struct Envelope<'a> {
     pub n: u64,
     /// The shard.
     pub shard_id: &'a str,
-    /// The how-manieth handing over this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
     /// Nothing more will be written before an answer.
     pub last: bool,

@@ -22,7 +22,7 @@ pub(super) struct Lag {
 }
 
 impl Lag {
-    /// A batch begins that was read so many milliseconds behind the tip; whether to warn.
+    /// A batch begins that was read this many milliseconds behind the tip; whether to warn.
     pub(super) fn begin(&mut self, now: Instant, behind: Option<i64>) -> bool {
         self.batch = Some(now);
         let behind = behind.unwrap_or(0);
@@ -57,7 +57,7 @@ impl Lag {
 mod tests {
     use super::*;
 
-    /// Batches a minute apart that keep the handler busy for so many seconds each, each read so far behind;
+    /// Batches a minute apart that keep the handler busy for this many seconds each, each read so far behind;
     /// which of them warn.
     fn warnings(busy: u64, behind: &[i64]) -> Vec<bool> {
         let (mut lag, start) = (Lag::default(), Instant::now());

@@ -155,7 +155,7 @@ pub enum OnFailure {
 pub enum Per {
     /// One record, and then the end of its input.
     Record,
-    /// So many records of a batch and so many bytes of payload at most (`None` for no limit), and then
+    /// This many records of a batch and this many bytes of payload at most (`None` for no limit), and then
     /// the end of its input.
     Batch {
         /// Records.
@@ -165,11 +165,11 @@ pub enum Per {
     },
     /// Every record of the lease, one line answered for each.
     Shard {
-        /// So many may be unanswered.
+        /// This many may be unanswered.
         inflight: usize,
         /// Answers stand without the token.
         plain: bool,
-        /// After so many it gets the end of its input, and a new handler goes on; `None` for never.
+        /// After this many it gets the end of its input, and a new handler goes on; `None` for never.
         max_records: Option<u64>,
     },
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// Up to so many processors the serial collector is the better one: it takes less time for a record, and half of the
+/// Up to this many processors the serial collector is the better one: it takes less time for a record, and half of the
 /// memory. With more of them it could hold up all shards for longer than the others do.
 const FEW_PROCESSORS: usize = 4;
 

@@ -16,7 +16,7 @@ static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle {
 /// Lines of handler output that are logged in one second.
 const LINES_A_SECOND: u32 = 100;
 
-/// So many bytes of a line are shown in a message about it.
+/// This many bytes of a line are shown in a message about it.
 const EXCERPT: usize = 200;
 
 /// Holds back handler output beyond a rate: the daemon logs each of our lines twice, and a handler in a

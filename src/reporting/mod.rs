@@ -80,7 +80,7 @@ impl Reporting {
         }
     }
 
-    /// A batch was read so many milliseconds behind the tip.
+    /// A batch was read this many milliseconds behind the tip.
     pub fn read_behind(&mut self, millis: Option<i64>) {
         let millis = millis.and_then(|millis| u64::try_from(millis).ok());
         self.behind = millis.map(Duration::from_millis).or(self.behind);

@@ -9,7 +9,7 @@ pub struct Limits {
     pub max_attempts: Option<u32>,
     /// Age after which a record that failed or was retried is given up; `None` for no limit.
     pub max_age: Option<Duration>,
-    /// The breaker: so many records given up in a row mean that the handler is broken; 0 for never.
+    /// The breaker: this many records given up in a row mean that the handler is broken; 0 for never.
     pub max_consecutive_failures: u32,
 }
 

@@ -134,7 +134,7 @@ mod tests {
         jitter: false,
     };
 
-    /// What is decided after so many attempts, the last of this class, that were charged.
+    /// What is decided after this many attempts, the last of this class, that were charged.
     fn decided(class: Class, attempts: u32, on_failure: &OnFailure) -> String {
         decided_at(class, attempts, on_failure, None, &Breaker::default())
     }

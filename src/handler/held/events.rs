@@ -65,7 +65,7 @@ pub(super) enum RecordEvent<'a> {
         limits: &'a Limits,
         delay: Delay,
     },
-    /// So many records failed together, and are tried again in smaller runs.
+    /// This many records failed together, and are tried again in smaller runs.
     Narrowed {
         count: usize,
         ends: [Position; 2],
@@ -93,7 +93,7 @@ pub(super) enum RecordEvent<'a> {
         refusal: &'a str,
         delay: Duration,
     },
-    /// So many were given up in a row that no more are.
+    /// This many were given up in a row that no more are.
     BreakerOpened(u32),
 }
 

@@ -14,7 +14,7 @@ pub(in crate::handler) struct Lanes {
     /// Each record's key.
     key_of: Vec<u32>,
     done: Vec<bool>,
-    /// So many records at the batch's start are done.
+    /// This many records at the batch's start are done.
     done_through: usize,
     /// The next record of each key that any lane may take.
     free: BTreeSet<(u32, u32)>,
@@ -45,7 +45,7 @@ enum Listed {
 }
 
 impl Lanes {
-    /// The records with these partition keys, for so many lanes.
+    /// The records with these partition keys, for this many lanes.
     pub(in crate::handler) fn new<'a>(
         partition_keys: impl Iterator<Item = &'a str>,
         lanes: usize,
@@ -72,7 +72,7 @@ impl Lanes {
         these
     }
 
-    /// So many records at the batch's start are done: the run.
+    /// This many records at the batch's start are done: the run.
     pub(in crate::handler) fn done_through(&self) -> usize {
         self.done_through
     }

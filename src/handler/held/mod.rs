@@ -39,7 +39,7 @@ pub(super) struct Records {
     breaker: Breaker,
     lag: Lag,
     pub(super) events: VecDeque<Event>,
-    /// So much of the run was reported.
+    /// Records of the run reported as done.
     reported: usize,
     /// No attempt starts before: we were asked to stop.
     pub(super) paused_until: Option<Instant>,
@@ -149,7 +149,7 @@ impl Records {
         self.reported = 0;
     }
 
-    /// The how-manieth handing over of this record the next one is.
+    /// The number of this record's next attempt, from 1.
     pub(super) fn attempt_number(&self, index: usize) -> u32 {
         self.attempts
             .get(&index)
@@ -313,7 +313,7 @@ impl Records {
         event.tell(&mut self.counters);
     }
 
-    /// So many of the attempt's oldest records were handled well.
+    /// This many of the attempt's oldest records were handled well.
     pub(super) fn answered(
         &mut self,
         attempt: &mut Attempt,
@@ -510,7 +510,7 @@ impl Records {
         Some((self.position(*index), line))
     }
 
-    /// The oldest letters as lines, up to so many bytes, and how many they are.
+    /// The oldest letters as lines, up to this many bytes, and how many they are.
     pub(super) fn next_letters(&self, most: usize) -> (usize, Vec<u8>) {
         let (mut count, mut lines) = (0, Vec::new());
         for Letter {

@@ -31,7 +31,7 @@ pub(super) trait Mode {
         false
     }
 
-    /// Whether an attempt that has records may not have one more, with which it would have been given so many
+    /// Whether an attempt that has records may not have one more, with which it would have been given this many
     /// bytes, before it answers or ends.
     fn is_full(&self, attempt: &Attempt, bytes: u64) -> bool;
 
@@ -136,7 +136,7 @@ pub(super) enum Heard {
     Untokened,
     /// It was noted.
     Noted,
-    /// So many of the oldest records are done, and perhaps a checkpoint is requested there.
+    /// This many of the oldest records are done, and perhaps a checkpoint is requested there.
     Done { records: usize, checkpoint: bool },
     /// The oldest record is not done.
     Bad(Class),
@@ -164,7 +164,7 @@ pub(super) enum Finding {
     Oldest(Class),
     /// This, of one of them, but not of which.
     Unnamed(Class),
-    /// So many are done, and this is the next one's.
+    /// This many are done, and this is the next one's.
     Upto { records: usize, next: Class },
 }
 
@@ -186,7 +186,7 @@ pub(super) enum Reason {
     Answered(Class),
     /// Its answer makes no sense about the record it had.
     Nonsense,
-    /// It ended well, but left so many bytes of its input unread.
+    /// It ended well, but left this many bytes of its input unread.
     Unread(Ended, u64),
     /// Its reply names the record as failed.
     Named,

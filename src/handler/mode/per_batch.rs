@@ -16,9 +16,9 @@ use crate::process;
 const REPLY: usize = 16 * 1024 * 1024;
 
 pub(super) struct PerBatch {
-    /// At most so many records; `None` for no limit.
+    /// At most this many records; `None` for no limit.
     pub(super) size: Option<usize>,
-    /// At most so many bytes of payload; `None` for no limit.
+    /// At most this many bytes of payload; `None` for no limit.
     pub(super) bytes: Option<u64>,
     /// The last line of stdout is a reply to the whole batch, as Lambda's.
     pub(super) replies: bool,

@@ -12,11 +12,11 @@ use crate::outcome::Class;
 use crate::process::Feed;
 
 pub(super) struct PerShard {
-    /// So many records may be unanswered.
+    /// This many records may be unanswered.
     pub(super) inflight: usize,
     /// Answers stand without the token.
     pub(super) plain: bool,
-    /// So many records for one process; `None` for no limit.
+    /// This many records for one process; `None` for no limit.
     pub(super) max_records: Option<u64>,
     /// There is only one handler at a time.
     pub(super) alone: bool,

@@ -1,6 +1,6 @@
 //! What handlers are given, and when.
 //!
-//! A record that is told of with `last: false` is followed by another in the same input, whatever comes: a handler
+//! A record that is written with `last: false` is followed by another in the same input, whatever comes: a handler
 //! that answers in groups waits for it. So what follows is decided before a record is framed.
 //!
 //! What must not change:
@@ -26,12 +26,12 @@ use crate::handler::mode::{Given, Reason, environment};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Spawn, Stderr};
 
-/// About so much is made ready for a handler that lives on before its pipe has taken it: enough for the
+/// About this much is made ready for a handler that lives on before its pipe has taken it: enough for the
 /// handler to be busy while the next is made, little enough to stay in the processor's cache.
 const AHEAD: usize = 256 * 1024;
 
 /// What one turn of handing over has come across. Records that cannot be handed over are no reason to keep the
-/// daemon, its clock and all handlers waiting: after so many of them it is the others' turn.
+/// daemon, its clock and all handlers waiting: after this many of them it is the others' turn.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// Records that cannot stand in the format.
@@ -70,7 +70,7 @@ enum Started {
 #[derive(Debug)]
 struct Run {
     slot: usize,
-    /// At most so many records; 0 for any number.
+    /// At most this many records; 0 for any number.
     narrow: usize,
     now: Instant,
     /// Bytes of their payloads.

@@ -81,7 +81,7 @@ struct Advice {
 #[derive(Debug, Default)]
 struct Slot {
     attempt: Option<Attempt>,
-    /// A run of so many records failed without naming one, and is being narrowed down.
+    /// A run of this many records failed without naming one, and is being narrowed down.
     suspects: usize,
     /// Handlers that died in a row without an answer, and not at a record.
     deaths: u32,

@@ -97,7 +97,7 @@ impl Cause {
 /// How often, or how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Amount {
-    /// So many of one: from 0 for never to 1 for each.
+    /// This many of one: from 0 for never to 1 for each.
     Rate(f64),
     /// A time that is drawn for each, from nothing to this.
     UpTo(Duration),
