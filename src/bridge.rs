@@ -1,24 +1,47 @@
 //! The bridge: what the daemon says, to the handlers; what comes of it, to the ledger; and an answer.
+//!
+//! There is one loop, whether the daemon awaits an answer or not: handlers may be at work in between. In each
+//! turn:
+//!
+//! 1. the daemon's next message is taken, if none is open;
+//! 2. what is due is sent, which the daemon takes only while it awaits an answer;
+//! 3. the open action is answered, if all is over that it waits for. That is looked at after sending: what falls
+//!    due with the last record is on its way by then, and awaited;
+//! 4. the loop sleeps until something happens.
+
+mod heard;
+mod pending;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::checkpoint::{Answered, BlockedRecord, Checkpoints, Phase, Request, Start, ToSay};
+use crate::checkpoint::{Answered, BlockedRecord, Checkpoints, Request, Start, ToSay};
 use crate::clock::Clock;
 use crate::due::Due;
 use crate::exit;
-use crate::handler::{Event, Finish, First, Handlers, HookEvent};
+use crate::handler::{Event, Finish, First, Handlers, Read};
 use crate::plural::plural;
-use crate::protocol::{Message, Reply, Shutdown, Wire};
-use crate::record::{Batch, Layout, Position};
+use crate::protocol::{Message, Reply, Wire};
+use crate::record::Batch;
 use crate::reporting::{Reporting, Snapshot};
+use heard::{Heard, Other, hear, parse};
+use pending::{Goal, LOOK_AGAIN, PendingAction, Search, Stage};
 
-/// How long a command that cannot be run is looked for again: a deployment may be under way.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// The time between two such looks.
+/// The time between two looks for a command that cannot be run.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a halt waits for the daemon's next message, in which what is done can be stored.
+const HALT: Duration = Duration::from_secs(60);
+
+/// A checkpoint that has been due for so long without a message from the daemon is worth a warning.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+/// What the daemon sends sooner than this after our answer may have been read long before.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// How long handlers may go on after a request to shut down, if nobody says.
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// One shard's conversation with the daemon.
 pub struct Bridge<'a> {
@@ -26,70 +49,69 @@ pub struct Bridge<'a> {
     handlers: &'a mut dyn Handlers,
     checkpoints: Checkpoints,
     clock: &'a dyn Clock,
-    /// After a signal, the run is stored step by step for so long.
+    /// After a signal, what is done is stored step by step for this long.
+    storing: Duration,
+    /// How long handlers may go on with what they have after a request to shut down.
     drain: Duration,
     reporting: Reporting,
     initialized: bool,
-    /// A handler asked to stop the worker while no action was under way.
-    halted: bool,
+    pending: Option<PendingAction>,
+    /// When the daemon was answered last.
+    answered: Option<Instant>,
+    /// A handler asked to stop the worker while no action was open; when we leave without one.
+    halted: Option<Instant>,
+    /// Records were dropped at a request to shut down: those after them are not taken in.
+    dropped: bool,
+    overdue: Overdue,
 }
 
-/// What the daemon said, with a batch taken out of its line.
-enum Heard {
-    Batch(Batch),
-    Initialize { shard_id: String, start: Start },
-    Other { action: &'static str, what: Other },
+/// A checkpoint that cannot be sent, for the daemon awaits no answer.
+#[derive(Debug, Default)]
+struct Overdue {
+    since: Option<Instant>,
+    said: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Other {
-    Ack,
-    LeaseLost,
-    ShardEnded,
-    ShutdownRequested,
-}
-
-/// Whether the conversation goes on.
+/// How the conversation goes on.
 enum Step {
-    GoOn,
+    /// There may be more to do at once.
+    Again,
+    /// Nothing is to be done before something happens.
+    Sleep,
+    /// Not at all.
     Leave(exit::Bridge),
 }
 
-/// What has to be over before an action is answered.
-struct PendingAction {
-    /// Records of the batch that are not in the run yet.
-    left: u64,
-    /// Handlers are on their way to their end.
-    finishing: bool,
-    /// The user's hook is run for this then.
-    hook: Option<HookEvent>,
-    /// The hook is running.
-    hooking: bool,
-    /// What it is about, once those above are over.
-    last: Phase,
-    halted: bool,
-}
-
 impl<'a> Bridge<'a> {
-    /// A bridge between the daemon and `handlers`; `drain` is how long handlers have to end after a
-    /// signal.
+    /// A bridge between the daemon and `handlers`; `storing` is for how long what is done is stored step by
+    /// step after a signal.
     pub fn new(
         wire: Wire<'a>,
         handlers: &'a mut dyn Handlers,
         checkpoints: Checkpoints,
         clock: &'a dyn Clock,
-        drain: Duration,
+        storing: Duration,
     ) -> Bridge<'a> {
         Bridge {
             wire,
             handlers,
             checkpoints,
             clock,
-            drain,
+            storing,
+            drain: DRAIN,
             reporting: Reporting::default(),
             initialized: false,
-            halted: false,
+            pending: None,
+            answered: None,
+            halted: None,
+            dropped: false,
+            overdue: Overdue::default(),
         }
+    }
+
+    /// The same; handlers may go on for this long after a request to shut down.
+    pub fn drained_for(self, drain: Duration) -> Bridge<'a> {
+        Bridge { drain, ..self }
     }
 
     /// The same, watched.
@@ -108,299 +130,334 @@ impl<'a> Bridge<'a> {
     }
 
     fn converse(&mut self) -> Result<exit::Bridge> {
-        while let Some(line) = self.next_line()? {
-            if let Step::Leave(exit) = self.answer(line)? {
+        loop {
+            self.look();
+            let now = self.clock.now();
+            if let Step::Leave(exit) = self.listen(now)? {
                 return Ok(exit);
             }
-        }
-        log::info!("the daemon closed stdin");
-        Ok(if self.halted {
-            exit::Bridge::Halted
-        } else {
-            exit::Bridge::Done
-        })
-    }
-
-    /// The next message; `None` at the end of input.
-    fn next_line(&mut self) -> Result<Option<String>> {
-        loop {
-            self.look();
-            if let Some(line) = self.wire.take_line() {
-                return Ok(Some(line));
+            let wake = self.send(now);
+            match self.proceed(now) {
+                Step::Leave(exit) => return Ok(exit),
+                Step::Again => continue,
+                Step::Sleep => {}
             }
-            if self.wire.ended() {
-                return Ok(None);
-            }
-            match self.handlers.wait(true, self.reporting.wake())? {
-                Event::Input => self.wire.fill(),
-                Event::Signal(signal) => self.signalled(signal),
-                Event::Halted(why) => {
-                    log::error!("{why}: stopping the worker at the daemon's next message");
-                    self.halted = true;
-                }
-                Event::Blocked | Event::Deadline => {}
-                event @ (Event::Done { .. }
-                | Event::CheckpointRequested(_)
-                | Event::Finished
-                | Event::Hooked) => {
-                    log::debug!("{event:?} while idle");
-                }
-            }
-        }
-    }
-
-    fn answer(&mut self, line: String) -> Result<Step> {
-        let heard = hear(line)?;
-        self.checkpoints.heard(self.clock.now());
-        match heard {
-            Heard::Initialize { shard_id, start } => self.initialize(&shard_id, start),
-            _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
-            Heard::Batch(_)
-            | Heard::Other {
-                what: Other::ShardEnded | Other::LeaseLost | Other::ShutdownRequested,
-                ..
-            // Not an ack and not 'initialize': those say nothing that a halt could wait for.
-            } if self.halted => self.leave_halted(&heard),
-            Heard::Batch(batch) => self.process_records(batch),
-            Heard::Other {
-                action,
-                what: Other::Ack,
-            } => {
-                bail!("the daemon sent a '{action}' that nothing asked for")
-            }
-            Heard::Other {
-                action,
-                what: Other::LeaseLost,
-            } => self.lease_lost(action),
-            Heard::Other {
-                action,
-                what: Other::ShardEnded,
-            } => self.shard_ended(action),
-            Heard::Other {
-                action,
-                what: Other::ShutdownRequested,
-            } => self.shutdown_requested(action),
-        }
-    }
-
-    /// A handler asked to halt while no action was under way: whatever comes next, what is done is stored
-    /// if the lease still is ours, and the worker is stopped.
-    fn leave_halted(&mut self, heard: &Heard) -> Result<Step> {
-        match heard {
-            Heard::Other {
-                what: Other::LeaseLost,
-                ..
-            } => self.checkpoints.lose_lease(),
-            Heard::Other {
-                what: Other::ShardEnded,
-                ..
-            } => self.checkpoints.shard_ended(),
-            Heard::Batch(_) | Heard::Initialize { .. } | Heard::Other { .. } => {}
-        }
-        self.checkpoints.last_chance();
-        let mut pending = PendingAction::new(0, false, Phase::Shutdown);
-        pending.halted = true;
-        self.work(pending)
-    }
-
-    fn initialize(&mut self, shard_id: &str, start: Start) -> Result<Step> {
-        if self.initialized {
-            bail!("the daemon sent 'initialize' a second time");
-        }
-        self.initialized = true;
-        crate::logging::set_shard(shard_id);
-        match &start {
-            Start::After(position) => log::info!("lease acquired; resuming after {position}"),
-            Start::Sentinel(name) => log::info!("lease acquired; starting at {name}"),
-        }
-        self.reporting.begin(shard_id, self.clock.now());
-        if let leave @ Step::Leave(_) = self.find_handler(shard_id)? {
-            return Ok(leave);
-        }
-        // Before the lease is known to the checkpoints: the daemon takes none in answer to `initialize`.
-        let pending = PendingAction::new(0, false, Phase::Working)
-            .then(HookEvent::Initialize(start.stored().cloned()));
-        if let leave @ Step::Leave(_) = self.work(pending)? {
-            return Ok(leave);
-        }
-        self.checkpoints.begin(&start, self.clock.now());
-        Ok(self.status("initialize"))
-    }
-
-    /// Looks for the handler's command, and again for a while.
-    fn find_handler(&mut self, shard_id: &str) -> Result<Step> {
-        let give_up_at = self.clock.now() + LOOK_AGAIN;
-        let mut said = false;
-        while let Err(e) = self.handlers.begin(shard_id) {
-            let now = self.clock.now();
-            if now >= give_up_at {
-                log::error!("{e:#}; giving up");
-                return Ok(Step::Leave(exit::Bridge::Config));
-            }
-            if !said {
-                log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
-            }
-            said = true;
-            // The input is watched meanwhile: the daemon may have gone.
-            let until = now + LOOK_EVERY;
-            while self.clock.now() < until && !self.wire.ended() {
-                if self.handlers.wait(!self.wire.has_line(), Some(until))? == Event::Input {
-                    self.wire.fill();
-                }
-            }
-            if self.wire.ended() {
-                return Ok(Step::Leave(exit::Bridge::Done));
-            }
-        }
-        Ok(Step::GoOn)
-    }
-
-    fn process_records(&mut self, batch: Batch) -> Result<Step> {
-        if self.checkpoints.lease_gone() {
-            return Ok(self.status("processRecords"));
-        }
-        self.reporting.read_behind(batch.millis_behind_latest);
-        let left = batch.len() as u64;
-        let behind = batch
-            .millis_behind_latest
-            .map_or("?".to_owned(), |millis| millis.to_string());
-        log::debug!("{}, {behind} ms behind the tip", plural(left, "record"));
-        if let Some(last) = batch.last() {
-            self.checkpoints.delivered(last);
-            let first = if self.checkpoints.is_unprotected() {
-                First::Alone
-            } else {
-                First::WithOthers
-            };
-            self.handlers.offer(batch, first);
-        }
-        self.reach(
-            PendingAction::new(left, false, Phase::BatchEnd),
-            "processRecords",
-        )
-    }
-
-    fn lease_lost(&mut self, action: &'static str) -> Result<Step> {
-        log::info!("lease lost");
-        self.stop_handlers()?;
-        self.checkpoints.lose_lease();
-        self.leave_lost(action)
-    }
-
-    /// The last answer of a lease that is gone.
-    fn leave_lost(&mut self, action: &'static str) -> Result<Step> {
-        let pending = PendingAction::new(0, false, Phase::Shutdown).then(HookEvent::LeaseLost);
-        if let leave @ Step::Leave(_) = self.work(pending)? {
-            return Ok(leave);
-        }
-        self.status(action);
-        Ok(Step::Leave(exit::Bridge::Done))
-    }
-
-    fn shutdown_requested(&mut self, action: &'static str) -> Result<Step> {
-        if self.checkpoints.lease_gone() {
-            return Ok(self.status(action));
-        }
-        log::info!("the daemon asks for an orderly shutdown");
-        self.handlers.finish(Finish::Orderly);
-        self.checkpoints.last_chance();
-        let pending = PendingAction::new(0, true, Phase::Shutdown).then(HookEvent::Shutdown);
-        self.reach(pending, action)
-    }
-
-    fn shard_ended(&mut self, action: &'static str) -> Result<Step> {
-        if !self.checkpoints.lease_gone() {
-            log::info!("the shard has ended");
-            self.checkpoints.shard_ended();
-            self.handlers.finish(Finish::Orderly);
-            self.checkpoints.last_chance();
-            let pending = PendingAction::new(0, true, Phase::ShardEnd).then(HookEvent::ShardEnd);
-            if let leave @ Step::Leave(_) = self.work(pending)? {
-                return Ok(leave);
-            }
-        }
-        if self.checkpoints.lease_gone() {
-            return self.leave_lost(action);
-        }
-        self.status(action);
-        Ok(Step::Leave(exit::Bridge::Done))
-    }
-
-    fn reach(&mut self, pending: PendingAction, action: &'static str) -> Result<Step> {
-        match self.work(pending)? {
-            Step::GoOn => Ok(self.status(action)),
-            leave => Ok(leave),
-        }
-    }
-
-    /// Works, and judges checkpoints, until the pending is reached: the one loop in which an action is
-    /// under way.
-    fn work(&mut self, mut pending: PendingAction) -> Result<Step> {
-        loop {
-            self.look();
-            let now = self.clock.now();
-            self.run_hook(&mut pending);
-            let blocked = self.handlers.blocked().filter(|_| pending.left > 0);
-            let wake = self.send(pending.phase(), blocked.as_ref(), now);
-            // Looked at after sending: what falls due with the last record is on its way by now, and awaited.
-            if pending.is_reached(&self.checkpoints) {
-                return Ok(if pending.halted {
-                    Step::Leave(exit::Bridge::Halted)
-                } else {
-                    Step::GoOn
-                });
-            }
-            if self.wire.ended() {
-                log::warn!(
-                    "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
-                );
-                return Ok(Step::Leave(exit::Bridge::Done));
+            if let Some(exit) = self.cut_off() {
+                return Ok(exit);
             }
             let watch_input = self.checkpoints.awaiting() || !self.wire.has_line();
             let until = wake.into_iter().chain(self.reporting.wake()).min();
             let event = self.handlers.wait(watch_input, until)?;
-            if let Step::Leave(exit) = self.take_in(event, &mut pending)? {
-                return Ok(Step::Leave(exit));
+            self.take_in(event);
+        }
+    }
+
+    /// Takes what the daemon said: its next message if none is open, or the answer to a checkpoint. Any other
+    /// line waits.
+    fn listen(&mut self, now: Instant) -> Result<Step> {
+        if self.pending.is_some() {
+            if self.checkpoints.awaiting()
+                && let Some(line) = self.wire.take_line()
+            {
+                return self.ack(&line);
             }
+            return Ok(Step::Again);
+        }
+        if let Some(line) = self.wire.take_line() {
+            self.open(line, now)?;
+        } else if self.wire.ended() {
+            log::info!("the daemon closed stdin");
+            return Ok(Step::Leave(match self.halted {
+                Some(_) => exit::Bridge::Halted,
+                None => exit::Bridge::Done,
+            }));
+        } else if self.halted.is_some_and(|leave_at| now >= leave_at) {
+            log::error!(
+                "the daemon has sent nothing for {} s since the halt: leaving; records since the last checkpoint will be redelivered",
+                HALT.as_secs()
+            );
+            return Ok(Step::Leave(exit::Bridge::Halted));
+        }
+        Ok(Step::Again)
+    }
+
+    /// The exit, where the daemon's input ended while it awaited an answer.
+    fn cut_off(&self) -> Option<exit::Bridge> {
+        let pending = self.pending.as_ref().filter(|_| self.wire.ended())?;
+        // Nothing was taken in before the handler is found.
+        if !matches!(
+            (&pending.goal, pending.stage),
+            (Goal::Initialize(_), Stage::Work)
+        ) {
+            log::warn!(
+                "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
+            );
+        }
+        Some(match pending.goal {
+            Goal::Halt => exit::Bridge::Halted,
+            _ => exit::Bridge::Done,
+        })
+    }
+
+    /// Takes up a message.
+    fn open(&mut self, line: String, now: Instant) -> Result<()> {
+        let heard = hear(line)?;
+        self.checkpoints.heard(now);
+        self.overdue.since = None;
+        match heard {
+            Heard::Initialize { shard_id, start } => self.initialize(shard_id, start, now)?,
+            _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
+            Heard::Other {
+                action,
+                what: Other::Ack,
+            } => bail!("the daemon sent a '{action}' that nothing asked for"),
+            Heard::Batch(_) if self.halted.is_some() => self.halt("processRecords", now),
+            Heard::Batch(batch) => self.process_records(batch, now),
+            Heard::Other { action, what } => self.end(action, what, now),
+        }
+        Ok(())
+    }
+
+    fn pend(&mut self, name: &'static str, goal: Goal, stage: Stage, now: Instant) {
+        self.pending = Some(PendingAction::new(name, goal, stage, now));
+    }
+
+    fn initialize(&mut self, shard_id: String, start: Start, now: Instant) -> Result<()> {
+        if self.initialized {
+            bail!("the daemon sent 'initialize' a second time");
+        }
+        self.initialized = true;
+        crate::logging::set_shard(&shard_id);
+        match &start {
+            Start::After(position) => log::info!("lease acquired; resuming after {position}"),
+            Start::Sentinel(name) => log::info!("lease acquired; starting at {name}"),
+        }
+        self.reporting.begin(&shard_id, now);
+        let search = Search::new(shard_id, start, now);
+        self.pend("initialize", Goal::Initialize(search), Stage::Work, now);
+        Ok(())
+    }
+
+    fn process_records(&mut self, batch: Batch, now: Instant) {
+        let goal = if self.checkpoints.lease_gone() {
+            Goal::Stopped
+        } else {
+            Goal::Records
+        };
+        if !self.checkpoints.lease_gone() {
+            self.take_batch(batch, now);
+        }
+        self.pend("processRecords", goal, Stage::Last, now);
+    }
+
+    fn take_batch(&mut self, batch: Batch, now: Instant) {
+        self.reporting.read_behind(batch.millis_behind_latest);
+        let behind = batch
+            .millis_behind_latest
+            .map_or("?".to_owned(), |millis| millis.to_string());
+        let records = plural(batch.len() as u64, "record");
+        log::debug!("{records}, {behind} ms behind the tip");
+        if let Some(last) = batch.last() {
+            self.checkpoints.delivered(last);
+        }
+        // Behind what was dropped there would be a gap.
+        if !self.dropped {
+            let answered = self.answered;
+            self.handlers.offer(Read {
+                batch,
+                first: if self.checkpoints.is_unprotected() {
+                    First::Alone
+                } else {
+                    First::WithOthers
+                },
+                fresh: answered.is_none_or(|answered| now >= answered + FRESH),
+            });
         }
     }
 
-    /// Runs the pending's hook, once the handlers have ended.
-    fn run_hook(&mut self, pending: &mut PendingAction) {
-        if !pending.finishing
-            && let Some(hook_event) = pending.hook.take()
-        {
-            pending.hooking = self.handlers.hook(hook_event);
+    /// The lease, the shard or the worker comes to its end. A handler may have asked to halt before: then
+    /// what is done is stored, if the lease still is ours, and the worker is stopped.
+    fn end(&mut self, action: &'static str, what: Other, now: Instant) {
+        let halted = self.halted.is_some();
+        match what {
+            Other::LeaseLost => self.checkpoints.lose_lease(),
+            Other::ShardEnded => self.checkpoints.shard_ended(),
+            Other::ShutdownRequested | Other::Ack => {}
+        }
+        match what {
+            _ if halted => self.halt(action, now),
+            Other::LeaseLost => self.lease_lost(action, now),
+            Other::ShardEnded if self.checkpoints.lease_gone() => {
+                // Handlers were stopped when that was found.
+                let mut pending = PendingAction::new(action, Goal::LeaseLost, Stage::Work, now);
+                self.run_hook(&mut pending);
+                self.pending = Some(pending);
+            }
+            Other::ShardEnded => {
+                log::info!("the shard has ended");
+                self.handlers.shard_ended();
+                self.pend(action, Goal::ShardEnd, Stage::Work, now);
+            }
+            Other::ShutdownRequested | Other::Ack => self.shutdown_requested(action, now),
         }
     }
 
-    fn take_in(&mut self, event: Event, pending: &mut PendingAction) -> Result<Step> {
-        match event {
-            Event::Input => {
-                self.wire.fill();
-                // Only the ack is taken while an action is open; any other line waits for its answer.
-                if self.checkpoints.awaiting()
-                    && let Some(line) = self.wire.take_line()
-                {
-                    return self.ack(line, pending);
+    fn halt(&mut self, action: &'static str, now: Instant) {
+        self.checkpoints.last_chance();
+        self.pend(action, Goal::Halt, Stage::Last, now);
+    }
+
+    fn lease_lost(&mut self, action: &'static str, now: Instant) {
+        log::info!("lease lost");
+        self.handlers.finish(Finish::Stop);
+        self.pend(action, Goal::LeaseLost, Stage::Finishing, now);
+    }
+
+    fn shutdown_requested(&mut self, action: &'static str, now: Instant) {
+        if self.checkpoints.lease_gone() {
+            return self.pend(action, Goal::Stopped, Stage::Last, now);
+        }
+        log::info!("the daemon asks for an orderly shutdown");
+        self.handlers.finish(Finish::Drain(now + self.drain));
+        self.checkpoints.last_chance();
+        self.pend(action, Goal::Shutdown, Stage::Finishing, now);
+    }
+
+    /// Brings the open action a step further, if what it waits for is over.
+    fn proceed(&mut self, now: Instant) -> Step {
+        let Some(mut pending) = self.pending.take() else {
+            return Step::Sleep;
+        };
+        if pending.stage == Stage::Last && self.is_over(&pending.goal) {
+            return self.answer(pending, now);
+        }
+        let before = pending.stage;
+        let left = self.advance(&mut pending, now);
+        let moved = pending.stage != before;
+        self.pending = Some(pending);
+        match left {
+            Some(exit) => Step::Leave(exit),
+            None if moved => Step::Again,
+            None => Step::Sleep,
+        }
+    }
+
+    /// Goes on from a stage whose end nothing tells of; an exit, where it cannot.
+    fn advance(&mut self, pending: &mut PendingAction, now: Instant) -> Option<exit::Bridge> {
+        match (pending.stage, &mut pending.goal) {
+            (Stage::Work, Goal::Initialize(search)) if now >= search.look_at => {
+                match find(self.handlers, search, now) {
+                    Find::There => self.run_hook(pending),
+                    Find::Later => {}
+                    Find::Never => return Some(exit::Bridge::Config),
                 }
             }
-            Event::Done { end, records } => {
-                pending.left = pending.left.saturating_sub(records);
+            (Stage::Work, Goal::ShardEnd) if !self.handlers.holds_any() => {
+                self.checkpoints.last_chance();
+                if self.checkpoints.is_all_done() {
+                    self.handlers.finish(Finish::Orderly);
+                    pending.stage = Stage::Finishing;
+                } else {
+                    // What was dropped is not done, and would never be read again.
+                    log::error!(
+                        "the shard has ended, but records of it were dropped: leaving without an answer, so that it is read again"
+                    );
+                    (pending.goal, pending.stage) = (Goal::Halt, Stage::Last);
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether everything is over that an action waits for in its last stage.
+    fn is_over(&self, goal: &Goal) -> bool {
+        let checkpoints = &self.checkpoints;
+        match goal {
+            // Until something is stored a restart would skip what was sent, so no more is asked for.
+            Goal::Records if checkpoints.is_unprotected() && self.handlers.holds_any() => false,
+            Goal::Records if self.handlers.reads_ahead() => {
+                (self.dropped || self.handlers.has_room()) && !checkpoints.awaiting()
+            }
+            Goal::Records => !self.handlers.holds_any() && !checkpoints.in_round(),
+            Goal::ShardEnd => checkpoints.shard_end_stored() && !checkpoints.in_round(),
+            Goal::Initialize(_) | Goal::Shutdown | Goal::LeaseLost | Goal::Stopped | Goal::Halt => {
+                !checkpoints.in_round()
+            }
+        }
+    }
+
+    /// Answers an action, or leaves without.
+    fn answer(&mut self, pending: PendingAction, now: Instant) -> Step {
+        match &pending.goal {
+            Goal::Halt => return Step::Leave(exit::Bridge::Halted),
+            // Not before: the daemon takes no checkpoint in answer to `initialize`.
+            Goal::Initialize(search) => self.checkpoints.begin(&search.start, now),
+            Goal::Shutdown => self.dropped = !self.checkpoints.is_all_done(),
+            Goal::Records | Goal::ShardEnd | Goal::LeaseLost | Goal::Stopped => {}
+        }
+        self.wire.write(&Reply::Status {
+            response_for: pending.name,
+        });
+        self.answered = Some(now);
+        match pending.goal {
+            Goal::ShardEnd | Goal::LeaseLost => Step::Leave(exit::Bridge::Done),
+            _ => Step::Again,
+        }
+    }
+
+    /// Runs the hook of the open action; without one, only checkpoints are awaited.
+    fn run_hook(&mut self, pending: &mut PendingAction) {
+        let hook = pending.hook();
+        pending.stage = match hook.is_some_and(|hook_event| self.handlers.hook(hook_event)) {
+            true => Stage::Hooking,
+            false => Stage::Last,
+        };
+    }
+
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::Input => self.wire.fill(),
+            Event::Done {
+                end,
+                records,
+                batch_ended,
+            } => {
                 self.checkpoints.advance(end, records);
+                if batch_ended {
+                    self.checkpoints.batch_ended();
+                }
             }
             Event::CheckpointRequested(position) => self.checkpoints.checkpoint_request(position),
-            Event::Halted(why) => {
-                log::error!("{why}: stopping the worker");
-                pending.halt();
-                self.checkpoints.last_chance();
-            }
+            Event::Halted(why) => self.halted(&why),
             Event::Signal(signal) => self.signalled(signal),
-            Event::Finished => pending.finishing = false,
-            Event::Hooked => pending.hooking = false,
+            Event::Finished => self.stage_is_over(Stage::Finishing),
+            Event::Hooked => self.stage_is_over(Stage::Hooking),
             Event::Blocked | Event::Deadline => {}
         }
-        Ok(Step::GoOn)
+    }
+
+    /// What the open action waited for in this stage is over.
+    fn stage_is_over(&mut self, stage: Stage) {
+        if let Some(mut pending) = self.pending.take_if(|pending| pending.stage == stage) {
+            match stage {
+                Stage::Finishing => self.run_hook(&mut pending),
+                Stage::Work | Stage::Hooking | Stage::Last => pending.stage = Stage::Last,
+            }
+            self.pending = Some(pending);
+        }
+    }
+
+    /// A handler asks to stop the worker. What is done can be stored only while an action is open.
+    fn halted(&mut self, why: &str) {
+        if let Some(pending) = &mut self.pending {
+            log::error!("{why}: stopping the worker");
+            pending.halt();
+            self.checkpoints.last_chance();
+        } else {
+            log::error!("{why}: stopping the worker at the daemon's next message");
+            self.halted = Some(self.clock.now() + HALT);
+        }
     }
 
     /// Tells those who watch how things stand, if that is due.
@@ -429,21 +486,43 @@ impl<'a> Bridge<'a> {
         self.reporting.tell(&snapshot, now);
     }
 
-    /// Says whatever is due; when there may be more by time alone.
-    fn send(
-        &mut self,
-        phase: Phase,
-        blocked: Option<&BlockedRecord>,
-        now: Instant,
-    ) -> Option<Instant> {
+    /// Says whatever is due; when there may be more by time alone. Without an open action nothing can be said.
+    fn send(&mut self, now: Instant) -> Option<Instant> {
+        let Some(pending) = &self.pending else {
+            let overdue = self.overdue.judge(&self.checkpoints, now);
+            return overdue.into_iter().chain(self.halted).min();
+        };
+        let phase = pending.phase();
+        let search = match &pending.goal {
+            Goal::Initialize(search) if pending.stage == Stage::Work => Some(search.look_at),
+            _ => None,
+        };
+        let blocked = self.blocked(pending);
         loop {
-            match self.checkpoints.poll(now, phase, blocked) {
-                Due::Now(ToSay::Ask(request)) => self.ask(&request),
-                Due::Now(ToSay::KeepAlive) => self.wire.write(&Reply::KeepAlive),
-                Due::At(at) => return Some(at),
-                Due::Never => return None,
-            }
+            let wake = match self.checkpoints.poll(now, phase, blocked.as_ref()) {
+                Due::Now(ToSay::Ask(request)) => {
+                    self.ask(&request);
+                    continue;
+                }
+                Due::Now(ToSay::KeepAlive) => {
+                    self.wire.write(&Reply::KeepAlive);
+                    continue;
+                }
+                Due::At(at) => Some(at),
+                Due::Never => None,
+            };
+            return wake.into_iter().chain(search).min();
         }
+    }
+
+    /// The record that the open action waits for. While actions are answered KCL tells by itself that a lease
+    /// is lost.
+    fn blocked(&self, pending: &PendingAction) -> Option<BlockedRecord> {
+        let blocked = self.handlers.blocked()?;
+        Some(BlockedRecord {
+            since: blocked.since.max(pending.opened),
+            ..blocked
+        })
     }
 
     fn ask(&mut self, request: &Request) {
@@ -457,8 +536,8 @@ impl<'a> Bridge<'a> {
         });
     }
 
-    fn ack(&mut self, line: String, pending: &mut PendingAction) -> Result<Step> {
-        let message = parse(&line)?;
+    fn ack(&mut self, line: &str) -> Result<Step> {
+        let message = parse(line)?;
         let Message::Checkpoint { error, .. } = message else {
             bail!(
                 "the daemon sent '{}' instead of the answer to a checkpoint",
@@ -481,24 +560,19 @@ impl<'a> Bridge<'a> {
             Answered::LeaseGone => {
                 log::warn!("another worker has the lease: this shard's work stops here");
                 self.handlers.finish(Finish::Stop);
-                pending.lease_gone();
+                if let Some(pending) = &mut self.pending {
+                    pending.lease_gone();
+                }
             }
         }
-        Ok(Step::GoOn)
+        Ok(Step::Again)
     }
 
     fn signalled(&mut self, signal: i32) {
         log::info!(
             "signal {signal}: finishing the work in progress; the daemon decides what follows"
         );
-        self.checkpoints.drain(self.clock.now() + self.drain);
-    }
-
-    fn status(&mut self, action: &'static str) -> Step {
-        self.wire.write(&Reply::Status {
-            response_for: action,
-        });
-        Step::GoOn
+        self.checkpoints.drain(self.clock.now() + self.storing);
     }
 
     fn stop_handlers(&mut self) -> Result<()> {
@@ -508,108 +582,53 @@ impl<'a> Bridge<'a> {
     }
 }
 
-impl PendingAction {
-    fn new(left: u64, finishing: bool, last: Phase) -> PendingAction {
-        PendingAction {
-            left,
-            finishing,
-            hook: None,
-            hooking: false,
-            last,
-            halted: false,
-        }
-    }
-
-    /// With the user's hook behind the end of the handlers.
-    fn then(self, hook_event: HookEvent) -> PendingAction {
-        PendingAction {
-            hook: Some(hook_event),
-            ..self
-        }
-    }
-
-    /// What the work is about now. The end of a shard is stored when its handlers have ended, and its hook
-    /// has succeeded.
-    fn phase(&self) -> Phase {
-        match self.last {
-            Phase::BatchEnd if self.left > 0 => Phase::Working,
-            Phase::ShardEnd if self.finishing || self.hooking => Phase::Working,
-            last @ (Phase::Working | Phase::BatchEnd | Phase::Shutdown | Phase::ShardEnd) => last,
-        }
-    }
-
-    fn is_reached(&self, checkpoints: &Checkpoints) -> bool {
-        let stored = self.last != Phase::ShardEnd
-            || checkpoints.shard_end_stored()
-            || checkpoints.lease_gone();
-        let over = self.left == 0 && !self.finishing && !self.hooking;
-        over && stored && !checkpoints.in_round()
-    }
-
-    /// No more records; what is done is stored, and then we leave.
-    fn halt(&mut self) {
-        *self = PendingAction {
-            halted: true,
-            ..PendingAction::new(0, true, Phase::Shutdown)
-        };
-    }
-
-    /// Handlers are being stopped; then the action is answered.
-    fn lease_gone(&mut self) {
-        self.left = 0;
-        self.finishing = true;
-        (self.hook, self.hooking) = (None, false);
-    }
+/// What came of a look for the handler's command.
+enum Find {
+    There,
+    Later,
+    Never,
 }
 
-fn parse(line: &str) -> Result<Message<'_>> {
-    let message = Message::parse(line)?;
-    let action = message.action();
-    log::debug!(
-        "from the daemon: {action}, {}",
-        plural(line.len() as u64, "byte")
-    );
-    Ok(message)
+/// Looks for the handler's command.
+fn find(handlers: &mut dyn Handlers, search: &mut Search, now: Instant) -> Find {
+    let Err(e) = handlers.begin(&search.shard_id) else {
+        return Find::There;
+    };
+    if now >= search.give_up_at {
+        log::error!("{e:#}; giving up");
+        return Find::Never;
+    }
+    if !std::mem::replace(&mut search.said, true) {
+        log::error!("{e:#}; looking again for {} s", LOOK_AGAIN.as_secs());
+    }
+    search.look_at = now + LOOK_EVERY;
+    Find::Later
 }
 
-/// Where the lease begins; KCL before 1.7.2 does not say.
-fn start(sequence_number: Option<&str>, sub_sequence_number: Option<u64>) -> Start {
-    let name = sequence_number.unwrap_or("a position that this KCL does not report");
-    let stored = Position::new(name, sub_sequence_number.unwrap_or(0));
-    stored.map_or_else(|| Start::Sentinel(name.to_owned()), Start::After)
-}
-
-fn hear(line: String) -> Result<Heard> {
-    let message = parse(&line)?;
-    let action = message.action();
-    let other = |what| Ok(Heard::Other { action, what });
-    match message {
-        Message::ProcessRecords {
-            records,
-            millis_behind_latest,
-        } => {
-            // The records borrow the line; the layout has their places, so that the batch can own it.
-            let layout = Layout::find(&line, &records)?;
-            drop(records);
-            Ok(Heard::Batch(Batch::new(line, layout, millis_behind_latest)))
+impl Overdue {
+    /// Warns once where a checkpoint is due and the daemon does not call; when to look again.
+    fn judge(&mut self, checkpoints: &Checkpoints, now: Instant) -> Option<Instant> {
+        if self.said {
+            return None;
         }
-        Message::Initialize {
-            shard_id,
-            sequence_number,
-            sub_sequence_number,
-        } => Ok(Heard::Initialize {
-            shard_id: shard_id.to_string(),
-            start: start(sequence_number.as_deref(), sub_sequence_number),
-        }),
-        Message::Checkpoint { .. } => other(Other::Ack),
-        Message::LeaseLost
-        | Message::Shutdown {
-            reason: Shutdown::Zombie,
-        } => other(Other::LeaseLost),
-        Message::ShardEnded
-        | Message::Shutdown {
-            reason: Shutdown::Terminate,
-        } => other(Other::ShardEnded),
-        Message::ShutdownRequested => other(Other::ShutdownRequested),
+        match checkpoints.awaits_action(now) {
+            Due::Never => {
+                self.since = None;
+                None
+            }
+            Due::At(at) => Some(at),
+            Due::Now(()) => {
+                let warn_at = *self.since.get_or_insert(now) + OVERDUE;
+                if now < warn_at {
+                    return Some(warn_at);
+                }
+                self.said = true;
+                log::warn!(
+                    "a checkpoint has been due for {} s, but the daemon takes one only when it calls, and has not: set callProcessRecordsEvenForEmptyRecordList = true in its properties",
+                    OVERDUE.as_secs()
+                );
+                None
+            }
+        }
     }
 }

@@ -390,6 +390,9 @@ fn settings(options: &Options, command: Command) -> Settings {
             signal: options.stop_signal.unwrap_or(Signal::TERM),
             timeout: off_or(options.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
         },
+        read_ahead: 0,
+        window: None,
+        spool_dir: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::outcome::{CLASSES, Class, Ended};
+use crate::trigger::{TRIGGERS, Trigger};
 
 /// Upper ends of the spans that a handler's time falls into, in seconds.
 const TIMES: &[f64] = &[
@@ -47,6 +48,7 @@ pub struct Counters {
     /// Whether the two above are kept.
     pub timed: bool,
     failed: [u64; CLASSES.len()],
+    started: [u64; TRIGGERS.len()],
     exits: Vec<(Ended, Class, u64)>,
 }
 
@@ -67,6 +69,7 @@ impl Default for Counters {
             ages: Histogram::new(AGES),
             timed: false,
             failed: [0; CLASSES.len()],
+            started: [0; TRIGGERS.len()],
             exits: Vec::new(),
         }
     }
@@ -83,6 +86,18 @@ impl Counters {
         let bad = CLASSES.into_iter().map(|(_, class)| class);
         let bad = bad.filter(|class| !matches!(class, Class::Done | Class::Checkpoint));
         bad.map(|class| (class, self.failed[class as usize]))
+    }
+
+    /// A handler was started with what waited for it.
+    pub fn started(&mut self, trigger: Trigger) {
+        self.started[trigger as usize] += 1;
+    }
+
+    /// How often handlers were started, by what started them; also what started none.
+    pub fn starts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        TRIGGERS
+            .into_iter()
+            .map(|(trigger, name)| (name, self.started[trigger as usize]))
     }
 
     /// A handler process ended by itself, or for a fault of its own.

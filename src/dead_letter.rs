@@ -53,7 +53,7 @@ impl<'a> DeadLetter<'a> {
         cause: Cause<'a>,
     ) -> DeadLetter<'a> {
         DeadLetter {
-            identity: Identity::new(shard_id, record),
+            identity: Identity::new(shard_id, record.header),
             millis_behind_latest,
             attempts: cause.attempts,
             failures: cause.failures,
@@ -269,13 +269,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::record::Header;
 
     const RECORD: Record<'_> = Record {
+        header: Header {
+            partition_key: "k",
+            sequence_number: "4959",
+            sub_sequence_number: 1,
+            approximate_arrival_timestamp: Some(5),
+        },
         data_base64: "aGk=",
-        partition_key: "k",
-        sequence_number: "4959",
-        sub_sequence_number: 1,
-        approximate_arrival_timestamp: Some(5),
     };
 
     fn letter(stderr: &str) -> DeadLetter<'_> {
@@ -300,10 +303,12 @@ mod tests {
     #[test]
     fn replay_knows_each_key_of_a_letter() {
         let record = Record {
-            sequence_number: "1",
-            sub_sequence_number: 0,
-            partition_key: "key",
-            approximate_arrival_timestamp: None,
+            header: Header {
+                sequence_number: "1",
+                sub_sequence_number: 0,
+                partition_key: "key",
+                approximate_arrival_timestamp: None,
+            },
             data_base64: "",
         };
         let cause = Cause {

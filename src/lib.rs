@@ -44,6 +44,7 @@ mod record;
 mod record_json;
 mod replay;
 mod reporting;
+mod trigger;
 
 /// What the program's own tests and benchmarks need; nobody else is promised anything.
 #[doc(hidden)]

@@ -2,6 +2,11 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -64,12 +69,20 @@ impl fmt::Display for Position {
 /// The records of one `processRecords`.
 ///
 /// They stay in the line they came in, for a batch may have 16 MB and more: a record here is a few
-/// numbers, and its payload is decoded when a handler is given it.
+/// numbers, and its payload is decoded when a handler is given it. A payload that stands in a file, too, need
+/// not stay in memory: once that is so of all of them, only keys and numbers are left here.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The daemon's line, and behind it the texts that stood in the line with escapes.
+    /// The daemon's line, and after it the texts that stood in the line with escapes; or only those texts
+    /// that are no payloads.
     text: String,
     records: Vec<Place>,
+    /// The files that have payloads.
+    files: Vec<Filed>,
+    /// How many payloads are in files.
+    filed: usize,
+    /// The length of the daemon's line, in bytes.
+    line: u32,
     /// How far behind the tip the batch was read, in milliseconds.
     pub millis_behind_latest: Option<i64>,
 }
@@ -84,14 +97,37 @@ pub struct Layout {
     escaped: String,
 }
 
-/// Where one record's texts are in [`Batch::text`].
+/// Where one record's texts are.
 #[derive(Debug)]
 struct Place {
+    /// In [`Batch::text`], or in a file.
     data: Span,
     partition_key: Span,
     sequence_number: Span,
     approximate_arrival_timestamp: Option<i64>,
     sub_sequence_number: u64,
+    /// Where the record begins in the daemon's line.
+    begins: u32,
+    /// The file that has its payload, counted from 1; 0 for none.
+    file: u32,
+}
+
+/// A file that has payloads.
+#[derive(Debug)]
+struct Filed {
+    file: Rc<File>,
+    /// Places in it are counted from here.
+    base: u64,
+    stands: Stands,
+}
+
+/// How payloads stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    /// In base64, as the daemon sent them.
+    Encoded,
+    /// As they are.
+    Plain,
 }
 
 /// A range of bytes, small: a batch may have a million records.
@@ -101,11 +137,9 @@ struct Span {
     end: u32,
 }
 
-/// One record, as a view into its [`Batch`].
+/// What is known of a record besides its payload, as a view into its [`Batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// The payload as the daemon sent it, in base64.
-    pub data_base64: &'a str,
+pub struct Header<'a> {
     /// The partition key of the record, or of the user record within an aggregate.
     pub partition_key: &'a str,
     /// Decimal digits, shared by the records of an aggregate.
@@ -116,13 +150,26 @@ pub struct Record<'a> {
     pub approximate_arrival_timestamp: Option<i64>,
 }
 
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Which it is.
+    pub header: Header<'a>,
+    /// The payload as the daemon sent it, in base64.
+    pub data_base64: &'a str,
+}
+
 impl Batch {
     /// The records that `layout` found in `line`.
     pub fn new(mut line: String, layout: Layout, millis_behind_latest: Option<i64>) -> Batch {
+        let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
         line.push_str(&layout.escaped);
         Batch {
             text: line,
             records: layout.records,
+            files: Vec::new(),
+            filed: 0,
+            line: length,
             millis_behind_latest,
         }
     }
@@ -132,10 +179,21 @@ impl Batch {
         self.records.len()
     }
 
+    /// The length of the daemon's line, in bytes.
+    pub fn line_len(&self) -> u64 {
+        u64::from(self.line)
+    }
+
+    /// Where the record at `index` begins in the daemon's line, and the end of the line after the last.
+    pub fn begins(&self, index: usize) -> u64 {
+        let begins = self.records.get(index).map(|place| place.begins);
+        u64::from(begins.unwrap_or(self.line))
+    }
+
     /// The position of the last record.
     pub fn last(&self) -> Option<Position> {
         let last = self.len().checked_sub(1)?;
-        Some(self.record(last).position())
+        Some(self.header(last).position())
     }
 
     /// Whether there are none.
@@ -143,11 +201,10 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// The record at `index`, counted from 0.
-    pub fn record(&self, index: usize) -> Record<'_> {
+    /// What is known of the record at `index`, counted from 0.
+    pub fn header(&self, index: usize) -> Header<'_> {
         let place = &self.records[index];
-        Record {
-            data_base64: self.text(place.data),
+        Header {
             partition_key: self.text(place.partition_key),
             sequence_number: self.text(place.sequence_number),
             sub_sequence_number: place.sub_sequence_number,
@@ -155,18 +212,144 @@ impl Batch {
         }
     }
 
+    /// The record at `index`, counted from 0. A payload that is in a file alone is read into `memory`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn record<'a>(&'a self, index: usize, memory: &'a mut String) -> Result<Record<'a>> {
+        let place = &self.records[index];
+        let header = self.header(index);
+        let data_base64 = match self.file(place) {
+            None => self.text(place.data),
+            Some(filed) => {
+                let read = filed.read(place.data, memory);
+                read.with_context(|| {
+                    let position = header.position();
+                    format!("cannot read record {position} from the file where it waits")
+                })?;
+                memory
+            }
+        };
+        Ok(Record {
+            header,
+            data_base64,
+        })
+    }
+
     /// About how many bytes the payload at `index` has: three for four of base64.
     pub fn payload(&self, index: usize) -> u64 {
-        let Span { start, end } = self.records[index].data;
-        u64::from(end - start) / 4 * 3
+        let place = &self.records[index];
+        let length = u64::from(place.data.end - place.data.start);
+        match self.file(place) {
+            Some(filed) if filed.stands == Stands::Plain => length,
+            _ => length / 4 * 3,
+        }
+    }
+
+    /// Appends the payloads, as they came, to what `file` holds, and keeps them there alone.
+    ///
+    /// # Errors
+    /// The file cannot be written; the payloads are still in memory.
+    pub fn move_to(&mut self, file: &Rc<File>) -> io::Result<()> {
+        let base = file.metadata()?.len();
+        file.write_all_at(self.text.as_bytes(), base)?;
+        self.files = vec![Filed {
+            file: Rc::clone(file),
+            base,
+            stands: Stands::Encoded,
+        }];
+        self.records.iter_mut().for_each(|place| place.file = 1);
+        self.filed = self.len();
+        self.forget_payloads();
+        Ok(())
+    }
+
+    /// The payload at `index` stands in `file` now, as it is, at `at`. Memory is freed once this is so of all.
+    pub fn moved(&mut self, index: usize, file: &Rc<File>, at: Range<u64>) {
+        if self.records[index].file > 0 {
+            return;
+        }
+        let of = |filed: &Filed| Rc::ptr_eq(&filed.file, file) && filed.stands == Stands::Plain;
+        let known = self.files.last().is_some_and(of);
+        if !known {
+            self.files.push(Filed {
+                file: Rc::clone(file),
+                base: at.start,
+                stands: Stands::Plain,
+            });
+        }
+        let base = self.files.last().map_or(0, |filed| filed.base);
+        let offset = |at: u64| at.checked_sub(base).and_then(|at| u32::try_from(at).ok());
+        // What is too far away stays in memory.
+        if let (Some(start), Some(end)) = (offset(at.start), offset(at.end)) {
+            let place = &mut self.records[index];
+            place.data = Span { start, end };
+            place.file = self.files.len() as u32;
+            self.filed += 1;
+            if self.filed == self.len() {
+                self.forget_payloads();
+            }
+        }
+    }
+
+    /// Keeps nothing in memory but what headers need.
+    fn forget_payloads(&mut self) {
+        let header = |place: &Place| (place.partition_key, place.sequence_number);
+        let spans = self.records.iter().map(header);
+        let length = spans.map(|(key, number)| key.len() + number.len()).sum();
+        let line = std::mem::replace(&mut self.text, String::with_capacity(length));
+        let mut keep = |span: &mut Span| {
+            let start = self.text.len() as u32;
+            self.text.push_str(&line[span.range()]);
+            *span = Span {
+                start,
+                end: self.text.len() as u32,
+            };
+        };
+        for place in &mut self.records {
+            keep(&mut place.partition_key);
+            keep(&mut place.sequence_number);
+        }
+    }
+
+    fn file(&self, place: &Place) -> Option<&Filed> {
+        let number = (place.file as usize).checked_sub(1)?;
+        self.files.get(number)
     }
 
     fn text(&self, span: Span) -> &str {
-        &self.text[span.start as usize..span.end as usize]
+        &self.text[span.range()]
     }
 }
 
-impl Record<'_> {
+impl Span {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+impl Filed {
+    /// Reads a payload, as base64.
+    fn read(&self, span: Span, memory: &mut String) -> io::Result<()> {
+        let mut bytes = vec![0; span.len()];
+        let at = self.base + u64::from(span.start);
+        self.file.read_exact_at(&mut bytes, at)?;
+        memory.clear();
+        match self.stands {
+            Stands::Plain => STANDARD.encode_string(&bytes, memory),
+            Stands::Encoded => {
+                *memory = String::from_utf8(bytes).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Header<'_> {
     /// What a checkpoint at this record names.
     pub fn position(&self) -> Position {
         Position {
@@ -174,15 +357,20 @@ impl Record<'_> {
             sub_sequence_number: self.sub_sequence_number,
         }
     }
+}
 
+impl Record<'_> {
     /// Appends the payload to `out`.
     ///
     /// # Errors
     /// The data is not base64: the daemon broke the protocol.
     pub fn decode_into(&self, out: &mut Vec<u8>) -> Result<()> {
-        STANDARD
-            .decode_vec(self.data_base64, out)
-            .with_context(|| format!("the data of record {} is not base64", self.position()))
+        STANDARD.decode_vec(self.data_base64, out).with_context(|| {
+            format!(
+                "the data of record {} is not base64",
+                self.header.position()
+            )
+        })
     }
 }
 
@@ -209,12 +397,23 @@ impl Layout {
             let shown: String = sequence_number.chars().take(60).collect();
             bail!("the sequence number '{shown}' is not decimal digits");
         }
+        let data = self.span(line, record.data.as_deref().unwrap_or_default())?;
+        let partition_key = self.span(line, &record.partition_key)?;
+        let sequence_number = self.span(line, sequence_number)?;
+        // What stands in the line with escapes says nothing of where the record begins.
+        let spans = [data, partition_key, sequence_number].map(|span| span.start);
+        let in_line = spans
+            .into_iter()
+            .filter(|start| (*start as usize) < line.len());
+        let before = self.records.last().map_or(0, |place| place.begins);
         Ok(Place {
-            data: self.span(line, record.data.as_deref().unwrap_or_default())?,
-            partition_key: self.span(line, &record.partition_key)?,
-            sequence_number: self.span(line, sequence_number)?,
+            data,
+            partition_key,
+            sequence_number,
             approximate_arrival_timestamp: record.approximate_arrival_timestamp,
             sub_sequence_number: record.sub_sequence_number.unwrap_or(0),
+            begins: in_line.min().unwrap_or(before).max(before),
+            file: 0,
         })
     }
 
@@ -266,27 +465,29 @@ mod tests {
         let batch = batch(
             r#"{"action":"processRecords","millisBehindLatest":3,"records":[{"data":"aGk=","partitionKey":"a\"b","sequenceNumber":"12","approximateArrivalTimestamp":5,"subSequenceNumber":2},{"data":null,"partitionKey":"","sequenceNumber":"1\u0033"}]}"#,
         );
-        let first = batch.record(0);
+        let mut memory = String::new();
+        let first = batch.record(0, &mut memory).expect("in memory");
         let mut payload = b"> ".to_vec();
         first.decode_into(&mut payload).expect("base64");
         assert_eq!(
-            (payload.as_slice(), first.partition_key),
+            (payload.as_slice(), first.header.partition_key),
             (b"> hi".as_slice(), "a\"b")
         );
-        assert_eq!(first.position().to_string(), "12.2");
-        let second = batch.record(1);
+        assert_eq!(first.header.position().to_string(), "12.2");
+        let mut memory = String::new();
+        let second = batch.record(1, &mut memory).expect("in memory");
         assert_eq!(
             (
                 second.data_base64,
-                second.partition_key,
-                second.sequence_number
+                second.header.partition_key,
+                second.header.sequence_number
             ),
             ("", "", "13")
         );
         assert_eq!(
             (
-                second.sub_sequence_number,
-                second.approximate_arrival_timestamp
+                second.header.sub_sequence_number,
+                second.header.approximate_arrival_timestamp
             ),
             (0, None)
         );
@@ -299,7 +500,8 @@ mod tests {
         );
         let error = format!(
             "{:#}",
-            bad.record(0)
+            bad.record(0, &mut String::new())
+                .expect("in memory")
                 .decode_into(&mut Vec::new())
                 .expect_err("bad base64")
         );
@@ -317,5 +519,65 @@ mod tests {
                 .to_string()
                 .contains("'LATEST'")
         );
+    }
+
+    /// All payloads of `batch`.
+    fn payloads(batch: &Batch) -> Vec<Vec<u8>> {
+        let payload = |index| {
+            let (mut memory, mut out) = (String::new(), Vec::new());
+            let record = batch.record(index, &mut memory).expect("it is there");
+            record.decode_into(&mut out).expect("base64");
+            out
+        };
+        (0..batch.len()).map(payload).collect()
+    }
+
+    /// A file without a name.
+    fn file() -> Rc<File> {
+        Rc::new(tempfile::tempfile().expect("a file"))
+    }
+
+    const LINE: &str = r#"{"action":"processRecords","records":[{"data":"aGk=","partitionKey":"a\"b","sequenceNumber":"12"},{"data":"YQ==","partitionKey":"c","sequenceNumber":"13","subSequenceNumber":1}]}"#;
+
+    #[test]
+    fn payloads_that_were_moved_to_a_file_are_the_same_and_no_longer_in_memory() {
+        let mut batch = batch(LINE);
+        let headers = |batch: &Batch| {
+            let shown = |index| format!("{:?}", batch.header(index));
+            (0..batch.len()).map(shown).collect::<Vec<String>>()
+        };
+        let (before, line) = (headers(&batch), batch.line_len());
+        let file = file();
+        file.write_all_at(b"what another batch left", 0)
+            .expect("written");
+        batch.move_to(&file).expect("written");
+        assert_eq!((headers(&batch), batch.line_len()), (before, line));
+        assert_eq!(payloads(&batch), [b"hi".to_vec(), b"a".to_vec()]);
+        assert_eq!(batch.text, "a\"b12c13");
+    }
+
+    #[test]
+    fn a_payload_that_stands_in_an_input_leaves_memory_when_all_do() {
+        let mut batch = batch(LINE);
+        let file = file();
+        file.write_all_at(b"hi\na\n", 0).expect("written");
+        batch.moved(1, &file, 3..4);
+        assert!(batch.text.contains("YQ=="), "the other one is still needed");
+        assert_eq!(payloads(&batch), [b"hi".to_vec(), b"a".to_vec()]);
+        assert_eq!((batch.payload(0), batch.payload(1)), (3, 1));
+        batch.moved(0, &file, 0..2);
+        assert!(
+            batch.text.contains("aGk="),
+            "before the place that others are counted from"
+        );
+    }
+
+    #[test]
+    fn a_record_begins_where_its_text_does_in_the_line() {
+        let batch = batch(LINE);
+        let text = |index: usize| &LINE[batch.begins(index) as usize..];
+        assert!(text(0).starts_with("aGk="), "{}", text(0));
+        assert!(text(1).starts_with("YQ=="), "{}", text(1));
+        assert_eq!(batch.begins(2), LINE.len() as u64);
     }
 }

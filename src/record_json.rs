@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::record::Record;
+use crate::record::Header;
 
 /// Every key that a line of `jsonl` or a dead letter may have. A line with another is somebody's own JSON.
 pub(crate) const KEYS: [&str; 15] = [
@@ -36,7 +36,7 @@ pub(crate) struct Identity<'a> {
 
 impl<'a> Identity<'a> {
     /// That of a record of this shard.
-    pub(crate) fn new(shard_id: &'a str, record: &Record<'a>) -> Identity<'a> {
+    pub(crate) fn new(shard_id: &'a str, record: Header<'a>) -> Identity<'a> {
         Identity {
             shard_id,
             sequence_number: record.sequence_number,

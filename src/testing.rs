@@ -52,7 +52,7 @@ pub mod format {
 pub mod handler {
     pub use crate::handler::{
         Children, Event, ExitReport, Finish, First, HandlerProcesses, Handlers, Happening,
-        HookEvent, Limits, OnFailure, Per, Pool, Role, Settings, VARIABLES,
+        HookEvent, Limits, OnFailure, Per, Pool, Read, Role, Settings, VARIABLES, Window,
     };
 }
 

@@ -63,8 +63,6 @@ impl Start {
 pub enum Phase {
     /// Records are being worked on.
     Working,
-    /// Every record of the batch is done.
-    BatchEnd,
     /// The daemon asked for an orderly shutdown.
     Shutdown,
     /// The shard has ended and every record of it is done.
@@ -152,6 +150,8 @@ pub struct Checkpoints {
     draining: Option<Instant>,
     lease_gone: bool,
     shard_end_stored: bool,
+    /// The end of the last batch that is done.
+    batch_end: Option<Position>,
     results: Results,
 }
 
@@ -182,6 +182,7 @@ impl Checkpoints {
             draining: None,
             lease_gone: false,
             shard_end_stored: false,
+            batch_end: None,
             results: Results::default(),
         }
     }
@@ -213,6 +214,25 @@ impl Checkpoints {
     /// The run now ends at `end`, `records` further than before.
     pub fn advance(&mut self, end: Position, records: u64) {
         self.ledger.advance(end, records);
+    }
+
+    /// A batch is done, with the last record that [`Checkpoints::advance`] was told of.
+    pub fn batch_ended(&mut self) {
+        self.batch_end = self.ledger.done_through().cloned();
+    }
+
+    /// Whether every record that the daemon sent is done.
+    pub fn is_all_done(&self) -> bool {
+        self.delivered.is_none() || self.delivered.as_ref() <= self.ledger.done_through()
+    }
+
+    /// Whether something is to be stored, once the daemon calls: it takes checkpoints only while it awaits an
+    /// answer.
+    pub fn awaits_action(&self, now: Instant) -> Due<()> {
+        if self.lease_gone || self.in_flight.is_some() {
+            return Due::Never;
+        }
+        self.request(now, Phase::Working, None).map(|_| ())
     }
 
     /// The handler asks for a checkpoint at `position`.
@@ -335,8 +355,9 @@ impl Checkpoints {
     /// What is to be asked of the lease table, but for a pause.
     fn request(&self, now: Instant, phase: Phase, blocked: Option<&BlockedRecord>) -> Due<Request> {
         match phase {
-            Phase::ShardEnd => Due::Now(Request::ShardEnd),
-            Phase::Working | Phase::BatchEnd | Phase::Shutdown => self
+            // Whatever led here: what is not done would never be read again.
+            Phase::ShardEnd if self.is_all_done() => Due::Now(Request::ShardEnd),
+            Phase::Working | Phase::Shutdown | Phase::ShardEnd => self
                 .position_due(now, phase)
                 .or(self.probe(now, blocked))
                 .map(Request::Store),
@@ -391,7 +412,7 @@ impl Checkpoints {
         let due = if at_once {
             Due::Now(())
         } else {
-            let batch_ended = phase == Phase::BatchEnd;
+            let batch_ended = self.batch_end.as_ref() > self.ledger.stored_position();
             self.strategy.due(&self.ledger, self.last, now, batch_ended)
         };
         due.map(|()| end.clone())
@@ -568,7 +589,7 @@ mod tests {
         assert_eq!(it.answered(now, None), Answered::GoOn);
         assert_eq!(it.next(now, Phase::Working, None), store(2, 0));
         it.answered(now, None);
-        assert_eq!(it.next(now, Phase::BatchEnd, None), None);
+        assert_eq!(it.next(now, Phase::Working, None), None);
     }
 
     #[test]
@@ -576,7 +597,7 @@ mod tests {
         let (mut it, now) = lease(|s| s.every = Some(SECOND));
         it.advance(at(1, 0), 1);
         assert_eq!(
-            (it.next(now, Phase::BatchEnd, None), it.wake(now, None)),
+            (it.next(now, Phase::Working, None), it.wake(now, None)),
             (None, Some(now + SECOND))
         );
         assert_eq!(it.next(now + SECOND, Phase::Working, None), store(1, 0));
@@ -589,17 +610,18 @@ mod tests {
     fn a_failure_is_tried_again_with_the_newest_end_then_left_alone() {
         let (mut it, mut now) = lease(|s| s.batch = true);
         it.advance(at(1, 0), 1);
+        it.batch_ended();
         for attempt in 1..=5 {
             it.advance(at(attempt, 0), 1);
             assert_eq!(
-                it.next(now, Phase::BatchEnd, None),
+                it.next(now, Phase::Working, None),
                 store(attempt, 0),
                 "attempt {attempt}"
             );
             it.answered(now, Some("ThrottlingException"));
-            assert_eq!(it.next(now, Phase::BatchEnd, None), None, "never at once");
+            assert_eq!(it.next(now, Phase::Working, None), None, "never at once");
             assert_eq!(it.in_round(), attempt < 5);
-            let due = it.due(now, Phase::BatchEnd, None);
+            let due = it.due(now, Phase::Working, None);
             let wake = due.wake(now).expect("a next attempt");
             assert!(wake > now && (attempt == 5 || wake <= now + SECOND));
             now = wake;
@@ -607,19 +629,20 @@ mod tests {
         let last = now - Duration::from_secs(60);
         it.checkpoint_request(at(5, 0));
         assert_eq!(
-            it.next(last + SECOND * 59, Phase::BatchEnd, None),
+            it.next(last + SECOND * 59, Phase::Working, None),
             None,
             "a request waits, too"
         );
-        assert_eq!(it.next(now, Phase::BatchEnd, None), store(5, 0));
+        assert_eq!(it.next(now, Phase::Working, None), store(5, 0));
     }
 
     #[test]
     fn the_last_chance_does_not_wait_for_a_pause() {
         let (mut it, mut now) = lease(|s| s.batch = true);
         it.advance(at(1, 0), 1);
+        it.batch_ended();
         for _ in 0..5 {
-            assert!(it.next(now, Phase::BatchEnd, None).is_some());
+            assert!(it.next(now, Phase::Working, None).is_some());
             it.answered(now, Some("RuntimeException"));
             now += SECOND;
         }
@@ -638,7 +661,7 @@ mod tests {
             Answered::GoOn
         );
         assert_eq!(
-            (it.next(now, Phase::BatchEnd, None), it.in_round()),
+            (it.next(now, Phase::Working, None), it.in_round()),
             (None, false)
         );
         it.advance(at(2, 0), 1);
@@ -690,7 +713,7 @@ mod tests {
     fn manual_stores_what_was_wished_for_and_no_more() {
         let (mut it, now) = lease(|s| s.manual = true);
         it.advance(at(3, 0), 3);
-        assert_eq!(it.next(now, Phase::BatchEnd, None), None);
+        assert_eq!(it.next(now, Phase::Working, None), None);
         it.drain(now + SECOND);
         assert_eq!(
             it.next(now, Phase::Shutdown, None),
@@ -830,10 +853,11 @@ mod tests {
         let mut it = Checkpoints::new(strategy, DELAYS, Some(SECOND / 4), now);
         it.begin(&Start::After(at(4, 2)), now);
         it.advance(at(5, 0), 1);
-        assert_eq!(it.next(now, Phase::BatchEnd, None), store(5, 0));
+        it.batch_ended();
+        assert_eq!(it.next(now, Phase::Working, None), store(5, 0));
         it.answered(now, Some("ThrottlingException"));
         let pause = now + SECOND / 4;
-        let said = it.poll(pause, Phase::BatchEnd, None);
+        let said = it.poll(pause, Phase::Working, None);
         assert_eq!(
             said,
             Due::Now(ToSay::KeepAlive),

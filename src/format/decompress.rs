@@ -122,6 +122,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
+    use crate::record::Header;
 
     fn gzip(payload: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -132,11 +133,13 @@ mod tests {
     fn unpacked(which: Decompress, packed: &[u8]) -> Result<Vec<u8>, &'static str> {
         let data = STANDARD.encode(packed);
         let record = Record {
+            header: Header {
+                partition_key: "k",
+                sequence_number: "1",
+                sub_sequence_number: 0,
+                approximate_arrival_timestamp: None,
+            },
             data_base64: &data,
-            partition_key: "k",
-            sequence_number: "1",
-            sub_sequence_number: 0,
-            approximate_arrival_timestamp: None,
         };
         let mut unpacker = Unpacker::new(Decompression {
             which,

@@ -46,7 +46,7 @@ pub(super) fn frame(
         .filter(|_| data == Data::Text);
     let object = Object {
         n: envelope.n,
-        identity: Identity::new(envelope.shard_id, record),
+        identity: Identity::new(envelope.shard_id, record.header),
         attempt: envelope.attempt,
         last: envelope.last,
         data: text,

@@ -51,16 +51,17 @@ pub(super) fn frame(
     let event = EventRecord {
         kinesis: Kinesis {
             kinesis_schema_version: "1.0",
-            partition_key: record.partition_key,
-            sequence_number: record.sequence_number,
+            partition_key: record.header.partition_key,
+            sequence_number: record.header.sequence_number,
             data: record.data_base64,
             approximate_arrival_timestamp: record
+                .header
                 .approximate_arrival_timestamp
                 .map(|ms| ms as f64 / 1000.0),
         },
         event_source: "aws:kinesis",
         event_version: "1.0",
-        event_id: format!("{}:{}", envelope.shard_id, record.sequence_number),
+        event_id: format!("{}:{}", envelope.shard_id, record.header.sequence_number),
         event_name: "aws:kinesis:record",
         invoke_identity_arn: "",
         // arn:partition:service:region:account:resource

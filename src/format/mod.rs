@@ -161,15 +161,18 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::record::Header;
 
     fn framed(format: Format, payload: &[u8]) -> Result<String, &'static str> {
         let data = STANDARD.encode(payload);
         let record = Record {
+            header: Header {
+                partition_key: "k\"1",
+                sequence_number: "4959",
+                sub_sequence_number: 3,
+                approximate_arrival_timestamp: None,
+            },
             data_base64: &data,
-            partition_key: "k\"1",
-            sequence_number: "4959",
-            sub_sequence_number: 3,
-            approximate_arrival_timestamp: None,
         };
         let envelope = Envelope {
             n: 17,
@@ -254,11 +257,13 @@ mod tests {
         framer.begin(&mut out);
         for (n, sequence_number) in [(1, "11"), (2, "12")] {
             let record = Record {
+                header: Header {
+                    partition_key: "k",
+                    sequence_number,
+                    sub_sequence_number: 0,
+                    approximate_arrival_timestamp: (n == 1).then_some(1_545_084_650_987),
+                },
                 data_base64: "aGk=",
-                partition_key: "k",
-                sequence_number,
-                sub_sequence_number: 0,
-                approximate_arrival_timestamp: (n == 1).then_some(1_545_084_650_987),
             };
             let envelope = Envelope {
                 n,
@@ -288,11 +293,13 @@ mod tests {
     #[test]
     fn data_that_is_not_base64_is_the_daemons_fault() {
         let record = Record {
+            header: Header {
+                partition_key: "",
+                sequence_number: "1",
+                sub_sequence_number: 0,
+                approximate_arrival_timestamp: None,
+            },
             data_base64: "?",
-            partition_key: "",
-            sequence_number: "1",
-            sub_sequence_number: 0,
-            approximate_arrival_timestamp: None,
         };
         let envelope = Envelope {
             n: 1,

@@ -11,20 +11,32 @@ const QUIET: Duration = Duration::from_secs(10 * 60);
 /// Busy for this part of the time, a handler has no time left to catch up.
 const NEARLY_ALL: f64 = 0.9;
 
-/// How busy the handler was, and how far behind the shard's tip it was, since some time ago.
+/// How busy the handlers were, and how far behind the shard's tip its reads were, since some time ago.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
     /// When the window began, and how far behind the tip, in milliseconds.
     began: Option<(Instant, i64)>,
     busy: Duration,
-    batch: Option<Instant>,
+    /// A handler has had a record since.
+    busy_since: Option<Instant>,
     said: Option<Instant>,
 }
 
 impl Lag {
-    /// A batch begins that was read this many milliseconds behind the tip; whether to warn.
-    pub(super) fn begin(&mut self, now: Instant, behind: Option<i64>) -> bool {
-        self.batch = Some(now);
+    /// Whether handlers have records now.
+    pub(super) fn note(&mut self, busy: bool, now: Instant) {
+        match (busy, self.busy_since) {
+            (true, None) => self.busy_since = Some(now),
+            (false, Some(since)) => {
+                self.busy += now - since;
+                self.busy_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// The daemon read something this many milliseconds behind the tip; whether to warn.
+    pub(super) fn judge(&mut self, now: Instant, behind: Option<i64>) -> bool {
         let behind = behind.unwrap_or(0);
         let Some((start, before)) = self.began else {
             self.began = Some((now, behind));
@@ -34,6 +46,10 @@ impl Lag {
         if time < WINDOW {
             return false;
         }
+        if let Some(since) = &mut self.busy_since {
+            self.busy += now - *since;
+            *since = now;
+        }
         let slow = self.busy.as_secs_f64() > NEARLY_ALL * time.as_secs_f64() && behind > before;
         self.began = Some((now, behind));
         self.busy = Duration::ZERO;
@@ -42,14 +58,6 @@ impl Lag {
             self.said = Some(now);
         }
         warn
-    }
-
-    /// Every record of the batch is done.
-    pub(super) fn end(&mut self, now: Instant) {
-        self.busy += self
-            .batch
-            .take()
-            .map_or(Duration::ZERO, |began| now - began);
     }
 }
 
@@ -63,8 +71,9 @@ mod tests {
         let (mut lag, start) = (Lag::default(), Instant::now());
         let batch = |(minute, behind): (u32, &i64)| {
             let now = start + WINDOW * minute;
-            let warned = lag.begin(now, Some(*behind));
-            lag.end(now + Duration::from_secs(busy));
+            let warned = lag.judge(now, Some(*behind));
+            lag.note(true, now);
+            lag.note(false, now + Duration::from_secs(busy));
             warned
         };
         (0..).zip(behind).map(batch).collect()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-pub use held::Limits;
+pub use held::{Limits, Window};
 pub use mode::environment::VARIABLES;
 pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Role};
 
@@ -31,8 +31,20 @@ pub trait Handlers {
     /// The command cannot be found or run.
     fn begin(&mut self, shard_id: &str) -> Result<()>;
 
-    /// Takes the records of a batch; every record of the last one must be done.
-    fn offer(&mut self, batch: Batch, first: First);
+    /// Takes in what the daemon read.
+    fn offer(&mut self, read: Read);
+
+    /// The shard has ended: nothing is collected any more before a handler is started.
+    fn shard_ended(&mut self);
+
+    /// Whether the daemon may send more: what is held is no more than may be read ahead, or all is done.
+    fn has_room(&self) -> bool;
+
+    /// Whether records are held that are not done.
+    fn holds_any(&self) -> bool;
+
+    /// Whether the daemon may be answered before its records are done.
+    fn reads_ahead(&self) -> bool;
 
     /// Works and sleeps until there is something to tell, or until `until`. The daemon's input is looked
     /// at only if `watch_input`.
@@ -63,12 +75,15 @@ pub trait Handlers {
 pub enum Event {
     /// The daemon's input can be read, or has ended.
     Input,
-    /// The run is further: it ends at this position now.
+    /// Everything up to a position is done.
     Done {
-        /// The last record of the run.
+        /// The last record that is done.
         end: Position,
-        /// How many records further.
+        /// How many records further that is.
         records: u64,
+        /// A batch has ended with it: a handler's where records are collected for it, else one that the
+        /// daemon read.
+        batch_ended: bool,
     },
     /// The handler asks for a checkpoint here.
     CheckpointRequested(Position),
@@ -96,11 +111,25 @@ pub enum First {
     Alone,
 }
 
+/// What the daemon read.
+#[derive(Debug)]
+pub struct Read {
+    /// The records, perhaps none.
+    pub batch: Batch,
+    /// How the first is handed over.
+    pub first: First,
+    /// The daemon sent it at once: KCL keeps up to four reads ready while its child is at work, so what it
+    /// sends right after an answer may be old (`PrefetchRecordsPublisher.java`).
+    pub fresh: bool,
+}
+
 /// How work ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// Handlers see the end of their input and may end by themselves, for a while.
     Orderly,
+    /// Nothing more starts; what handlers have may be done until then, and what waits is dropped.
+    Drain(Instant),
     /// Handlers are stopped; what they answer does not count any more.
     Stop,
 }
@@ -201,6 +230,13 @@ pub struct Settings {
     pub stop: Stop,
     /// What is run when the lease begins and ends.
     pub hook: Option<Command>,
+    /// This many bytes of the daemon's lines may be held when it is answered; 0 to answer it when all of
+    /// its records are done.
+    pub read_ahead: u64,
+    /// Records are collected before a handler is started; `None` for no window.
+    pub window: Option<Window>,
+    /// The directory of the files in which records wait; `None` for memory.
+    pub spool_dir: Option<PathBuf>,
 }
 
 /// How long a process may take that should end by itself, where `--stop-timeout` is 0, which means that

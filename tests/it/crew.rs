@@ -9,7 +9,7 @@ use kclpipe::testing::clock::SystemClock;
 use kclpipe::testing::format::Format;
 use kclpipe::testing::handler::Limits;
 use kclpipe::testing::handler::{
-    Event, Finish, First, HandlerProcesses, Handlers, OnFailure, Per, Pool, Settings,
+    Event, Finish, First, HandlerProcesses, Handlers, OnFailure, Per, Pool, Read, Settings,
 };
 use kclpipe::testing::outcome::OnExit;
 use kclpipe::testing::process::{Command, Processes, Stop};
@@ -82,6 +82,9 @@ impl Play {
                 timeout: Duration::from_secs(10),
             },
             hook: None,
+            read_ahead: 0,
+            window: None,
+            spool_dir: None,
         };
         Play {
             folder,
@@ -119,10 +122,14 @@ impl Play {
         'batches: for records in batches {
             let batch = self.batch(records);
             let mut left = batch.len() as u64;
-            crew.offer(batch, First::WithOthers);
+            crew.offer(Read {
+                batch,
+                first: First::WithOthers,
+                fresh: true,
+            });
             while left > 0 {
                 match next(&mut crew, give_up_at) {
-                    Event::Done { end, records } => {
+                    Event::Done { end, records, .. } => {
                         left -= records;
                         events.push(format!("done {}", end.sequence_number));
                     }

@@ -105,7 +105,8 @@ fn a_run_that_fails_without_naming_is_halved_until_the_culprit_stands_alone() {
         "bad f",
         "bad",
         "bad",
-        "f g h",
+        "f",
+        "g h",
     ];
     assert_eq!(
         play.log, runs,

@@ -19,6 +19,7 @@ const LAYERS: [(&str, u32); 30] = [
     ("process", 1),
     ("protocol", 1),
     ("counters", 1),
+    ("trigger", 0),
     ("record", 2),
     ("capture", 2),
     ("checkpoint", 3),

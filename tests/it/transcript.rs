@@ -16,9 +16,9 @@ use kclpipe::testing::checkpoint::{BlockedRecord, Checkpoints, Strategy};
 use kclpipe::testing::clock::Clock;
 use kclpipe::testing::counters::Counters;
 use kclpipe::testing::exit::Bridge as Exit;
-use kclpipe::testing::handler::{Event, Finish, First, Handlers, HookEvent};
+use kclpipe::testing::handler::{self, Event, Finish, First, Handlers, HookEvent};
 use kclpipe::testing::protocol::Wire;
-use kclpipe::testing::record::{Batch, Position};
+use kclpipe::testing::record::Position;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
 const DELAYS: Delays = Delays {
@@ -106,15 +106,34 @@ impl Handlers for Play {
         }
     }
 
-    fn offer(&mut self, batch: Batch, first: First) {
+    fn offer(&mut self, read: handler::Read) {
+        let handler::Read { batch, first, .. } = read;
+        if batch.is_empty() {
+            return;
+        }
         if first == First::Alone {
             self.note("# the first record goes alone");
         }
         let mut stage = self.0.borrow_mut();
         stage.records = (0..batch.len())
-            .map(|index| batch.record(index).position())
+            .map(|index| batch.header(index).position())
             .collect();
         stage.run = 0;
+    }
+
+    fn shard_ended(&mut self) {}
+
+    fn has_room(&self) -> bool {
+        !self.holds_any()
+    }
+
+    fn holds_any(&self) -> bool {
+        let stage = self.0.borrow();
+        stage.run < stage.records.len()
+    }
+
+    fn reads_ahead(&self) -> bool {
+        false
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> anyhow::Result<Event> {
@@ -133,7 +152,12 @@ impl Handlers for Play {
     }
 
     fn finish(&mut self, how: Finish) {
-        self.note(format!("# finish {how:?}").to_lowercase());
+        let how = match how {
+            Finish::Orderly => "orderly",
+            Finish::Drain(_) => "drain",
+            Finish::Stop => "stop",
+        };
+        self.note(format!("# finish {how}"));
         let mut stage = self.0.borrow_mut();
         if stage
             .steps
@@ -188,7 +212,11 @@ impl Stage {
                     + 1;
                 let records = (run - self.run) as u64;
                 (self.run, self.blocked) = (run, None);
-                Event::Done { end, records }
+                Event::Done {
+                    end,
+                    records,
+                    batch_ended: run == self.records.len(),
+                }
             }
             ["requested", at] => Event::CheckpointRequested(position(at)),
             ["halt"] => Event::Halted("a record".into()),
@@ -380,6 +408,7 @@ fn a_lease_from_its_start_to_its_loss() {
          < status processRecords
          > leaseLost
          # finish stop
+         * finished
          < status leaseLost",
     );
 }
@@ -512,11 +541,12 @@ fn a_wish_is_granted_at_once_and_one_beyond_the_run_when_the_run_gets_there() {
          > ack
          < status processRecords
          > shutdownRequested
-         # finish orderly
+         # finish drain
          * finished
          < status shutdownRequested
          > leaseLost
          # finish stop
+         * finished
          < status leaseLost",
     );
 }
@@ -532,13 +562,14 @@ fn an_orderly_shutdown_checkpoints_and_stays() {
          * done 1
          < status processRecords
          > shutdownRequested
-         # finish orderly
+         # finish drain
          < checkpoint 1.0
          > ack
          * finished
          < status shutdownRequested
          > leaseLost
          # finish stop
+         * finished
          < status leaseLost",
     );
 }
@@ -554,7 +585,7 @@ fn a_shutdown_tries_its_checkpoint_again_before_it_answers() {
          * done 1
          < status processRecords
          > shutdownRequested
-         # finish orderly
+         # finish drain
          < checkpoint 1.0
          * finished
          > ack ThrottlingException
@@ -692,6 +723,7 @@ fn the_first_generation_says_shutdown() {
                  < status initialize
                  > shutdown {reason}
                  # finish stop
+                 * finished
                  < status shutdown"
             ),
         );
@@ -935,7 +967,7 @@ fn a_hook_behind_an_orderly_shutdown_and_one_behind_the_loss_of_the_lease() {
          * done 1
          < status processRecords
          > shutdownRequested
-         # finish orderly
+         # finish drain
          < checkpoint 1.0
          > ack
          * finished

@@ -158,6 +158,9 @@ impl Draw {
             timeout: self.timeout,
             stop: self.stop(),
             hook: self.hook.then(|| command("hook")),
+            read_ahead: 0,
+            window: None,
+            spool_dir: None,
         }
     }
 

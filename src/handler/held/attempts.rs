@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::runs::RunId;
+
 /// When a record is given up, and when records are given up no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -26,6 +28,8 @@ pub(in crate::handler) struct Attempts {
     pub(in crate::handler) since: Option<Instant>,
     /// The record goes alone to a handler, so that what happens is evidence about it.
     pub(in crate::handler) alone: bool,
+    /// The run in which it was given last, if it came back from it.
+    pub(in crate::handler) run: Option<RunId>,
 }
 
 /// Why a record is given up.

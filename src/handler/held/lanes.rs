@@ -2,95 +2,180 @@
 //!
 //! Records of one partition key go one after the other, and stay with one lane (a handler) while any of
 //! them is unanswered there. With a single lane all records are taken as of one key, so they go strictly
-//! in order and one that waits holds up the rest.
+//! in order and one that waits holds up the rest. A key that has no record is forgotten.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::{Add, Sub};
 use std::time::Instant;
 
-/// The records of a batch, by their index, on their way to being done.
-#[derive(Debug, Default)]
+use crate::due::Due;
+
+/// The records that are held, by their numbers, on their way to being done.
+#[derive(Debug)]
 pub(in crate::handler) struct Lanes {
-    keys: Vec<Key>,
-    /// Each record's key.
-    key_of: Vec<u32>,
-    done: Vec<bool>,
-    /// This many records at the batch's start are done.
+    /// The records from the first on that is not done.
+    records: VecDeque<Entry>,
+    /// Every record before this one is done.
     done_through: usize,
+    keys: Vec<Key>,
+    /// Places in `keys` that no key has.
+    unused: Vec<u32>,
+    /// Keys by the hash of their name. Two that share one are taken for one, which does no harm.
+    by_name: HashMap<u64, u32>,
+    hasher: RandomState,
     /// The next record of each key that any lane may take.
-    free: BTreeSet<(u32, u32)>,
+    free: Listing,
     /// The next record of each key that only this lane may take.
-    owned: Vec<BTreeSet<(u32, u32)>>,
+    owned: Vec<Listing>,
     waiting: BTreeSet<(Instant, u32)>,
+}
+
+/// How much a record, or several of them, is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::handler) struct Size {
+    /// Records.
+    pub(in crate::handler) records: u64,
+    /// Bytes of payload, as far as they are known.
+    pub(in crate::handler) payload: u64,
+    /// Bytes of the daemon's lines.
+    pub(in crate::handler) line: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: u32,
+    done: bool,
+    payload: u32,
+    line: u32,
 }
 
 #[derive(Debug, Default)]
 struct Key {
-    records: Vec<u32>,
+    /// Records that are not done, and those after the first of them.
+    records: VecDeque<usize>,
     /// Where in `records` the next one to take is.
     next: usize,
     /// Records taken and neither done nor put back.
     out: u32,
-    /// The lane that has them.
+    /// Those from `next` on.
+    rest: Size,
+    /// The lane that has those that are out.
     lane: usize,
     wait_until: Option<Instant>,
     /// Where it is listed, so that it can be taken off.
     listed: Option<Listed>,
+    /// The hash of its name.
+    name: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listed {
-    Free(u32),
-    Owned(usize, u32),
+    Free(usize),
+    Owned(usize, usize),
     Waiting(Instant),
 }
 
+/// Keys by the next record of each, and how much all of them have to be taken.
+#[derive(Clone, Debug, Default)]
+struct Listing {
+    next: BTreeSet<(usize, u32)>,
+    size: Size,
+}
+
 impl Lanes {
-    /// The records with these partition keys, for this many lanes.
-    pub(in crate::handler) fn new<'a>(
-        partition_keys: impl Iterator<Item = &'a str>,
-        lanes: usize,
-    ) -> Lanes {
-        let mut by_name = HashMap::new();
-        let mut these = Lanes {
-            owned: vec![BTreeSet::new(); lanes],
-            ..Lanes::default()
-        };
-        for (index, name) in partition_keys.enumerate() {
-            let key = if lanes == 1 {
-                0
-            } else {
-                *by_name.entry(name).or_insert(these.keys.len())
-            };
-            if key == these.keys.len() {
-                these.keys.push(Key::default());
-            }
-            these.keys[key].records.push(index as u32);
-            these.key_of.push(key as u32);
+    /// No records, for this many lanes.
+    pub(in crate::handler) fn new(lanes: usize) -> Lanes {
+        Lanes {
+            records: VecDeque::new(),
+            done_through: 0,
+            keys: Vec::new(),
+            unused: Vec::new(),
+            by_name: HashMap::new(),
+            hasher: RandomState::new(),
+            free: Listing::default(),
+            owned: vec![Listing::default(); lanes],
+            waiting: BTreeSet::new(),
         }
-        these.done = vec![false; these.key_of.len()];
-        (0..these.keys.len()).for_each(|key| these.list(key));
-        these
     }
 
-    /// This many records at the batch's start are done: the run.
+    /// Forgets all records; the next one has this number.
+    pub(in crate::handler) fn clear(&mut self, next: usize) {
+        let lanes = self.owned.len();
+        *self = Lanes {
+            done_through: next,
+            ..Lanes::new(lanes)
+        };
+    }
+
+    /// Takes in the next record, of this partition key.
+    pub(in crate::handler) fn push(&mut self, partition_key: &str, size: Size) {
+        let index = self.end();
+        let id = self.key(partition_key);
+        self.records.push_back(Entry {
+            key: id,
+            done: false,
+            payload: u32::try_from(size.payload).unwrap_or(u32::MAX),
+            line: u32::try_from(size.line).unwrap_or(u32::MAX),
+        });
+        let size = self.size(index);
+        self.change(id, |key| {
+            key.records.push_back(index);
+            key.rest = key.rest + size;
+        });
+    }
+
+    /// The key of this name; with one lane there is but one.
+    fn key(&mut self, name: &str) -> u32 {
+        let name = match self.owned.len() {
+            1 => 0,
+            _ => self.hasher.hash_one(name),
+        };
+        if let Some(id) = self.by_name.get(&name) {
+            return *id;
+        }
+        let key = Key {
+            name,
+            ..Key::default()
+        };
+        let id = self.unused.pop().unwrap_or(self.keys.len() as u32);
+        match self.keys.get_mut(id as usize) {
+            Some(place) => *place = key,
+            None => self.keys.push(key),
+        }
+        self.by_name.insert(name, id);
+        id
+    }
+
+    /// The number after the last record's.
+    fn end(&self) -> usize {
+        self.done_through + self.records.len()
+    }
+
+    /// Every record before this one is done.
     pub(in crate::handler) fn done_through(&self) -> usize {
         self.done_through
     }
 
     /// Whether every record is done.
     pub(in crate::handler) fn all_done(&self) -> bool {
-        self.done_through == self.done.len()
+        self.records.is_empty()
+    }
+
+    /// How much `lane` may take now, if it may take all at once.
+    pub(in crate::handler) fn startable(&self, lane: usize) -> Size {
+        self.free.size + self.owned[lane].size
     }
 
     /// The record that `lane` may take now.
     pub(in crate::handler) fn peek(&mut self, lane: usize, now: Instant) -> Option<usize> {
         self.wake_keys(now);
-        let (owned, free) = (self.owned.get(lane)?.first(), self.free.first());
+        let (owned, free) = (self.owned.get(lane)?.next.first(), self.free.next.first());
         let first = match (owned, free) {
             (Some(owned), Some(free)) => owned.min(free),
             (owned, free) => owned.or(free)?,
         };
-        Some(first.0 as usize)
+        Some(first.0)
     }
 
     /// The first record that `lane` may take now and that passes `test`.
@@ -101,86 +186,141 @@ impl Lanes {
         test: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         self.wake_keys(now);
-        let listed = self.owned.get(lane)?.iter().chain(&self.free);
-        let indexes = listed.map(|(index, _)| *index as usize);
+        let listed = self.owned.get(lane)?.next.iter().chain(&self.free.next);
+        let indexes = listed.map(|(index, _)| *index);
         indexes.filter(|index| test(*index)).min()
     }
 
     /// `lane` takes the record that [`Lanes::peek`] returned.
     pub(in crate::handler) fn take(&mut self, lane: usize, index: usize) {
-        let key = self.key_of[index] as usize;
-        let state = &mut self.keys[key];
-        debug_assert_eq!(state.records[state.next] as usize, index);
-        state.next += 1;
-        state.out += 1;
-        state.lane = lane;
-        self.list(key);
+        let (id, size) = (self.entry(index).key, self.size(index));
+        self.change(id, |key| {
+            debug_assert_eq!(key.records[key.next], index);
+            key.next += 1;
+            key.out += 1;
+            key.lane = lane;
+            key.rest = key.rest - size;
+        });
     }
 
     /// A record that was taken is done.
     pub(in crate::handler) fn done(&mut self, index: usize) {
-        let key = self.key_of[index] as usize;
-        self.keys[key].out -= 1;
-        self.done[index] = true;
-        while self.done.get(self.done_through).is_some_and(|done| *done) {
+        let at = index - self.done_through;
+        self.records[at].done = true;
+        let id = self.records[at].key;
+        let mut key = std::mem::take(&mut self.keys[id as usize].records);
+        let before = key.len();
+        while key.front().is_some_and(|first| self.entry(*first).done) {
+            key.pop_front();
+        }
+        let gone = before - key.len();
+        self.keys[id as usize].records = key;
+        self.change(id, |key| {
+            key.out -= 1;
+            key.next -= gone;
+        });
+        while self.records.front().is_some_and(|entry| entry.done) {
+            self.records.pop_front();
             self.done_through += 1;
         }
-        self.list(key);
+        self.forget(id);
+    }
+
+    /// Forgets a key that has no record.
+    fn forget(&mut self, id: u32) {
+        let key = &mut self.keys[id as usize];
+        if key.records.is_empty() {
+            self.by_name.remove(&key.name);
+            *key = Key::default();
+            self.unused.push(id);
+        }
     }
 
     /// A record that was taken goes back to its place; its key waits until `until`, if that is given.
     /// Every later record of the key that is taken must be put back, too.
     pub(in crate::handler) fn put_back(&mut self, index: usize, until: Option<Instant>) {
-        let key = self.key_of[index] as usize;
-        let state = &mut self.keys[key];
-        state.out -= 1;
-        state.next = state.next.min(
-            state
-                .records
-                .partition_point(|record| (*record as usize) < index),
-        );
-        state.wait_until = state.wait_until.max(until);
-        self.list(key);
+        let id = self.entry(index).key;
+        let key = &self.keys[id as usize];
+        let place = key.records.partition_point(|record| *record < index);
+        let back = key.records.range(place.min(key.next)..key.next);
+        let back = back.fold(Size::default(), |sum, index| sum + self.size(*index));
+        self.change(id, |key| {
+            key.out -= 1;
+            key.next = key.next.min(place);
+            key.rest = key.rest + back;
+            key.wait_until = key.wait_until.max(until);
+        });
     }
 
-    /// When a key that waits may go on.
-    pub(in crate::handler) fn wake(&self) -> Option<Instant> {
-        self.waiting.first().map(|(until, _)| *until)
+    /// What a key that waits is due for: to be taken by any lane.
+    pub(in crate::handler) fn due(&self, now: Instant) -> Due<()> {
+        Due::from(self.waiting.first().map(|(until, _)| *until), now, ())
     }
 
     fn wake_keys(&mut self, now: Instant) {
-        while let Some((_, key)) = self
+        while let Some((_, id)) = self
             .waiting
             .first()
             .copied()
             .filter(|(until, _)| *until <= now)
         {
-            self.keys[key as usize].wait_until = None;
-            self.list(key as usize);
+            self.change(id, |key| key.wait_until = None);
         }
     }
 
-    /// Puts a key on the list where it belongs now.
-    fn list(&mut self, key: usize) {
-        let id = key as u32;
-        let state = &mut self.keys[key];
-        let listed = state.place();
-        if listed == state.listed {
-            return;
+    fn entry(&self, index: usize) -> &Entry {
+        &self.records[index - self.done_through]
+    }
+
+    fn size(&self, index: usize) -> Size {
+        let entry = self.entry(index);
+        Size {
+            records: 1,
+            payload: u64::from(entry.payload),
+            line: u64::from(entry.line),
         }
-        match state.listed {
-            Some(Listed::Free(index)) => self.free.remove(&(index, id)),
-            Some(Listed::Owned(lane, index)) => self.owned[lane].remove(&(index, id)),
-            Some(Listed::Waiting(until)) => self.waiting.remove(&(until, id)),
-            None => false,
-        };
-        match listed {
-            Some(Listed::Free(index)) => self.free.insert((index, id)),
-            Some(Listed::Owned(lane, index)) => self.owned[lane].insert((index, id)),
-            Some(Listed::Waiting(until)) => self.waiting.insert((until, id)),
-            None => false,
-        };
-        state.listed = listed;
+    }
+
+    /// Changes a key, and puts it on the list where it belongs then.
+    fn change(&mut self, id: u32, change: impl FnOnce(&mut Key)) {
+        let key = &mut self.keys[id as usize];
+        let (was, had) = (key.listed, key.rest);
+        change(key);
+        let (is, has) = (key.place(), key.rest);
+        key.listed = is;
+        if let Some((listing, index)) = self.listing(was) {
+            listing.size = listing.size - had;
+            if is != was {
+                listing.next.remove(&(index, id));
+            }
+        }
+        if let Some((listing, index)) = self.listing(is) {
+            listing.size = listing.size + has;
+            if is != was {
+                listing.next.insert((index, id));
+            }
+        }
+        if is != was {
+            self.wait(was, is, id);
+        }
+    }
+
+    fn listing(&mut self, listed: Option<Listed>) -> Option<(&mut Listing, usize)> {
+        match listed? {
+            Listed::Free(index) => Some((&mut self.free, index)),
+            Listed::Owned(lane, index) => Some((&mut self.owned[lane], index)),
+            Listed::Waiting(_) => None,
+        }
+    }
+
+    /// Keeps the list of those that wait.
+    fn wait(&mut self, was: Option<Listed>, is: Option<Listed>, id: u32) {
+        if let Some(Listed::Waiting(until)) = was {
+            self.waiting.remove(&(until, id));
+        }
+        if let Some(Listed::Waiting(until)) = is {
+            self.waiting.insert((until, id));
+        }
     }
 }
 
@@ -198,11 +338,51 @@ impl Key {
     }
 }
 
+impl Add for Size {
+    type Output = Size;
+
+    fn add(self, other: Size) -> Size {
+        Size {
+            records: self.records + other.records,
+            payload: self.payload + other.payload,
+            line: self.line + other.line,
+        }
+    }
+}
+
+impl Sub for Size {
+    type Output = Size;
+
+    fn sub(self, other: Size) -> Size {
+        Size {
+            records: self.records - other.records,
+            payload: self.payload - other.payload,
+            line: self.line - other.line,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    /// Records of these keys, of a byte each.
+    fn lanes(keys: &[&str], count: usize) -> Lanes {
+        let mut lanes = Lanes::new(count);
+        push(&mut lanes, keys);
+        lanes
+    }
+
+    fn push(lanes: &mut Lanes, keys: &[&str]) {
+        let size = Size {
+            records: 1,
+            payload: 1,
+            line: 10,
+        };
+        keys.iter().for_each(|key| lanes.push(key, size));
+    }
 
     fn take(lanes: &mut Lanes, lane: usize, now: Instant) -> Option<usize> {
         let index = lanes.peek(lane, now)?;
@@ -214,14 +394,17 @@ mod tests {
     fn one_lane_goes_strictly_in_order_and_a_record_that_waits_holds_up_the_rest() {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
-        let mut lanes = Lanes::new(["a", "b", "c"].into_iter(), 1);
+        let mut lanes = lanes(&["a", "b", "c"], 1);
         assert_eq!(take(&mut lanes, 0, now), Some(0));
         lanes.put_back(0, Some(later));
         assert_eq!(
-            (take(&mut lanes, 0, now), lanes.wake()),
-            (None, Some(later))
+            (take(&mut lanes, 0, now), lanes.due(now)),
+            (None, Due::At(later))
         );
-        assert_eq!((take(&mut lanes, 0, later), lanes.wake()), (Some(0), None));
+        assert_eq!(
+            (take(&mut lanes, 0, later), lanes.due(later)),
+            (Some(0), Due::Never)
+        );
         lanes.done(0);
         assert_eq!(
             (lanes.done_through(), take(&mut lanes, 0, later)),
@@ -233,7 +416,7 @@ mod tests {
     fn a_key_that_is_busy_or_waits_holds_up_only_itself() {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
-        let mut lanes = Lanes::new(["a", "a", "b", "a", "b"].into_iter(), 2);
+        let mut lanes = lanes(&["a", "a", "b", "a", "b"], 2);
         assert_eq!(take(&mut lanes, 0, now), Some(0));
         assert_eq!(
             take(&mut lanes, 1, now),
@@ -256,7 +439,7 @@ mod tests {
     #[test]
     fn a_lane_may_take_more_of_a_key_it_has_and_puts_back_in_order() {
         let now = Instant::now();
-        let mut lanes = Lanes::new(["a", "a", "b", "a"].into_iter(), 2);
+        let mut lanes = lanes(&["a", "a", "b", "a"], 2);
         assert_eq!(
             [0, 1, 2].map(|_| take(&mut lanes, 0, now)),
             [Some(0), Some(1), Some(2)]
@@ -279,6 +462,54 @@ mod tests {
 
     #[test]
     fn an_empty_batch_is_done() {
-        assert!(Lanes::new([].into_iter(), 3).all_done());
+        assert!(lanes(&[], 3).all_done());
+    }
+
+    #[test]
+    fn keys_go_on_over_the_borders_of_batches_and_leave_nothing_when_they_are_done() {
+        let now = Instant::now();
+        let mut lanes = lanes(&["a", "b"], 2);
+        assert_eq!(take(&mut lanes, 0, now), Some(0));
+        push(&mut lanes, &["a", "c"]);
+        assert_eq!(take(&mut lanes, 1, now), Some(1));
+        lanes.done(1);
+        assert_eq!(
+            take(&mut lanes, 1, now),
+            Some(3),
+            "not 2: its key is in lane 0"
+        );
+        lanes.done(3);
+        lanes.done(0);
+        assert_eq!(
+            (lanes.done_through(), take(&mut lanes, 1, now)),
+            (2, Some(2))
+        );
+        lanes.done(2);
+        assert!(lanes.all_done() && lanes.done_through() == 4);
+        assert!(lanes.by_name.is_empty() && lanes.records.is_empty());
+        assert_eq!(lanes.unused.len(), lanes.keys.len());
+        push(&mut lanes, &["d"]);
+        assert_eq!(take(&mut lanes, 0, now), Some(4));
+    }
+
+    #[test]
+    fn what_a_lane_may_take_is_known_without_looking_at_each_record() {
+        let now = Instant::now();
+        let mut lanes = lanes(&["a", "b", "a", "b", "c"], 2);
+        let may = |lanes: &Lanes| [0, 1].map(|lane| lanes.startable(lane).records);
+        assert_eq!(may(&lanes), [5, 5]);
+        assert_eq!(take(&mut lanes, 0, now), Some(0));
+        assert_eq!(may(&lanes), [4, 3]);
+        lanes.put_back(0, Some(now + Duration::from_secs(1)));
+        assert_eq!(may(&lanes), [3, 3], "its key waits");
+        assert_eq!(take(&mut lanes, 1, now + Duration::from_secs(1)), Some(0));
+        assert_eq!(may(&lanes), [3, 4]);
+        lanes.done(0);
+        let all = Size {
+            records: 4,
+            payload: 4,
+            line: 40,
+        };
+        assert_eq!((lanes.startable(0), may(&lanes)), (all, [4, 4]));
     }
 }

@@ -1,9 +1,13 @@
 //! The records of a batch on their way to being done: what becomes of each after an attempt.
 
 mod attempts;
+mod collecting;
 mod disposition;
 mod events;
 mod lanes;
+mod queue;
+mod runs;
+mod window;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
@@ -11,35 +15,42 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::Result;
 use humantime::format_duration;
 
 use super::lag::Lag;
 use super::pool::attempt::Attempt;
-use super::{Event, First, Settings};
+use super::{Event, First, Read, Settings};
 use crate::checkpoint::BlockedRecord;
 use crate::counters::Counters;
 use crate::dead_letter::{Cause, DeadLetter};
 use crate::outcome::Class;
-use crate::record::{Batch, Position};
+use crate::record::Position;
 pub use attempts::Limits;
 use attempts::{Attempts, Breaker};
+use collecting::Collecting;
 pub(super) use disposition::Disposition;
 use disposition::{Decision, Policy};
 pub(super) use events::Why;
 use events::{Delay, RecordEvent};
-use lanes::Lanes;
+use lanes::{Lanes, Size};
+pub(super) use queue::Queue;
+pub(super) use runs::RunId;
+use runs::Runs;
+pub(super) use window::Most;
+pub use window::Window;
 
 /// The records of a batch, and what is known of those that were not done at once.
 pub(super) struct Records {
     settings: Rc<Settings>,
     pub(super) shard_id: String,
-    pub(super) batch: Batch,
+    pub(super) queue: Queue,
     pub(super) lanes: Lanes,
     attempts: HashMap<usize, Attempts>,
     breaker: Breaker,
     lag: Lag,
     pub(super) events: VecDeque<Event>,
-    /// Records of the run reported as done.
+    /// Every record before this one was reported as done.
     reported: usize,
     /// No attempt starts before: we were asked to stop.
     pub(super) paused_until: Option<Instant>,
@@ -47,8 +58,12 @@ pub(super) struct Records {
     broken_until: Option<Instant>,
     /// A record is done since the handler was last found broken.
     works: bool,
-    /// The first record goes alone.
-    first: First,
+    /// This record goes alone, for nothing is stored yet.
+    alone: Option<usize>,
+    collecting: Collecting,
+    runs: Runs,
+    /// Where a payload is read that is not in memory.
+    memory: String,
     pub(super) halted: bool,
     pub(super) counters: Counters,
     /// As of the last [`Records::look_at_clock`].
@@ -75,12 +90,11 @@ pub(super) struct Report<'a> {
 }
 
 impl Records {
-    pub(super) fn new(settings: Rc<Settings>) -> Records {
+    pub(super) fn new(settings: Rc<Settings>, now: Instant) -> Records {
         Records {
-            settings,
             shard_id: String::new(),
-            batch: Batch::default(),
-            lanes: Lanes::default(),
+            queue: Queue::default(),
+            lanes: Lanes::new(settings.jobs),
             attempts: HashMap::new(),
             breaker: Breaker::default(),
             lag: Lag::default(),
@@ -89,11 +103,15 @@ impl Records {
             paused_until: None,
             broken_until: None,
             works: false,
-            first: First::WithOthers,
+            alone: None,
+            collecting: Collecting::new(now),
+            runs: Runs::default(),
+            memory: String::new(),
             halted: false,
             counters: Counters::default(),
             time_of_day: UNIX_EPOCH,
             letters: VecDeque::new(),
+            settings,
         }
     }
 
@@ -102,20 +120,37 @@ impl Records {
         self.time_of_day = time_of_day;
     }
 
-    /// Takes in the records of a batch; `advice` is for a handler that cannot keep up.
-    pub(super) fn offer(&mut self, batch: Batch, first: First, advice: &str, now: Instant) {
-        debug_assert!(self.lanes.all_done());
-        if self.lag.begin(now, batch.millis_behind_latest) {
+    /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
+    pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
+        let Read {
+            batch,
+            first,
+            fresh,
+        } = read;
+        if self.lag.judge(now, batch.millis_behind_latest) {
             log::warn!(
                 "the handler cannot keep up: it is busy nearly all the time and the shard is further behind than a minute ago; {}",
                 advice
             );
         }
-        let keys = (0..batch.len()).map(|index| batch.record(index).partition_key);
-        self.lanes = Lanes::new(keys, self.settings.jobs);
-        self.batch = batch;
-        self.first = first;
-        self.reported = 0;
+        self.collecting.read(&batch, fresh, now, self.time_of_day);
+        if batch.is_empty() {
+            return;
+        }
+        let count = batch.len();
+        let index = self.queue.push(batch, now);
+        if first == First::Alone {
+            self.alone = Some(index);
+        }
+        for index in index..index + count {
+            let size = Size {
+                records: 1,
+                payload: self.queue.payload(index),
+                line: self.queue.bytes_through(index, index),
+            };
+            self.lanes
+                .push(self.queue.header(index).partition_key, size);
+        }
     }
 
     /// The record that `lane` may take now.
@@ -128,25 +163,57 @@ impl Records {
             .peek_where(lane, now, |index| attempts.contains_key(&index))
     }
 
+    /// The record that `lane` may take now after `first` in the same run. A run that came back has the same
+    /// records again, or some of them, and never another.
+    pub(super) fn peek_after(&mut self, first: usize, lane: usize, now: Instant) -> Option<usize> {
+        if self.attempts.is_empty() {
+            return self.lanes.peek(lane, now);
+        }
+        let run = |index: usize| self.attempts.get(&index).and_then(|attempts| attempts.run);
+        let of_first = run(first);
+        let blocked = self.broken_until.is_some_and(|until| now < until);
+        self.lanes.peek_where(lane, now, |index| {
+            run(index) == of_first && !(blocked && of_first.is_none())
+        })
+    }
+
+    /// Whether what is held is no more than may be read ahead. Nothing is read ahead of a record that goes
+    /// alone, for as long as nothing is stored.
+    pub(super) fn has_room(&self) -> bool {
+        let held = self.queue.bytes_from(self.lanes.done_through());
+        !self.holds_any() || (held <= self.settings.read_ahead && self.alone.is_none())
+    }
+
+    /// Whether there are records that are not done, or not known to be done.
+    pub(super) fn holds_any(&self) -> bool {
+        let is_news = |event: &Event| matches!(event, Event::Done { .. } | Event::Halted(_));
+        !self.lanes.all_done() || self.events.iter().any(is_news)
+    }
+
     /// When a record may be tried that must wait now.
-    pub(super) fn wake(&self) -> impl Iterator<Item = Instant> {
-        let holds = [self.paused_until, self.broken_until, self.lanes.wake()];
-        holds.into_iter().flatten()
+    pub(super) fn wake(&self, now: Instant) -> impl Iterator<Item = Instant> {
+        let lanes = self.lanes.due(now).wake(now);
+        [self.paused_until, self.broken_until, lanes]
+            .into_iter()
+            .flatten()
     }
 
     /// When the oldest record that is not done arrived.
     pub(super) fn oldest(&self) -> Option<i64> {
         let index = Some(self.lanes.done_through()).filter(|_| !self.lanes.all_done())?;
-        self.batch.record(index).approximate_arrival_timestamp
+        self.queue.header(index).approximate_arrival_timestamp
     }
 
     /// No record is ours any more.
     pub(super) fn withdraw(&mut self) {
-        self.batch = Batch::default();
-        self.lanes = Lanes::default();
+        self.queue.clear();
+        self.reported = self.queue.end();
+        self.lanes.clear(self.reported);
         self.attempts.clear();
         self.letters.clear();
-        self.reported = 0;
+        self.alone = None;
+        self.collecting.withdraw();
+        self.runs = Runs::default();
     }
 
     /// The number of this record's next attempt, from 1.
@@ -156,9 +223,29 @@ impl Records {
             .map_or(1, |attempts| attempts.handed + 1)
     }
 
+    /// The run that this record came back from.
+    pub(super) fn run_of(&self, index: usize) -> Option<RunId> {
+        self.attempts.get(&index)?.run
+    }
+
+    /// How many records of a run may be given together; `None` for all.
+    pub(super) fn most_of(&self, run: RunId) -> Option<usize> {
+        self.runs.most(run)
+    }
+
+    /// What failed in a run was found.
+    pub(super) fn found(&mut self, run: RunId) {
+        self.runs.found(run);
+    }
+
+    /// Whether handlers have records now.
+    pub(super) fn note_busy(&mut self, busy: bool, now: Instant) {
+        self.lag.note(busy, now);
+    }
+
     /// Whether the record is to be given alone.
     pub(super) fn goes_alone(&self, index: usize) -> bool {
-        (index == 0 && self.first == First::Alone) || self.is_suspect(index)
+        self.alone == Some(index) || self.is_suspect(index)
     }
 
     /// Whether an attempt failed that may have been this record's fault.
@@ -267,11 +354,11 @@ impl Records {
             }
             Decision::GiveUpAndHalt(why) => {
                 let why = format!("{why}: {} (--on-failure halt)", report.outcome);
-                self.halt_because(index, &why, now);
+                self.halt_because(index, &why);
                 Disposition::Halted
             }
             Decision::Halt => {
-                self.halt(index, report, now);
+                self.halt(index, report);
                 Disposition::Halted
             }
         }
@@ -329,6 +416,9 @@ impl Records {
             }
             self.done(index);
         }
+        if let Some(run) = attempt.run {
+            self.runs.cleared(run, records);
+        }
     }
 
     /// A record was handled well.
@@ -363,8 +453,11 @@ impl Records {
         indexes: impl Iterator<Item = usize>,
         until: Option<Instant>,
     ) {
+        let run = self.runs.came_back();
         for index in indexes {
-            self.attempts(index).handed += 1;
+            let attempts = self.attempts(index);
+            attempts.handed += 1;
+            attempts.run = Some(run);
             self.lanes.put_back(index, until);
         }
     }
@@ -427,35 +520,42 @@ impl Records {
         event.tell(&mut self.counters);
         self.attempts(*first).since.get_or_insert(now);
         self.come_back(indexes.iter().copied(), Some(now + delay));
+        self.runs.suspect_last(indexes.len());
     }
 
-    pub(super) fn halt(&mut self, index: usize, report: Report<'_>, now: Instant) {
-        self.halt_because(index, &format!("asks to halt: {}", report.outcome), now);
+    pub(super) fn halt(&mut self, index: usize, report: Report<'_>) {
+        self.halt_because(index, &format!("asks to halt: {}", report.outcome));
     }
 
-    fn halt_because(&mut self, index: usize, why: &str, now: Instant) {
-        self.report_done(now);
+    fn halt_because(&mut self, index: usize, why: &str) {
+        self.report_done();
         let position = self.position(index);
         self.events
             .push_back(Event::Halted(format!("record {position} {why}")));
         self.halted = true;
     }
 
-    /// Tells how far the run has come. A batch that is done is let go at once: the next one may be as large.
-    pub(super) fn report_done(&mut self, now: Instant) {
-        let run = self.lanes.done_through();
-        if run == self.reported {
+    /// Reports what is done. Batches that are done are let go at once: the next ones may be as large.
+    pub(super) fn report_done(&mut self) {
+        let through = self.collecting.storable(self.lanes.done_through());
+        if through <= self.reported {
             return;
         }
-        self.note_ages(self.reported..run);
-        let end = self.position(run - 1);
+        self.note_ages(self.reported..through);
+        let windowed = self.settings.window.is_some();
+        let batch_done = std::mem::take(&mut self.collecting.batch_done);
         self.events.push_back(Event::Done {
-            end,
-            records: (run - self.reported) as u64,
+            end: self.position(through - 1),
+            records: (through - self.reported) as u64,
+            batch_ended: if windowed {
+                batch_done
+            } else {
+                self.queue.has_end_between(self.reported, through)
+            },
         });
-        self.reported = run;
+        self.reported = through;
+        self.queue.free(through);
         if self.lanes.all_done() {
-            self.lag.end(now);
             self.withdraw();
         }
     }
@@ -475,59 +575,61 @@ impl Records {
     }
 
     pub(super) fn position(&self, index: usize) -> Position {
-        self.batch.record(index).position()
+        self.queue.position(index)
     }
 
-    fn letter<T>(
-        &self,
-        index: usize,
-        report: Report<'_>,
-        send: impl FnOnce(&DeadLetter<'_>) -> T,
-    ) -> T {
-        let stderr = String::from_utf8_lossy(report.stderr);
-        let attempts = self.attempts.get(&index);
+    /// A letter as a line.
+    fn letter(&mut self, letter: &Letter) -> Result<Vec<u8>> {
+        let stderr = String::from_utf8_lossy(&letter.stderr);
+        let attempts = self.attempts.get(&letter.index);
         let cause = Cause {
             attempts: attempts.map_or(0, |attempts| attempts.handed),
             failures: attempts.map_or(0, |attempts| attempts.charged),
-            outcome: report.outcome,
+            outcome: &letter.outcome,
             stderr: &stderr,
         };
-        let record = self.batch.record(index);
-        let behind = self.batch.millis_behind_latest;
-        send(&DeadLetter::new(&self.shard_id, &record, behind, cause))
+        let (batch, place) = self.queue.batch(letter.index);
+        let record = batch.record(place, &mut self.memory)?;
+        let behind = batch.millis_behind_latest;
+        Ok(DeadLetter::new(&self.shard_id, &record, behind, cause).to_line())
     }
 
     /// The oldest letter that waits.
-    pub(super) fn next_letter(&self) -> Option<(Position, Vec<u8>)> {
-        let Letter {
-            index,
-            outcome,
-            stderr,
-            ..
-        } = self.letters.front()?;
-        let report = Report { outcome, stderr };
-        let line = self.letter(*index, report, |letter| letter.to_line());
-        Some((self.position(*index), line))
+    ///
+    /// # Errors
+    /// Its record cannot be read from the file where it waits.
+    pub(super) fn next_letter(&mut self) -> Result<Option<(Position, Vec<u8>)>> {
+        let Some(letter) = self.letters.pop_front() else {
+            return Ok(None);
+        };
+        let line = self.letter(&letter);
+        let position = self.position(letter.index);
+        self.letters.push_front(letter);
+        Ok(Some((position, line?)))
     }
 
     /// The oldest letters as lines, up to this many bytes, and how many they are.
-    pub(super) fn next_letters(&self, most: usize) -> (usize, Vec<u8>) {
-        let (mut count, mut lines) = (0, Vec::new());
-        for Letter {
-            index,
-            outcome,
-            stderr,
-            ..
-        } in &self.letters
-        {
-            let report = Report { outcome, stderr };
-            lines.extend(self.letter(*index, report, |letter| letter.to_line()));
-            count += 1;
-            if lines.len() >= most {
+    ///
+    /// # Errors
+    /// A record cannot be read from the file where it waits.
+    pub(super) fn next_letters(&mut self, most: usize) -> Result<(usize, Vec<u8>)> {
+        let letters = std::mem::take(&mut self.letters);
+        let (mut count, mut lines) = (0, Ok(Vec::new()));
+        for letter in &letters {
+            let (Ok(all), line) = (&mut lines, self.letter(letter)) else {
+                break;
+            };
+            if all.len() >= most {
                 break;
             }
+            match line {
+                Ok(line) => all.extend(line),
+                Err(e) => lines = Err(e),
+            }
+            count += 1;
         }
-        (count, lines)
+        self.letters = letters;
+        Ok((count, lines?))
     }
 
     /// Whether a letter waits.
@@ -569,6 +671,9 @@ impl Records {
         if !self.attempts.is_empty() {
             self.attempts.remove(&index);
         }
+        if self.alone == Some(index) {
+            self.alone = None;
+        }
         self.lanes.done(index);
     }
 
@@ -578,7 +683,7 @@ impl Records {
 
     fn age(&self, index: usize) -> Option<Duration> {
         let arrived =
-            u64::try_from(self.batch.record(index).approximate_arrival_timestamp?).ok()?;
+            u64::try_from(self.queue.header(index).approximate_arrival_timestamp?).ok()?;
         let now = self.time_of_day.duration_since(UNIX_EPOCH).ok()?;
         now.checked_sub(Duration::from_millis(arrived))
     }

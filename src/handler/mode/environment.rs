@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::handler::HookEvent;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
-use crate::record::{Position, Record};
+use crate::record::{Header, Position};
 
 /// The variables that handlers, hooks and what takes dead letters may find.
 pub const VARIABLES: [&str; 17] = [
@@ -66,7 +66,7 @@ pub(in crate::handler) fn of_handler(shard_id: &str, token: &str, on_exit: &OnEx
 /// What a handler of one record gets besides. A field that is null leaves its variable unset.
 pub(in crate::handler) fn of_record(
     environment: &mut Environment,
-    record: &Record<'_>,
+    record: Header<'_>,
     millis_behind_latest: Option<i64>,
     attempt: u32,
 ) {
@@ -155,14 +155,13 @@ mod tests {
         let on_exit = OnExit(vec![(99, Class::Checkpoint), (98, Class::Halt)]);
         let mut set = of_handler("shard", "token", &on_exit);
         for key in ["key", "with a \0"] {
-            let record = Record {
+            let record = Header {
                 sequence_number: "1",
                 sub_sequence_number: 0,
                 partition_key: key,
-                data_base64: "",
                 approximate_arrival_timestamp: Some(1),
             };
-            of_record(&mut set, &record, Some(7), 1);
+            of_record(&mut set, record, Some(7), 1);
         }
         of_batch(&mut set, 3, Some(7), 1);
         of_shard(&mut set, 0, 1);

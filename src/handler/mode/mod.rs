@@ -12,13 +12,13 @@ mod per_shard;
 use std::fmt;
 use std::time::Instant;
 
+use super::held::{Most, Queue};
 use super::pool::attempt::{Attempt, ExitReport};
 use super::{Per, Settings};
 use crate::format::Format;
 use crate::outcome::{Class, Ended, OnExit};
 use crate::plural::plural;
 use crate::process::{self, Feed};
-use crate::record::Batch;
 use environment::Environment;
 use per_batch::PerBatch;
 use per_record::PerRecord;
@@ -35,9 +35,9 @@ pub(super) trait Mode {
     /// bytes, before it answers or ends.
     fn is_full(&self, attempt: &Attempt, bytes: u64) -> bool;
 
-    /// The most bytes of payload in one input.
-    fn most_bytes(&self) -> u64 {
-        u64::MAX
+    /// The most that one input may have.
+    fn most(&self) -> Most {
+        Most::ALL
     }
 
     /// Whether the process gets no more records in all its life.
@@ -88,6 +88,11 @@ pub(super) fn of(settings: &Settings) -> Box<dyn Mode> {
         Per::Batch { size, bytes } => Box::new(PerBatch {
             size,
             bytes,
+            line: match settings.read_ahead {
+                0 => u64::MAX,
+                // A batch that runs and one that waits then always have room.
+                read_ahead => read_ahead / 2,
+            },
             replies: matches!(settings.format, Format::Lambda { .. }),
         }),
         Per::Shard {
@@ -106,9 +111,11 @@ pub(super) fn of(settings: &Settings) -> Box<dyn Mode> {
 /// What an attempt begins with.
 pub(super) struct Given<'a> {
     /// The records that are held.
-    pub(super) batch: &'a Batch,
+    pub(super) queue: &'a Queue,
     /// The first one that is given.
     pub(super) first: usize,
+    /// The last one.
+    pub(super) last: usize,
     /// How many are given.
     pub(super) count: usize,
     /// The number of the first one's attempt.

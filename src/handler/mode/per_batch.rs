@@ -8,6 +8,7 @@ use super::environment::{self, Environment};
 use super::lambda_reply::{self, Reply};
 use super::line::{Line, Word};
 use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
+use crate::handler::held::Most;
 use crate::handler::pool::attempt::{Attempt, ExitReport};
 use crate::outcome::{Class, Ended};
 use crate::process;
@@ -20,6 +21,8 @@ pub(super) struct PerBatch {
     pub(super) size: Option<usize>,
     /// At most this many bytes of payload; `None` for no limit.
     pub(super) bytes: Option<u64>,
+    /// At most this many bytes of the daemon's lines.
+    pub(super) line: u64,
     /// The last line of stdout is a reply to the whole batch, as Lambda's.
     pub(super) replies: bool,
 }
@@ -27,11 +30,15 @@ pub(super) struct PerBatch {
 impl Mode for PerBatch {
     fn is_full(&self, attempt: &Attempt, bytes: u64) -> bool {
         let has = attempt.unanswered.len();
-        self.size.is_some_and(|size| has >= size) || (has > 0 && bytes > self.most_bytes())
+        self.size.is_some_and(|size| has >= size) || (has > 0 && bytes > self.most().payload)
     }
 
-    fn most_bytes(&self) -> u64 {
-        self.bytes.unwrap_or(u64::MAX)
+    fn most(&self) -> Most {
+        Most {
+            records: self.size.map_or(u64::MAX, |size| size as u64),
+            payload: self.bytes.unwrap_or(u64::MAX),
+            line: self.line,
+        }
     }
 
     fn is_spent(&self, _attempt: &Attempt) -> bool {
@@ -39,7 +46,7 @@ impl Mode for PerBatch {
     }
 
     fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
-        let behind = given.batch.millis_behind_latest;
+        let behind = given.queue.millis_behind_latest(given.last);
         environment::of_batch(environment, given.count, behind, given.attempt);
     }
 
@@ -145,6 +152,7 @@ mod tests {
     const BATCH: PerBatch = PerBatch {
         size: None,
         bytes: None,
+        line: u64::MAX,
         replies: false,
     };
 

@@ -20,9 +20,9 @@ impl Mode for PerRecord {
     }
 
     fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
-        let record = given.batch.record(given.first);
-        let behind = given.batch.millis_behind_latest;
-        environment::of_record(environment, &record, behind, given.attempt);
+        let record = given.queue.header(given.first);
+        let behind = given.queue.millis_behind_latest(given.first);
+        environment::of_record(environment, record, behind, given.attempt);
     }
 
     fn must_read(&self) -> bool {

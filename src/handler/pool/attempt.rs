@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::due::Due;
+use crate::handler::held::RunId;
 use crate::handler::mode::line::Line;
 use crate::outcome::Ended;
 use crate::random::token;
@@ -15,6 +16,8 @@ pub(in crate::handler) struct Attempt {
     pub(in crate::handler) token: String,
     /// The records it has, by their index in the batch, oldest first.
     pub(in crate::handler) unanswered: VecDeque<usize>,
+    /// The run that came back and that its records are of.
+    pub(in crate::handler) run: Option<RunId>,
     /// Records given to this process so far.
     pub(in crate::handler) given: u64,
     /// Records it has answered: the number N of its oldest unanswered one is one more.
@@ -98,6 +101,7 @@ impl Attempt {
         Attempt {
             token: token(),
             unanswered: VecDeque::new(),
+            run: None,
             given: 0,
             answered: 0,
             fed: 0,

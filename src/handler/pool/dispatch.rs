@@ -20,11 +20,13 @@ use anyhow::Result;
 
 use super::attempt::Attempt;
 use super::{Pool, Role};
+use crate::due::Due;
 use crate::format::{Envelope, Framed};
-use crate::handler::held::Report;
+use crate::handler::held::{Most, Report};
 use crate::handler::mode::{Given, Reason, environment};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Spawn, Stderr};
+use crate::trigger::Trigger;
 
 /// About this much is made ready for a handler that lives on before its pipe has taken it: enough for the
 /// handler to be busy while the next is made, little enough to stay in the processor's cache.
@@ -34,6 +36,8 @@ const AHEAD: usize = 256 * 1024;
 /// daemon, its clock and all handlers waiting: after this many of them it is the others' turn.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
+    /// When a handler starts with what waits for it, if nothing else happens.
+    start_at: Option<Instant>,
     /// Records that cannot stand in the format.
     unfit: usize,
     /// Bytes that were decompressed.
@@ -47,6 +51,11 @@ impl Turn {
     /// Whether there was any such record.
     pub(super) fn found_unfit(&self) -> bool {
         self.unfit > 0
+    }
+
+    /// When a handler starts with what waits for it, if nothing else happens.
+    pub(super) fn start_at(&self) -> Option<Instant> {
+        self.start_at
     }
 
     /// Whether there is more to look at, but not now.
@@ -70,8 +79,11 @@ enum Started {
 #[derive(Debug)]
 struct Run {
     slot: usize,
-    /// At most this many records; 0 for any number.
-    narrow: usize,
+    /// The first record, if there is one already.
+    first: Option<usize>,
+    /// At most this many records; `None` for any number.
+    narrow: Option<usize>,
+    most: Most,
     now: Instant,
     /// Bytes of their payloads.
     bytes: u64,
@@ -80,10 +92,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(slot: usize, narrow: usize, now: Instant) -> Run {
+    fn new(slot: usize, most: Most, now: Instant) -> Run {
         Run {
             slot,
-            narrow,
+            first: None,
+            narrow: None,
+            most,
             now,
             bytes: 0,
             last: None,
@@ -137,6 +151,9 @@ impl Pool<'_> {
 
     /// Starts a handler for whatever may start in `slot`.
     fn start(&mut self, slot: usize, now: Instant) -> Result<Started> {
+        let Some(why) = self.start_due(slot, now) else {
+            return Ok(Started::Nothing);
+        };
         let mut attempt = Attempt::new(now);
         self.framer.begin(self.input.buffer());
         self.fill(slot, &mut attempt, now)?;
@@ -145,6 +162,8 @@ impl Pool<'_> {
             return Ok(Started::Nothing);
         };
         self.framer.end(self.input.buffer());
+        let last = attempt.unanswered.back().copied().unwrap_or(first);
+        self.records.begin_run(first, last);
         if let Err(why) = self.spawn(slot, &attempt, first) {
             self.not_started(attempt, &why, now);
             return Ok(Started::Not);
@@ -152,11 +171,27 @@ impl Pool<'_> {
         if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.counters.respawns += 1;
         }
+        self.records.counters.started(why);
         if self.mode.is_spent(&attempt) {
             self.children.close_input(Role::Handler(slot));
         }
         self.slots[slot].attempt = Some(attempt);
         Ok(Started::Handler)
+    }
+
+    /// Why a handler starts now with what waits, if it does; else it is noted when it does.
+    fn start_due(&mut self, slot: usize, now: Instant) -> Option<Trigger> {
+        let needs_room = !self.records.has_room() && !self.is_busy();
+        let most = self.mode.most();
+        let due = self.records.start_due(slot, &most, needs_room, now);
+        let starts = [self.turn.start_at, due.wake(now)].into_iter().flatten();
+        match due {
+            Due::Now(why) => Some(why),
+            Due::At(_) | Due::Never => {
+                self.turn.start_at = starts.min();
+                None
+            }
+        }
     }
 
     /// The handler cannot be started: the records that it was to have wait.
@@ -179,8 +214,9 @@ impl Pool<'_> {
         let mut environment =
             environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
         let given = Given {
-            batch: &self.records.batch,
+            queue: &self.records.queue,
             first,
+            last: attempt.unanswered.back().copied().unwrap_or(first),
             count: attempt.unanswered.len(),
             attempt: self.records.attempt_number(first),
             slot,
@@ -232,13 +268,18 @@ impl Pool<'_> {
 
     /// Appends to the input what the attempt may have now.
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
-        let mut run = Run::new(slot, self.slots[slot].suspects.div_ceil(2), now);
+        let mut run = Run::new(slot, self.mode.most(), now);
         let before = self.input.len();
         if attempt.unanswered.is_empty() {
             attempt.fed = 0;
         }
         attempt.owed = false;
         let mut next = self.records.peek(slot, now);
+        if !self.mode.lives_on() {
+            run.first = next;
+            attempt.run = next.and_then(|first| self.records.run_of(first));
+            run.narrow = attempt.run.and_then(|run| self.records.most_of(run));
+        }
         while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
             next = self.append(index, attempt, &mut run)?;
         }
@@ -265,9 +306,7 @@ impl Pool<'_> {
         self.turn.decompressed += self.framer.decompressed();
         match framed {
             Framed::Unfit(why) => self.take_back(index, Some(why), attempt, run),
-            Framed::Written
-                if attempt.unanswered.len() > 1 && run.bytes > self.mode.most_bytes() =>
-            {
+            Framed::Written if attempt.unanswered.len() > 1 && run.bytes > run.most.payload => {
                 self.input.buffer().truncate(start);
                 self.take_back(index, None, attempt, run)
             }
@@ -284,16 +323,28 @@ impl Pool<'_> {
 
     /// The record that follows `last` in the same input, as far as can be known before it is framed.
     fn next(&mut self, last: usize, attempt: &Attempt, run: &Run) -> Option<usize> {
-        let next = self.records.peek(run.slot, run.now)?;
-        let narrow = run.narrow > 0 && attempt.unanswered.len() >= run.narrow;
+        let next = self.peek_after(run)?;
+        let narrow = run
+            .narrow
+            .is_some_and(|most| attempt.unanswered.len() >= most);
         let ends = narrow || self.records.goes_alone(last);
         (!ends && self.may_follow(next, attempt, run)).then_some(next)
+    }
+
+    /// The record that comes after those of the run, of all that may be taken now.
+    fn peek_after(&mut self, run: &Run) -> Option<usize> {
+        match run.first {
+            Some(first) => self.records.peek_after(first, run.slot, run.now),
+            None => self.records.peek(run.slot, run.now),
+        }
     }
 
     /// Whether a record may stand in the input behind what is there.
     fn may_follow(&self, index: usize, attempt: &Attempt, run: &Run) -> bool {
         let alone = self.records.goes_alone(index) && !attempt.unanswered.is_empty();
+        let first = run.first.filter(|first| *first != index);
         !alone
+            && first.is_none_or(|first| self.records.may_stand_with(first, index, &run.most))
             && !self
                 .mode
                 .is_full(attempt, run.bytes + self.known_size(index))
@@ -302,7 +353,7 @@ impl Pool<'_> {
     /// The bytes of a record's payload, where that does not take decompressing it.
     fn known_size(&self, index: usize) -> u64 {
         match self.settings.decompress {
-            None => self.records.batch.payload(index),
+            None => self.records.queue.payload(index),
             Some(_) => 0,
         }
     }
@@ -314,7 +365,7 @@ impl Pool<'_> {
         index: usize,
         unfit: Option<&'static str>,
         attempt: &mut Attempt,
-        run: &Run,
+        run: &mut Run,
     ) -> Result<Option<usize>> {
         attempt.unanswered.pop_back();
         attempt.given -= 1;
@@ -324,6 +375,8 @@ impl Pool<'_> {
                 self.records.unfit(index, why, run.now);
                 let goes_on = !self.records.halted && !self.turn.is_over();
                 let next = self.records.peek(run.slot, run.now);
+                // Those after it go with each other, not with it.
+                run.first = run.first.and(next);
                 Ok(next.filter(|_| goes_on))
             }
             _ => {
@@ -358,8 +411,7 @@ impl Pool<'_> {
         attempt: &mut Attempt,
         run: &Run,
     ) -> Result<Option<usize>> {
-        let next = self.records.batch.record(next);
-        if self.framer.is_end_before(&next)? {
+        if self.is_end_before(next)? {
             self.seal(attempt, run)?;
         } else {
             attempt.owed = true;
@@ -391,10 +443,15 @@ impl Pool<'_> {
             attempt,
             last,
         };
-        self.framer.frame(
-            &self.records.batch.record(index),
-            &envelope,
-            self.input.buffer(),
-        )
+        let (batch, place) = self.records.queue.batch(index);
+        let record = batch.record(place, &mut self.memory)?;
+        self.framer.frame(&record, &envelope, self.input.buffer())
+    }
+
+    /// Whether a record ends the run before it, for it cannot stand in the format.
+    fn is_end_before(&mut self, index: usize) -> Result<bool> {
+        let (batch, place) = self.records.queue.batch(index);
+        let record = batch.record(place, &mut self.memory)?;
+        self.framer.is_end_before(&record)
     }
 }

@@ -29,14 +29,13 @@ use humantime::format_duration;
 
 use super::held::{Records, Report};
 use super::mode::{self, Mode, environment};
-use super::{Event, Finish, First, Handlers, HookEvent, Settings};
+use super::{Event, Finish, Handlers, HookEvent, Read, Settings};
 use crate::checkpoint::BlockedRecord;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::due::Due;
 use crate::format::Framer;
 use crate::process::{self, Input};
-use crate::record::Batch;
 pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
@@ -60,8 +59,12 @@ pub struct Pool<'a> {
     slots: Vec<Slot>,
     /// Framed records on their way to a handler; kept to be used again.
     input: Input,
+    /// Where a payload is read that is not in memory.
+    memory: String,
     turn: Turn,
     finishing: bool,
+    /// Handlers that have records may go on until then, and no other starts.
+    drain_until: Option<Instant>,
     sidecars: Sidecars,
     /// What the hook is run for.
     hook_event: Option<HookEvent>,
@@ -81,8 +84,6 @@ struct Advice {
 #[derive(Debug, Default)]
 struct Slot {
     attempt: Option<Attempt>,
-    /// A run of this many records failed without naming one, and is being narrowed down.
-    suspects: usize,
     /// Handlers that died in a row without an answer, and not at a record.
     deaths: u32,
     /// The last handler here ended badly, or had to be stopped.
@@ -103,7 +104,7 @@ impl<'a> Pool<'a> {
             mode: mode::of(&settings),
             framer: Framer::new(settings.format.clone(), settings.decompress),
             slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
-            records: Records::new(Rc::clone(&settings)),
+            records: Records::new(Rc::clone(&settings), clock.now()),
             sidecars: Sidecars::new(&settings),
             hook_event: None,
             advice: Advice::default(),
@@ -112,8 +113,10 @@ impl<'a> Pool<'a> {
             clock,
             without: environment::ours(),
             input: Input::default(),
+            memory: String::new(),
             turn: Turn::default(),
             finishing: false,
+            drain_until: None,
         }
     }
 
@@ -154,27 +157,23 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    fn halt(&mut self, slot: usize, outcome: &str, now: Instant) {
+    fn halt(&mut self, slot: usize, outcome: &str) {
         let attempt = self.slots[slot].attempt.as_ref();
         let at = attempt.and_then(|attempt| attempt.unanswered.front().copied());
-        self.halt_at(at, outcome, now);
+        self.halt_at(at, outcome);
     }
 
     /// A handler asks to halt, at this record if it has one.
-    fn halt_at(&mut self, at: Option<usize>, outcome: &str, now: Instant) {
+    fn halt_at(&mut self, at: Option<usize>, outcome: &str) {
         if let Some(index) = at {
-            self.records.halt(
-                index,
-                Report {
-                    outcome,
-                    stderr: &[],
-                },
-                now,
-            );
+            let report = Report {
+                outcome,
+                stderr: &[],
+            };
+            self.records.halt(index, report);
         } else {
-            self.records
-                .events
-                .push_back(Event::Halted(outcome.to_owned()));
+            let event = Event::Halted(outcome.to_owned());
+            self.records.events.push_back(event);
             self.records.halted = true;
         }
     }
@@ -186,8 +185,48 @@ impl<'a> Pool<'a> {
         self.children.stop(Role::Handler(slot), self.settings.stop);
     }
 
+    /// Whether the handler in `slot` has a record.
+    fn is_at_work(&self, slot: usize) -> bool {
+        let attempt = self.slots[slot].attempt.as_ref();
+        attempt.is_some_and(|attempt| !attempt.unanswered.is_empty())
+    }
+
+    /// Whether any handler has a record.
+    fn is_busy(&self) -> bool {
+        (0..self.slots.len()).any(|slot| self.is_at_work(slot))
+    }
+
+    /// Stops the handlers that are at work still, if their time is over.
+    fn end_drain(&mut self, now: Instant) {
+        if self.drain_until.take_if(|until| now >= *until).is_none() {
+            return;
+        }
+        for slot in (0..self.slots.len())
+            .filter(|slot| self.is_at_work(*slot))
+            .collect::<Vec<_>>()
+        {
+            log::warn!(
+                "{} is still at work on {} after --drain-timeout; stopping it: its records come again",
+                self.handler(slot),
+                self.at(slot)
+            );
+            self.stop(slot, Stopped::Withdrawn);
+        }
+        self.let_go();
+    }
+
+    /// No record is ours any more, nor is what was to be done with them.
+    fn let_go(&mut self) {
+        self.records.withdraw();
+        for sidecar in self.sidecars.all_mut() {
+            sidecar.withdraw(self.children);
+        }
+        self.sidecars.file.iter_mut().for_each(LetterBox::withdraw);
+    }
+
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
+        self.end_drain(now);
         for sidecar in self.sidecars.all_mut() {
             sidecar.judge_time(self.children, now);
         }
@@ -278,7 +317,9 @@ impl<'a> Pool<'a> {
             .iter()
             .filter(|slot| slot.attempt.is_none())
             .filter_map(|slot| slot.rest_until);
-        let starts = rests.chain(self.records.wake());
+        let starts = rests
+            .chain(self.records.wake(now))
+            .chain(self.turn.start_at());
         // What was due by now has been tried in this turn, and something else holds it up: an event.
         let starts = starts.filter(|at| *at > now && !self.records.lanes.all_done());
         let sidecars = self.sidecars.all();
@@ -289,6 +330,7 @@ impl<'a> Pool<'a> {
             .chain(sidecars)
             .chain(self.letters_due(now))
             .chain(self.turn.is_over().then_some(now))
+            .chain(self.drain_until)
             .chain(until)
             .min()
     }
@@ -316,9 +358,26 @@ impl Handlers for Pool<'_> {
             .try_for_each(|(what, command)| self.children.find(what, command))
     }
 
-    fn offer(&mut self, batch: Batch, first: First) {
+    fn offer(&mut self, read: Read) {
         let now = self.clock.now();
-        self.records.offer(batch, first, self.mode.advice(), now);
+        self.records.look_at_clock(self.clock.time_of_day());
+        self.records.offer(read, self.mode.advice(), now);
+    }
+
+    fn shard_ended(&mut self) {
+        self.records.end_windows();
+    }
+
+    fn has_room(&self) -> bool {
+        self.records.has_room()
+    }
+
+    fn holds_any(&self) -> bool {
+        self.records.holds_any()
+    }
+
+    fn reads_ahead(&self) -> bool {
+        self.settings.read_ahead > 0
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
@@ -327,15 +386,20 @@ impl Handlers for Pool<'_> {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = self.clock.now();
-            self.write_letters(now);
+            self.write_letters(now)?;
             self.hand_over(now)?;
-            self.start_sidecars(now);
-            self.records.report_done(now);
+            self.start_sidecars(now)?;
+            self.records.note_busy(self.is_busy(), now);
+            self.records.report_done();
             if std::mem::take(&mut self.records.halted) {
                 self.finish(Finish::Stop);
             }
             if self.finishing && !self.children.any_running() {
                 self.finishing = false;
+                if self.drain_until.take().is_some() {
+                    // What no handler got comes again elsewhere.
+                    self.records.withdraw();
+                }
                 self.records.events.push_back(Event::Finished);
             }
             if self.turn.found_unfit() {
@@ -364,12 +428,17 @@ impl Handlers for Pool<'_> {
 
     fn finish(&mut self, how: Finish) {
         self.finishing = true;
+        self.drain_until = match how {
+            Finish::Drain(until) => Some(until),
+            Finish::Orderly | Finish::Stop => None,
+        };
         for slot in 0..self.slots.len() {
+            let role = Role::Handler(slot);
             match how {
-                Finish::Orderly => {
-                    let role = Role::Handler(slot);
-                    self.children.finish(role, self.settings.stop);
-                }
+                Finish::Orderly => self.children.finish(role, self.settings.stop),
+                // It sees the end of its input, and has until then for what it has.
+                Finish::Drain(_) if self.is_at_work(slot) => self.children.close_input(role),
+                Finish::Drain(_) => self.children.finish(role, self.settings.stop),
                 Finish::Stop if self.slots[slot].attempt.is_some() => {
                     self.stop(slot, Stopped::Withdrawn)
                 }
@@ -377,12 +446,8 @@ impl Handlers for Pool<'_> {
             }
         }
         if how == Finish::Stop {
-            self.records.withdraw();
             self.hook_event = None;
-            for sidecar in self.sidecars.all_mut() {
-                sidecar.withdraw(self.children);
-            }
-            self.sidecars.file.iter_mut().for_each(LetterBox::withdraw);
+            self.let_go();
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use anyhow::Result;
+
 use super::attempt::ExitReport;
 use super::letter_box::{LetterBox, Posted};
 use super::sidecar::{Job, Patience, Sidecar};
@@ -56,14 +58,17 @@ impl Pool<'_> {
     }
 
     /// Writes the letters that wait for a file, as many as one turn allows: they share one sync.
-    pub(super) fn write_letters(&mut self, now: Instant) {
+    ///
+    /// # Errors
+    /// A record cannot be read from the file where it waits.
+    pub(super) fn write_letters(&mut self, now: Instant) -> Result<()> {
         let Some(file) = self.sidecars.file.as_mut().filter(|file| file.is_free(now)) else {
-            return;
+            return Ok(());
         };
         if self.finishing || !self.records.has_letters() {
-            return;
+            return Ok(());
         }
-        let (count, lines) = self.records.next_letters(LETTERS);
+        let (count, lines) = self.records.next_letters(LETTERS)?;
         let result = self.children.keep_letters(file.path(), &lines);
         match file.posted(result, now) {
             Posted::Kept => {
@@ -73,6 +78,7 @@ impl Pool<'_> {
             Posted::Later => {}
             Posted::Failed(why, delay) => self.records.letter_is_refused(&why, delay),
         }
+        Ok(())
     }
 
     /// When letters are written next, if any wait.
@@ -94,20 +100,23 @@ impl Pool<'_> {
     }
 
     /// Starts what is due.
-    pub(super) fn start_sidecars(&mut self, now: Instant) {
+    ///
+    /// # Errors
+    /// A record cannot be read from the file where it waits.
+    pub(super) fn start_sidecars(&mut self, now: Instant) -> Result<()> {
         if self.finishing {
-            return;
+            return Ok(());
         }
-        self.start_letter(now);
         self.start_hook(now);
+        self.start_letter(now)
     }
 
-    fn start_letter(&mut self, now: Instant) {
+    fn start_letter(&mut self, now: Instant) -> Result<()> {
         let Some(sidecar) = self.sidecars.letters.as_mut().filter(|h| h.is_free(now)) else {
-            return;
+            return Ok(());
         };
-        let Some((position, input)) = self.records.next_letter() else {
-            return;
+        let Some((position, input)) = self.records.next_letter()? else {
+            return Ok(());
         };
         let job = Job {
             environment: &environment::of_sidecar(&self.records.shard_id, Some(&position)),
@@ -118,6 +127,7 @@ impl Pool<'_> {
         if let Err(why) = sidecar.start(self.children, job, now) {
             self.letter_offered(Err(why), now);
         }
+        Ok(())
     }
 
     fn start_hook(&mut self, now: Instant) {

@@ -12,7 +12,7 @@ use crate::backoff::Delays;
 use crate::clock::Clock;
 use crate::dead_letter::Appended;
 use crate::format::Format;
-use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Settings};
+use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Read, Settings};
 use crate::outcome::{Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
 use crate::protocol::Message;
@@ -141,6 +141,9 @@ fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
             timeout: SECOND,
         },
         hook: None,
+        read_ahead: 0,
+        window: None,
+        spool_dir: None,
     }
 }
 
@@ -187,7 +190,11 @@ fn play(
         running: BTreeSet::new(),
     };
     let mut pool = Pool::new(settings, &mut children, &time);
-    pool.offer(batch(payloads), First::WithOthers);
+    pool.offer(Read {
+        batch: batch(payloads),
+        first: First::WithOthers,
+        fresh: true,
+    });
     let (mut done, mut left) = (Vec::new(), payloads.len() as u64);
     while left > 0 {
         let event = pool.wait(false, None).expect("it goes on");

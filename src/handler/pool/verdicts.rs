@@ -54,7 +54,7 @@ impl Pool<'_> {
                 checkpoint,
             } => self.answered(slot, records, checkpoint),
             Heard::Bad(class) => self.answered_badly(slot, class, now),
-            Heard::Halt => self.halt(slot, "the handler answered 'halt'", now),
+            Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
             Heard::Invalid(why) => {
                 log::error!(
                     "the handler sent {why}: '{}'; stopping it",
@@ -69,7 +69,6 @@ impl Pool<'_> {
     fn answered(&mut self, slot: usize, records: usize, checkpoint: bool) {
         let Slot {
             attempt: Some(attempt),
-            suspects,
             deaths,
             ..
         } = &mut self.slots[slot]
@@ -77,7 +76,6 @@ impl Pool<'_> {
             return;
         };
         self.records.answered(attempt, records, checkpoint);
-        *suspects = suspects.saturating_sub(records);
         *deaths = 0;
         self.finish_spent(slot);
     }
@@ -88,7 +86,8 @@ impl Pool<'_> {
         let Some(attempt) = &self.slots[slot].attempt else {
             return;
         };
-        if self.mode.is_spent(attempt) && attempt.unanswered.is_empty() {
+        let spent = self.mode.is_spent(attempt) || self.drain_until.is_some();
+        if spent && attempt.unanswered.is_empty() {
             let role = Role::Handler(slot);
             self.children.finish(role, self.settings.ending());
         }
@@ -176,7 +175,7 @@ impl Pool<'_> {
         if class == Class::Halt && (attempt.unanswered.is_empty() || self.is_unread(&attempt, &end))
         {
             let at = attempt.unanswered.front().copied();
-            return self.halt_at(at, &end.ended.to_string(), now);
+            return self.halt_at(at, &end.ended.to_string());
         }
         if self.is_unread(&attempt, &end) && !class.is_good() {
             return self.ended_unread(slot, attempt, &end, now);
@@ -223,7 +222,7 @@ impl Pool<'_> {
     }
 
     fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
-        let number = |index: &usize| self.records.batch.record(*index).sequence_number;
+        let number = |index: &usize| self.records.queue.header(*index).sequence_number;
         let front = attempt.unanswered.front();
         let evidence = Evidence {
             on_exit: &self.settings.on_exit,
@@ -261,12 +260,11 @@ impl Pool<'_> {
             }
         };
         self.records.answered(&mut attempt, done, checkpoint);
-        let suspects = &mut self.slots[slot].suspects;
-        *suspects = if next.is_some() {
-            0
-        } else {
-            suspects.saturating_sub(done)
-        };
+        match (attempt.run, next) {
+            (Some(run), Some(_)) => self.records.found(run),
+            (None, None) | (Some(_), None) => self.records.end_run(),
+            (None, Some(_)) => {}
+        }
         if let Some((class, index)) = next.zip(attempt.answer()) {
             let disposition = self.records.settle(index, class, report, now);
             self.rest_as(slot, disposition);
@@ -284,15 +282,17 @@ impl Pool<'_> {
         now: Instant,
     ) {
         self.records.counters.fail(class);
-        let records: Vec<usize> = attempt.unanswered.into();
+        let records: Vec<usize> = attempt.unanswered.iter().copied().collect();
         let until = match class {
             Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
-            Class::Halt => return self.records.halt(records[0], report, now),
+            Class::Halt => return self.records.halt(records[0], report),
             Class::Done | Class::Checkpoint | Class::Reject | Class::Fail
                 if self.mode.narrows() && records.len() > 1 =>
             {
-                self.slots[slot].suspects = records.len();
+                if let Some(run) = attempt.run {
+                    self.records.found(run);
+                }
                 return self.records.narrow(&records, report, now);
             }
             Class::Done | Class::Checkpoint | Class::Reject | Class::Fail => {

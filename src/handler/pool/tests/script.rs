@@ -15,7 +15,9 @@ use crate::clock::Clock;
 use crate::dead_letter::Appended;
 use crate::format::Format;
 use crate::handler::pool::{Children, ExitReport, Happening, Pool, Role};
-use crate::handler::{Event, Finish, First, Handlers, HookEvent, Limits, OnFailure, Per, Settings};
+use crate::handler::{
+    Event, Finish, First, Handlers, HookEvent, Limits, OnFailure, Per, Read, Settings,
+};
 use crate::outcome::{Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
 use crate::protocol::Message;
@@ -47,6 +49,9 @@ pub(super) fn settings(per: Per) -> Settings {
             timeout: Duration::from_secs(10),
         },
         hook: None,
+        read_ahead: 0,
+        window: None,
+        spool_dir: None,
     }
 }
 
@@ -115,8 +120,8 @@ impl Clock for Stage {
 fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32) {
     let words: Vec<&str> = step.split_whitespace().skip(1).collect();
     match words.as_slice() {
-        ["offer", "alone", records @ ..] => pool.offer(batch(records, numbers), First::Alone),
-        ["offer", records @ ..] => pool.offer(batch(records, numbers), First::WithOthers),
+        ["offer", "alone", records @ ..] => pool.offer(read(batch(records, numbers), First::Alone)),
+        ["offer", records @ ..] => pool.offer(read(batch(records, numbers), First::WithOthers)),
         ["finish", "orderly"] => pool.finish(Finish::Orderly),
         ["finish", "stop"] => pool.finish(Finish::Stop),
         ["hook", "shard-end"] => assert!(pool.hook(HookEvent::ShardEnd)),
@@ -352,5 +357,14 @@ impl Children for Scripted<'_> {
                 Ok(vec![Happening::Input])
             }
         }
+    }
+}
+
+/// What the daemon read just now.
+fn read(batch: Batch, first: First) -> Read {
+    Read {
+        batch,
+        first,
+        fresh: true,
     }
 }

@@ -1,0 +1,126 @@
+//! The action that the daemon awaits an answer to, and what has to be over before it gets one.
+
+use std::time::{Duration, Instant};
+
+use crate::checkpoint::{Phase, Start};
+use crate::handler::HookEvent;
+
+/// How long a command that cannot be run is looked for again: a deployment may be under way.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// An action without its answer. Its goal goes through the stages in their order, and may skip some.
+#[derive(Debug)]
+pub(super) struct PendingAction {
+    /// What the daemon calls it.
+    pub(super) name: &'static str,
+    pub(super) goal: Goal,
+    pub(super) stage: Stage,
+    /// When the daemon sent it.
+    pub(super) opened: Instant,
+}
+
+/// What is to be reached.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    /// The handler is found, and the lease begins.
+    Initialize(Search),
+    /// There is room for more records.
+    Records,
+    /// What handlers have is done, and stored.
+    Shutdown,
+    /// All is done, and `SHARD_END` is stored.
+    ShardEnd,
+    /// Nothing is ours any more.
+    LeaseLost,
+    /// The lease is gone, which the answer to a checkpoint has shown: handlers have ended.
+    Stopped,
+    /// What is done is stored; there is no answer, which stops the daemon's worker.
+    Halt,
+}
+
+/// The search for the handler's command at the lease's begin.
+#[derive(Clone, Debug)]
+pub(super) struct Search {
+    pub(super) shard_id: String,
+    pub(super) start: Start,
+    /// The next look.
+    pub(super) look_at: Instant,
+    pub(super) give_up_at: Instant,
+    /// It was said that it is not there.
+    pub(super) said: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Records are worked on, or the handler is looked for.
+    Work,
+    /// Handlers are on their way to their end.
+    Finishing,
+    /// The user's hook runs.
+    Hooking,
+    /// Only checkpoints are awaited.
+    Last,
+}
+
+impl PendingAction {
+    /// A new one.
+    pub(super) fn new(name: &'static str, goal: Goal, stage: Stage, opened: Instant) -> Self {
+        PendingAction {
+            name,
+            goal,
+            stage,
+            opened,
+        }
+    }
+
+    /// What the user's hook is run for, once handlers have ended.
+    pub(super) fn hook(&self) -> Option<HookEvent> {
+        match &self.goal {
+            Goal::Initialize(search) => Some(HookEvent::Initialize(search.start.stored().cloned())),
+            Goal::Shutdown => Some(HookEvent::Shutdown),
+            Goal::ShardEnd => Some(HookEvent::ShardEnd),
+            Goal::LeaseLost => Some(HookEvent::LeaseLost),
+            Goal::Records | Goal::Stopped | Goal::Halt => None,
+        }
+    }
+
+    /// What the work is about, as far as checkpoints care. The end of a shard is stored when its handlers
+    /// have ended, and its hook has succeeded.
+    pub(super) fn phase(&self) -> Phase {
+        match self.goal {
+            Goal::Initialize(_) | Goal::Records => Phase::Working,
+            Goal::ShardEnd if self.stage != Stage::Last => Phase::Working,
+            Goal::ShardEnd => Phase::ShardEnd,
+            Goal::Shutdown | Goal::LeaseLost | Goal::Stopped | Goal::Halt => Phase::Shutdown,
+        }
+    }
+
+    /// No more records; what is done is stored, and then we leave.
+    pub(super) fn halt(&mut self) {
+        (self.goal, self.stage) = (Goal::Halt, Stage::Finishing);
+    }
+
+    /// The lease is gone and handlers are being stopped. An end of the shard that is not ours is a lost lease.
+    pub(super) fn lease_gone(&mut self) {
+        self.goal = match &self.goal {
+            Goal::ShardEnd | Goal::LeaseLost => Goal::LeaseLost,
+            Goal::Halt => Goal::Halt,
+            Goal::Initialize(_) | Goal::Records | Goal::Shutdown | Goal::Stopped => Goal::Stopped,
+        };
+        self.stage = Stage::Finishing;
+    }
+}
+
+impl Search {
+    /// A search that begins now.
+    pub(super) fn new(shard_id: String, start: Start, now: Instant) -> Search {
+        Search {
+            shard_id,
+            start,
+            look_at: now,
+            give_up_at: now + LOOK_AGAIN,
+            said: false,
+        }
+    }
+}

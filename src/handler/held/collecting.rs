@@ -1,0 +1,167 @@
+//! Records that are collected before a handler is started with them: what is known for [`Window`], and which
+//! batch is under way where batches have borders that a restart finds again.
+
+use std::ops::Range;
+use std::time::{Instant, SystemTime};
+
+use super::Records;
+use super::window::{Most, Reads, Waiting, Window};
+use crate::due::Due;
+use crate::record::Batch;
+use crate::trigger::Trigger;
+
+/// What is known of the records that wait together.
+#[derive(Debug)]
+pub(in crate::handler) struct Collecting {
+    reads: Reads,
+    /// The shard has ended: nothing more is waited for.
+    pub(super) ended: bool,
+    /// A batch of a handler is done, which was not reported yet.
+    pub(super) batch_done: bool,
+    /// The aligned batch that was begun last: nothing of it is reported before its end.
+    batch: Range<usize>,
+    /// From this record on the next one behind its aligned window was looked for, up to the second.
+    looked: (usize, usize),
+}
+
+impl Collecting {
+    pub(super) fn new(now: Instant) -> Collecting {
+        Collecting {
+            reads: Reads {
+                last: now,
+                caught_up: None,
+            },
+            ended: false,
+            batch_done: false,
+            batch: 0..0,
+            looked: (0, 0),
+        }
+    }
+
+    /// The daemon read this. An empty read shows that there is nothing more, but only a `fresh` one: others
+    /// have waited in the daemon since who knows when.
+    pub(super) fn read(
+        &mut self,
+        batch: &Batch,
+        fresh: bool,
+        now: Instant,
+        time_of_day: SystemTime,
+    ) {
+        let at_tip = batch.is_empty() && batch.millis_behind_latest == Some(0);
+        self.reads = Reads {
+            last: now,
+            caught_up: (at_tip && fresh)
+                .then_some(time_of_day)
+                .or_else(|| self.reads.caught_up.filter(|_| batch.is_empty())),
+        };
+    }
+
+    /// How far what is done may be reported.
+    pub(super) fn storable(&mut self, done_through: usize) -> usize {
+        if self.batch.contains(&done_through) {
+            self.batch.start
+        } else {
+            done_through
+        }
+    }
+
+    pub(super) fn withdraw(&mut self) {
+        (self.batch, self.looked, self.batch_done) = (0..0, (0, 0), false);
+    }
+}
+
+impl Records {
+    /// The shard has ended: no window waits any more.
+    pub(in crate::handler) fn end_windows(&mut self) {
+        self.collecting.ended = true;
+    }
+
+    /// Whether a handler starts in `lane` with what it may take, or when. `needs_room`: the daemon waits, and
+    /// no handler runs that could make room.
+    pub(in crate::handler) fn start_due(
+        &mut self,
+        lane: usize,
+        most: &Most,
+        needs_room: bool,
+        now: Instant,
+    ) -> Due<Trigger> {
+        let Some(first) = self.peek(lane, now) else {
+            return Due::Never;
+        };
+        let Some(window) = self.settings.window else {
+            return Due::Now(Trigger::AtOnce);
+        };
+        if self.attempts.contains_key(&first) || self.alone == Some(first) {
+            return Due::Now(Trigger::AtOnce);
+        }
+        if self.collecting.ended {
+            return Due::Now(Trigger::End);
+        }
+        let waiting = Waiting {
+            size: self.lanes.startable(lane),
+            taken_in: self.queue.taken_in(first),
+            arrived: self.queue.header(first).approximate_arrival_timestamp,
+            crossed: self.is_crossed_after(first, window),
+        };
+        let due = window.due(
+            &waiting,
+            most,
+            &self.collecting.reads,
+            (now, self.time_of_day),
+        );
+        if needs_room && due.now().is_none() {
+            return Due::Now(Trigger::Room);
+        }
+        due
+    }
+
+    /// Whether a record waits behind the aligned window of `first`. What was looked at is not looked at again.
+    fn is_crossed_after(&mut self, first: usize, window: Window) -> bool {
+        if !window.aligned {
+            return false;
+        }
+        let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
+        let (from, through) = self.collecting.looked;
+        let mut at = if from == first {
+            through.max(first)
+        } else {
+            first
+        };
+        while at < self.queue.end() && !window.is_crossed(arrived(first), arrived(at)) {
+            at += 1;
+        }
+        self.collecting.looked = (first, at);
+        at < self.queue.end()
+    }
+
+    /// Whether `index` may stand in a run that begins with `first`, as far as borders go that are a function
+    /// of the records.
+    pub(in crate::handler) fn may_stand_with(
+        &self,
+        first: usize,
+        index: usize,
+        most: &Most,
+    ) -> bool {
+        if self.attempts.contains_key(&first) {
+            return true;
+        }
+        let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
+        let window = self.settings.window;
+        let crossed =
+            window.is_some_and(|window| window.is_crossed(arrived(first), arrived(index)));
+        !crossed && (most.line == u64::MAX || self.queue.bytes_through(first, index) <= most.line)
+    }
+
+    /// A handler starts with these records, from the first through the last, for this reason.
+    pub(in crate::handler) fn begin_run(&mut self, first: usize, last: usize) {
+        let aligned = self.settings.window.is_some_and(|window| window.aligned);
+        if aligned && !self.attempts.contains_key(&first) {
+            self.collecting.batch = first..last + 1;
+        }
+    }
+
+    /// All records of a handler's batch are done.
+    pub(in crate::handler) fn end_run(&mut self) {
+        self.collecting.batch_done = true;
+    }
+}

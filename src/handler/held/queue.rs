@@ -1,0 +1,210 @@
+//! The records that the daemon sent and that are not done yet: batches behind each other, and their records
+//! numbered through the lease.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::record::{Batch, Header, Position};
+
+/// Batches, oldest first. A batch leaves when all its records are done and that is reported.
+#[derive(Debug, Default)]
+pub(in crate::handler) struct Queue {
+    batches: VecDeque<Held>,
+    /// The number of the next record that comes.
+    next: usize,
+    /// The lengths of all lines that were taken in.
+    bytes: u64,
+}
+
+/// A batch, with the number of its first record.
+#[derive(Debug)]
+struct Held {
+    first: usize,
+    batch: Batch,
+    taken_in: Instant,
+    /// The lengths of all lines before its own.
+    offset: u64,
+}
+
+impl Queue {
+    /// Takes a batch in, which has records; the number of the first.
+    pub(in crate::handler) fn push(&mut self, batch: Batch, taken_in: Instant) -> usize {
+        let (first, offset) = (self.next, self.bytes);
+        self.next += batch.len();
+        self.bytes += batch.line_len();
+        self.batches.push_back(Held {
+            first,
+            batch,
+            taken_in,
+            offset,
+        });
+        first
+    }
+
+    /// The number of the next record that comes.
+    pub(in crate::handler) fn end(&self) -> usize {
+        self.next
+    }
+
+    /// How many bytes the daemon's lines have from the record at `index` on.
+    pub(in crate::handler) fn bytes_from(&self, index: usize) -> u64 {
+        self.bytes - self.offset(index)
+    }
+
+    /// How many bytes of the daemon's lines the records from `first` through `last` take.
+    pub(in crate::handler) fn bytes_through(&self, first: usize, last: usize) -> u64 {
+        self.offset(last + 1) - self.offset(first)
+    }
+
+    /// The lengths of all lines before the record at `index`.
+    fn offset(&self, index: usize) -> u64 {
+        if index >= self.next {
+            return self.bytes;
+        }
+        let held = self.held(index);
+        held.offset + held.batch.begins(index - held.first)
+    }
+
+    /// What is known of the record at `index`.
+    pub(in crate::handler) fn header(&self, index: usize) -> Header<'_> {
+        let held = self.held(index);
+        held.batch.header(index - held.first)
+    }
+
+    /// The position of the record at `index`.
+    pub(in crate::handler) fn position(&self, index: usize) -> Position {
+        self.header(index).position()
+    }
+
+    /// About how many bytes the payload at `index` has.
+    pub(in crate::handler) fn payload(&self, index: usize) -> u64 {
+        let held = self.held(index);
+        held.batch.payload(index - held.first)
+    }
+
+    /// How far behind the tip the batch of this record was read, in milliseconds.
+    pub(in crate::handler) fn millis_behind_latest(&self, index: usize) -> Option<i64> {
+        self.held(index).batch.millis_behind_latest
+    }
+
+    /// When the record at `index` was taken in.
+    pub(in crate::handler) fn taken_in(&self, index: usize) -> Instant {
+        self.held(index).taken_in
+    }
+
+    /// The batch that has the record at `index`, and the record's place in it.
+    pub(in crate::handler) fn batch(&self, index: usize) -> (&Batch, usize) {
+        let held = self.held(index);
+        (&held.batch, index - held.first)
+    }
+
+    /// The same, to be changed.
+    pub(in crate::handler) fn batch_mut(&mut self, index: usize) -> (&mut Batch, usize) {
+        let at = self.place(index);
+        let held = &mut self.batches[at];
+        (&mut held.batch, index - held.first)
+    }
+
+    /// Whether a batch ends at one of the records before `through` that were not before `from`.
+    pub(in crate::handler) fn has_end_between(&self, from: usize, through: usize) -> bool {
+        let mut ends = self.batches.iter().map(Held::end);
+        ends.any(|end| from < end && end <= through)
+    }
+
+    /// Frees the batches that are done through here.
+    pub(in crate::handler) fn free(&mut self, done_through: usize) {
+        let is_done = |held: &Held| held.end() <= done_through;
+        while self.batches.front().is_some_and(is_done) {
+            self.batches.pop_front();
+        }
+    }
+
+    /// Forgets all that is held.
+    pub(in crate::handler) fn clear(&mut self) {
+        self.batches.clear();
+    }
+
+    fn held(&self, index: usize) -> &Held {
+        &self.batches[self.place(index)]
+    }
+
+    fn place(&self, index: usize) -> usize {
+        let after = self.batches.partition_point(|held| held.first <= index);
+        after
+            .checked_sub(1)
+            .expect("no record before the oldest is asked for")
+    }
+}
+
+impl Held {
+    /// The number after its last record's.
+    fn end(&self) -> usize {
+        self.first + self.batch.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Message;
+    use crate::record::Layout;
+
+    /// A batch of records with these sequence numbers.
+    pub(super) fn batch(numbers: &[u32]) -> Batch {
+        let record = |number: &u32| {
+            format!(r#"{{"data":"YWJj","partitionKey":"k","sequenceNumber":"{number}"}}"#)
+        };
+        let records: Vec<String> = numbers.iter().map(record).collect();
+        let line = format!(
+            r#"{{"action":"processRecords","records":[{}]}}"#,
+            records.join(",")
+        );
+        let Message::ProcessRecords { records, .. } = Message::parse(&line).expect("a message")
+        else {
+            panic!("no batch")
+        };
+        let layout = Layout::find(&line, &records).expect("records");
+        drop(records);
+        Batch::new(line, layout, Some(7))
+    }
+
+    #[test]
+    fn records_are_numbered_through_and_batches_leave_when_they_are_done() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        assert_eq!(
+            (
+                queue.push(batch(&[11, 12]), now),
+                queue.push(batch(&[13]), now)
+            ),
+            (0, 2)
+        );
+        assert_eq!(queue.position(2).to_string(), "13.0");
+        assert!(!queue.has_end_between(0, 1) && queue.has_end_between(1, 2));
+        queue.free(1);
+        assert_eq!(queue.position(1).to_string(), "12.0");
+        queue.free(2);
+        assert_eq!(
+            (queue.end(), queue.position(2).to_string()),
+            (3, "13.0".to_owned())
+        );
+        queue.free(3);
+        assert_eq!((queue.bytes_from(3), queue.push(batch(&[14]), now)), (0, 3));
+    }
+
+    #[test]
+    fn held_is_counted_from_the_first_record_that_is_not_done() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (one, two) = (batch(&[11, 12]), batch(&[13]));
+        let (begins, lines) = (one.begins(1), [one.line_len(), two.line_len()]);
+        queue.push(one, now);
+        queue.push(two, now);
+        assert_eq!(queue.bytes_from(1), lines[0] - begins + lines[1]);
+        assert_eq!(queue.bytes_from(3), 0);
+        assert_eq!(
+            queue.bytes_through(1, 1),
+            lines[0] - begins + queue.batch(2).0.begins(0)
+        );
+        queue.free(2);
+        assert!(queue.bytes_from(2) < lines[1]);
+    }
+}
