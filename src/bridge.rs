@@ -193,9 +193,10 @@ impl<'a> Bridge<'a> {
                 "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
             );
         }
-        Some(match pending.goal {
-            Goal::Halt => exit::Bridge::Halted,
-            _ => exit::Bridge::Done,
+        Some(if matches!(pending.goal, Goal::Halt) {
+            exit::Bridge::Halted
+        } else {
+            exit::Bridge::Done
         })
     }
 
@@ -400,9 +401,10 @@ impl<'a> Bridge<'a> {
             response_for: pending.name,
         });
         self.answered = Some(now);
-        match pending.goal {
-            Goal::ShardEnd | Goal::LeaseLost => Step::Leave(exit::Bridge::Done),
-            _ => Step::Again,
+        if matches!(pending.goal, Goal::ShardEnd | Goal::LeaseLost) {
+            Step::Leave(exit::Bridge::Done)
+        } else {
+            Step::Again
         }
     }
 
@@ -493,10 +495,7 @@ impl<'a> Bridge<'a> {
             return overdue.into_iter().chain(self.halted).min();
         };
         let phase = pending.phase();
-        let search = match &pending.goal {
-            Goal::Initialize(search) if pending.stage == Stage::Work => Some(search.look_at),
-            _ => None,
-        };
+        let search = pending.look_at();
         let blocked = self.blocked(pending);
         loop {
             let wake = match self.checkpoints.poll(now, phase, blocked.as_ref()) {

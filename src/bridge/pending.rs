@@ -85,6 +85,20 @@ impl PendingAction {
         }
     }
 
+    /// When the handler is looked for, if it is not found yet.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        match &self.goal {
+            Goal::Initialize(search) if self.stage == Stage::Work => Some(search.look_at),
+            Goal::Initialize(_)
+            | Goal::Records
+            | Goal::Shutdown
+            | Goal::ShardEnd
+            | Goal::LeaseLost
+            | Goal::Stopped
+            | Goal::Halt => None,
+        }
+    }
+
     /// What the work is about, as far as checkpoints care. The end of a shard is stored when its handlers
     /// have ended, and its hook has succeeded.
     pub(super) fn phase(&self) -> Phase {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 30] = [
+const LAYERS: [(&str, u32); 31] = [
     ("append_line", 0),
     ("clean", 0),
     ("clock", 0),
@@ -18,8 +18,8 @@ const LAYERS: [(&str, u32); 30] = [
     ("logging", 1),
     ("process", 1),
     ("protocol", 1),
-    ("counters", 1),
     ("trigger", 0),
+    ("counters", 1),
     ("record", 2),
     ("capture", 2),
     ("checkpoint", 3),

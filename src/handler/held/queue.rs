@@ -98,13 +98,6 @@ impl Queue {
         (&held.batch, index - held.first)
     }
 
-    /// The same, to be changed.
-    pub(in crate::handler) fn batch_mut(&mut self, index: usize) -> (&mut Batch, usize) {
-        let at = self.place(index);
-        let held = &mut self.batches[at];
-        (&mut held.batch, index - held.first)
-    }
-
     /// Whether a batch ends at one of the records before `through` that were not before `from`.
     pub(in crate::handler) fn has_end_between(&self, from: usize, through: usize) -> bool {
         let mut ends = self.batches.iter().map(Held::end);

@@ -204,7 +204,7 @@ mod tests {
         );
         match due {
             Due::At(at) => Due::At(Instant::now() + MINUTE * 1000 + (at - now)),
-            due => due,
+            due @ (Due::Now(_) | Due::Never) => due,
         }
     }
 
