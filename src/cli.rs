@@ -116,6 +116,17 @@ pub(crate) struct Options {
     /// base64 always as "dataBase64" [default: text]
     #[arg(long, value_enum, hide_short_help = true)]
     pub data: Option<DataName>,
+    /// Answer the daemon once no more than SIZE of its records wait or are at work, so that handlers go on
+    /// while it reads; 0 answers when all are done [default: 0; with --batch-window 64MiB, or three times
+    /// --batch-bytes]
+    #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true)]
+    pub read_ahead: Option<u64>,
+    /// Keep the records that wait in files in DIR, which have no names, instead of memory
+    #[arg(long, value_parser = path(), value_name = "DIR", hide_short_help = true)]
+    pub spool_dir: Option<PathBuf>,
+    /// Replace {shard}, {id}, {sequence}, {first}, {last} and {name} in COMMAND's arguments
+    #[arg(short = 'I', long, hide_short_help = true)]
+    pub placeholders: bool,
     /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
     /// gzip does [default: off]
     #[arg(long, value_enum, value_name = "WHICH", hide_short_help = true)]
@@ -134,6 +145,15 @@ pub(crate) struct Options {
     /// decompressed; 0 for no limit [default: 0, or 256MiB if payloads are decompressed]
     #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true, help_heading = "Per batch")]
     pub batch_bytes: Option<u64>,
+
+    /// Collect records over several reads before a handler is started, for this long at most; 0 disables
+    /// [default: 0]
+    #[arg(long, value_parser = window, value_name = "DURATION", help_heading = "Per batch")]
+    pub batch_window: Option<Limit>,
+    /// With --batch-window: end a batch where the arrival time crosses a multiple of the window, so that a
+    /// restart makes the same batches
+    #[arg(long, hide_short_help = true, help_heading = "Per batch")]
+    pub batch_align: bool,
 
     /// How many records a handler may have in flight [default: 1]
     #[arg(long, value_parser = at_least_one, value_name = "N", hide_short_help = true, help_heading = "Per shard")]
@@ -228,6 +248,11 @@ pub(crate) struct Options {
     /// Kill it when this long has passed since the signal; 0 for at once [default: 10s]
     #[arg(long, value_parser = limit, value_name = "DURATION", hide_short_help = true, help_heading = "Stopping a handler")]
     pub stop_timeout: Option<Limit>,
+
+    /// With --read-ahead or --batch-window: how long handlers may go on with what they have after the daemon
+    /// asks for a shutdown [default: 15s]
+    #[arg(long, value_parser = limit, value_name = "DURATION", hide_short_help = true, help_heading = "Stopping a handler")]
+    pub drain_timeout: Option<Limit>,
 
     /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
     /// the end of a shard wait until it exits with 0
@@ -626,6 +651,17 @@ fn limit(text: &str) -> Result<Limit, String> {
     Ok(Limit(Some(duration).filter(|duration| !duration.is_zero())))
 }
 
+/// The longest window: records that wait are nobody's yet, and come again after a stop.
+const LONGEST_WINDOW: Duration = Duration::from_secs(60 * 60);
+
+fn window(text: &str) -> Result<Limit, String> {
+    let window = limit(text)?;
+    if window.0.is_some_and(|window| window > LONGEST_WINDOW) {
+        return Err("a window is at most 1h".to_owned());
+    }
+    Ok(window)
+}
+
 fn words(text: &str) -> Result<Words, String> {
     let mut words = split(text.as_bytes())
         .ok_or("a quote is not closed")?
@@ -660,6 +696,8 @@ fn size(text: &str) -> Result<u64, String> {
         "mb" | "m" => Some(1_000_000),
         "kib" => Some(1 << 10),
         "mib" => Some(1 << 20),
+        "gb" | "g" => Some(1_000_000_000),
+        "gib" => Some(1 << 30),
         _ => None,
     };
     let bytes = number

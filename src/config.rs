@@ -21,7 +21,7 @@ use crate::cli::{
 };
 use crate::format::{Data, Decompress, Decompression, Format};
 use crate::handler::Limits;
-use crate::handler::{OnFailure, Per, Settings};
+use crate::handler::{OnFailure, Per, Settings, Window};
 use crate::logging::{LogFormat, Logging};
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
@@ -38,6 +38,11 @@ const RETRY_MAX_DELAY: Duration = Duration::from_secs(60);
 const MAX_CONSECUTIVE_FAILURES: u32 = 10;
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What may be read ahead with a window, where the user does not say; batches of the size that the user asked for
+/// need more.
+const READ_AHEAD: u64 = 64 * 1024 * 1024;
 
 /// What a run of the bridge needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub struct Config {
     pub settings: Settings,
     /// When a checkpoint is due.
     pub strategy: Strategy,
+    /// How long handlers may go on after a request to shut down.
+    pub drain_timeout: Duration,
     /// How often the daemon's time limit is restarted during work; `None` for never.
     pub keepalive: Option<Duration>,
     /// Where the log goes.
@@ -198,6 +205,7 @@ impl Config {
         Ok(Ok(Config {
             settings: settings(options, command),
             strategy: strategy(options),
+            drain_timeout: off_or(options.drain_timeout, Some(DRAIN_TIMEOUT)).unwrap_or_default(),
             keepalive: off_or(options.keepalive, None),
             logging: logging(options),
             reporting: reporting(options),
@@ -213,6 +221,7 @@ fn conflict(options: &Options) -> Option<Conflict> {
         .into_iter()
         .chain(failure_rules(options))
         .chain(way_rules(options))
+        .chain(window_rules(options))
         .chain([(
             options.capture_data && options.capture.is_none(),
             ["capture-data", "capture"],
@@ -364,6 +373,60 @@ fn way_rules(options: &Options) -> [Rule; 9] {
     ]
 }
 
+fn window_rules(options: &Options) -> [Rule; 6] {
+    let per_batch = options.per == Some(PerName::Batch);
+    let window = window(options);
+    let reads_ahead = read_ahead(options) > 0;
+    [
+        (
+            window.is_some() && !per_batch,
+            ["per", "batch-window"],
+            "--batch-window needs --per batch",
+        ),
+        (
+            window.is_some() && !reads_ahead,
+            ["read-ahead", "batch-window"],
+            "--batch-window collects records over several reads, and --read-ahead 0 allows one: remove one of them",
+        ),
+        (
+            options.batch_align && window.is_none(),
+            ["batch-align", "batch-window"],
+            "--batch-align needs --batch-window",
+        ),
+        (
+            options.batch_align && options.jobs.unwrap_or(1) > 1,
+            ["batch-align", "jobs"],
+            "--batch-align makes batches of records that follow each other, and excludes --jobs",
+        ),
+        (
+            options.spool_dir.is_some() && !reads_ahead,
+            ["spool-dir", "read-ahead"],
+            "--spool-dir needs --read-ahead or --batch-window: without them no records wait",
+        ),
+        (
+            options.drain_timeout.is_some() && !reads_ahead,
+            ["drain-timeout", "read-ahead"],
+            "--drain-timeout needs --read-ahead or --batch-window: without them no handler is at work when the daemon asks for a shutdown",
+        ),
+    ]
+}
+
+fn window(options: &Options) -> Option<Window> {
+    let length = off_or(options.batch_window, None)?;
+    Some(Window {
+        length,
+        aligned: options.batch_align,
+    })
+}
+
+/// A batch that runs, one that waits and what comes meanwhile fit into what is read ahead, if the user does not
+/// say how much that is. The daemon's lines are a third longer than what they hold.
+fn read_ahead(options: &Options) -> u64 {
+    let batch = options.batch_bytes.unwrap_or(0);
+    let default = window(options).map_or(0, |_| READ_AHEAD.max(batch.saturating_mul(3)));
+    options.read_ahead.unwrap_or(default)
+}
+
 fn settings(options: &Options, command: Command) -> Settings {
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
     let on_failure = on_failure(options);
@@ -390,9 +453,10 @@ fn settings(options: &Options, command: Command) -> Settings {
             signal: options.stop_signal.unwrap_or(Signal::TERM),
             timeout: off_or(options.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
         },
-        read_ahead: 0,
-        window: None,
-        spool_dir: None,
+        read_ahead: read_ahead(options),
+        window: window(options),
+        spool_dir: options.spool_dir.clone(),
+        placeholders: options.placeholders.then(|| reporting(options).name),
     }
 }
 

@@ -104,13 +104,19 @@ struct Place {
     data: Span,
     partition_key: Span,
     sequence_number: Span,
-    approximate_arrival_timestamp: Option<i64>,
+    /// [`UNKNOWN`] for none: an option would take twice the room.
+    approximate_arrival_timestamp: i64,
     sub_sequence_number: u64,
+    /// How many bytes the payload has.
+    payload: u32,
     /// Where the record begins in the daemon's line.
     begins: u32,
     /// The file that has its payload, counted from 1; 0 for none.
     file: u32,
 }
+
+/// No time of arrival.
+const UNKNOWN: i64 = i64::MIN;
 
 /// A file that has payloads.
 #[derive(Debug)]
@@ -128,6 +134,16 @@ enum Stands {
     Encoded,
     /// As they are.
     Plain,
+}
+
+/// How many bytes this base64 stands for: three for four, without what its end only fills up.
+fn decoded_len(base64: &str) -> u32 {
+    let filling = base64
+        .bytes()
+        .rev()
+        .take_while(|byte| *byte == b'=')
+        .count();
+    (base64.len() / 4 * 3).saturating_sub(filling) as u32
 }
 
 /// A range of bytes, small: a batch may have a million records.
@@ -208,7 +224,10 @@ impl Batch {
             partition_key: self.text(place.partition_key),
             sequence_number: self.text(place.sequence_number),
             sub_sequence_number: place.sub_sequence_number,
-            approximate_arrival_timestamp: place.approximate_arrival_timestamp,
+            approximate_arrival_timestamp: match place.approximate_arrival_timestamp {
+                UNKNOWN => None,
+                arrived => Some(arrived),
+            },
         }
     }
 
@@ -236,14 +255,9 @@ impl Batch {
         })
     }
 
-    /// About how many bytes the payload at `index` has: three for four of base64.
+    /// How many bytes the payload at `index` has.
     pub fn payload(&self, index: usize) -> u64 {
-        let place = &self.records[index];
-        let length = u64::from(place.data.end - place.data.start);
-        match self.file(place) {
-            Some(filed) if filed.stands == Stands::Plain => length,
-            _ => length / 4 * 3,
-        }
+        u64::from(self.records[index].payload)
     }
 
     /// Appends the payloads, as they came, to what `file` holds, and keeps them there alone.
@@ -319,6 +333,23 @@ impl Batch {
 
     fn text(&self, span: Span) -> &str {
         &self.text[span.range()]
+    }
+}
+
+#[cfg(test)]
+impl Batch {
+    /// The records of a line.
+    pub(crate) fn of(line: &str) -> Batch {
+        let message = crate::protocol::Message::parse(line).expect(line);
+        let crate::protocol::Message::ProcessRecords {
+            records,
+            millis_behind_latest,
+        } = message
+        else {
+            panic!("no records: {line}")
+        };
+        let layout = Layout::find(line, &records).expect(line);
+        Batch::new(line.to_owned(), layout, millis_behind_latest)
     }
 }
 
@@ -410,7 +441,8 @@ impl Layout {
             data,
             partition_key,
             sequence_number,
-            approximate_arrival_timestamp: record.approximate_arrival_timestamp,
+            approximate_arrival_timestamp: record.approximate_arrival_timestamp.unwrap_or(UNKNOWN),
+            payload: decoded_len(record.data.as_deref().unwrap_or_default()),
             sub_sequence_number: record.sub_sequence_number.unwrap_or(0),
             begins: in_line.min().unwrap_or(before).max(before),
             file: 0,
@@ -437,14 +469,6 @@ mod tests {
     use super::*;
     use crate::protocol::Message;
 
-    fn batch(line: &str) -> Batch {
-        let Message::ProcessRecords { records, .. } = Message::parse(line).expect(line) else {
-            panic!("no batch")
-        };
-        let layout = Layout::find(line, &records).expect(line);
-        Batch::new(line.to_owned(), layout, None)
-    }
-
     #[test]
     fn positions_are_ordered_as_numbers_then_by_place_in_the_aggregate() {
         let position = |number: &str, sub| Position::new(number, sub).expect(number);
@@ -462,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_record_is_what_the_line_says_of_it_also_with_escapes() {
-        let batch = batch(
+        let batch = Batch::of(
             r#"{"action":"processRecords","millisBehindLatest":3,"records":[{"data":"aGk=","partitionKey":"a\"b","sequenceNumber":"12","approximateArrivalTimestamp":5,"subSequenceNumber":2},{"data":null,"partitionKey":"","sequenceNumber":"1\u0033"}]}"#,
         );
         let mut memory = String::new();
@@ -495,7 +519,7 @@ mod tests {
 
     #[test]
     fn what_is_not_base64_or_not_a_number_is_an_error_without_the_payload() {
-        let bad = batch(
+        let bad = Batch::of(
             r#"{"action":"processRecords","records":[{"data":"s*cret","partitionKey":"k","sequenceNumber":"12"}]}"#,
         );
         let error = format!(
@@ -541,7 +565,7 @@ mod tests {
 
     #[test]
     fn payloads_that_were_moved_to_a_file_are_the_same_and_no_longer_in_memory() {
-        let mut batch = batch(LINE);
+        let mut batch = Batch::of(LINE);
         let headers = |batch: &Batch| {
             let shown = |index| format!("{:?}", batch.header(index));
             (0..batch.len()).map(shown).collect::<Vec<String>>()
@@ -558,13 +582,13 @@ mod tests {
 
     #[test]
     fn a_payload_that_stands_in_an_input_leaves_memory_when_all_do() {
-        let mut batch = batch(LINE);
+        let mut batch = Batch::of(LINE);
         let file = file();
         file.write_all_at(b"hi\na\n", 0).expect("written");
         batch.moved(1, &file, 3..4);
         assert!(batch.text.contains("YQ=="), "the other one is still needed");
         assert_eq!(payloads(&batch), [b"hi".to_vec(), b"a".to_vec()]);
-        assert_eq!((batch.payload(0), batch.payload(1)), (3, 1));
+        assert_eq!((batch.payload(0), batch.payload(1)), (2, 1));
         batch.moved(0, &file, 0..2);
         assert!(
             batch.text.contains("aGk="),
@@ -574,7 +598,7 @@ mod tests {
 
     #[test]
     fn a_record_begins_where_its_text_does_in_the_line() {
-        let batch = batch(LINE);
+        let batch = Batch::of(LINE);
         let text = |index: usize| &LINE[batch.begins(index) as usize..];
         assert!(text(0).starts_with("aGk="), "{}", text(0));
         assert!(text(1).starts_with("YQ=="), "{}", text(1));

@@ -60,7 +60,7 @@ fn converse(config: Config) -> Result<exit::Bridge> {
     let daemon = input.try_clone()?;
     // At a terminal, Ctrl-C and its like keep their default effect: no daemon is there to decide.
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
-    let (drain, delays) = (config.settings.stop.timeout, config.settings.delays);
+    let (storing, delays) = (config.settings.stop.timeout, config.settings.delays);
     let mut processes = HandlerProcesses::new(processes);
     let mut pool = Pool::new(config.settings, &mut processes, &SystemClock);
     if config.reporting.metrics_dir.is_some() {
@@ -68,7 +68,8 @@ fn converse(config: Config) -> Result<exit::Bridge> {
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output).tapped(capture(config.capture));
-    Bridge::new(wire, &mut pool, checkpoints, &SystemClock, drain)
+    Bridge::new(wire, &mut pool, checkpoints, &SystemClock, storing)
+        .drained_for(config.drain_timeout)
         .reported_by(Reporting::new(&config.reporting))
         .run()
 }

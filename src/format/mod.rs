@@ -130,6 +130,20 @@ impl Framer {
         self.unpacker.as_ref().map_or(0, Unpacker::size)
     }
 
+    /// Where the payload, as it came, stands in a record's frame of this length, in formats whose frames are the
+    /// same at each attempt.
+    pub(crate) fn payload_place(&self, frame: usize, payload: u64) -> Option<usize> {
+        if self.unpacker.is_some() {
+            return None;
+        }
+        match self.format {
+            Format::Raw | Format::Lines | Format::Nul => Some(0),
+            // Its length, a colon, and a comma after it.
+            Format::Netstring => frame.checked_sub(payload as usize + 1),
+            Format::Jsonl(_) | Format::Lambda { .. } => None,
+        }
+    }
+
     /// Whether a record says of itself that it is the last one.
     pub(crate) fn tells_the_last(&self) -> bool {
         matches!(self.format, Format::Jsonl(_))

@@ -237,6 +237,9 @@ pub struct Settings {
     pub window: Option<Window>,
     /// The directory of the files in which records wait; `None` for memory.
     pub spool_dir: Option<PathBuf>,
+    /// Placeholders in the command's arguments are replaced, and this is the name of the application; `None`
+    /// to leave them as they are.
+    pub placeholders: Option<String>,
 }
 
 /// How long a process may take that should end by itself, where `--stop-timeout` is 0, which means that

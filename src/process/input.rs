@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::random;
 
@@ -19,6 +21,10 @@ pub struct Input {
     filed: u64,
     /// The file could not be made or written, which is for the child's start to say.
     failed: Option<io::Error>,
+    /// Where the file is made; `None` for memory.
+    directory: Option<PathBuf>,
+    /// The same file, for us to read.
+    reader: Option<Rc<File>>,
 }
 
 impl Input {
@@ -42,6 +48,11 @@ impl Input {
         if end < IN_MEMORY {
             return 0;
         }
+        self.spill_all(end)
+    }
+
+    /// The same, however little it is.
+    pub fn spill_all(&mut self, end: usize) -> usize {
         if let Err(e) = self.file_away(end) {
             self.failed = Some(e);
         }
@@ -58,7 +69,27 @@ impl Input {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         super::give_back(&mut buffer);
-        *self = Input::from(buffer);
+        *self = Input {
+            directory: self.directory.take(),
+            ..Input::from(buffer)
+        };
+    }
+
+    /// An input whose file is made in this directory, if it has one.
+    pub fn in_directory(directory: Option<PathBuf>) -> Input {
+        Input {
+            directory,
+            ..Input::default()
+        }
+    }
+
+    /// How many bytes are in the file, and the file, to be read by place.
+    pub fn filed(&mut self) -> Option<(u64, Rc<File>)> {
+        let file = self.file.as_ref()?;
+        if self.reader.is_none() {
+            self.reader = Some(Rc::new(reader(file).ok()?));
+        }
+        Some((self.filed, Rc::clone(self.reader.as_ref()?)))
     }
 
     /// What is in memory, if that is all.
@@ -93,7 +124,7 @@ impl Input {
         match (self.failed, self.file) {
             (Some(e), _) => Err(e),
             (None, Some(file)) => Ok((file, length)),
-            (None, None) => Ok((nameless()?, 0)),
+            (None, None) => Ok((make(self.directory.as_deref())?, 0)),
         }
     }
 
@@ -103,7 +134,7 @@ impl Input {
         }
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => nameless()?,
+            None => make(self.directory.as_deref())?,
         };
         file.write_all(&self.buffer[..end])?;
         self.file = Some(file);
@@ -118,6 +149,30 @@ impl From<Vec<u8>> for Input {
             ..Input::default()
         }
     }
+}
+
+fn make(directory: Option<&Path>) -> io::Result<File> {
+    directory.map_or_else(nameless, nameless_in)
+}
+
+/// The same file, as nobody else has it open: a read of ours must not look like one of the child.
+#[cfg(target_os = "linux")]
+fn reader(file: &File) -> io::Result<File> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let quietly = rustix::fs::OFlags::NOATIME.bits() as i32;
+    let open = |flags| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+    };
+    open(quietly).or_else(|_| open(0))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reader(file: &File) -> io::Result<File> {
+    file.try_clone()
 }
 
 /// A file in memory, which goes with whoever has it open last.
@@ -138,10 +193,17 @@ fn nameless() -> io::Result<File> {
 #[cfg(not(target_os = "linux"))]
 use unlinked as nameless;
 
-/// A file on a disk that has lost its name.
 fn unlinked() -> io::Result<File> {
+    nameless_in(&std::env::temp_dir())
+}
+
+/// A file in this directory that has lost its name.
+///
+/// # Errors
+/// It cannot be made there.
+pub(crate) fn nameless_in(directory: &Path) -> io::Result<File> {
     let name = format!("kclpipe-{:016x}.input", random::number());
-    let path = std::env::temp_dir().join(name);
+    let path = directory.join(name);
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -29,6 +29,7 @@ use child::Child;
 pub use command::Command;
 pub(crate) use command::find;
 pub use input::Input;
+pub(crate) use input::nameless_in;
 use log::log_stderr;
 pub(crate) use log::{excerpt, log_stdout};
 use phase::DYING;

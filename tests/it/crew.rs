@@ -85,6 +85,7 @@ impl Play {
             read_ahead: 0,
             window: None,
             spool_dir: None,
+            placeholders: None,
         };
         Play {
             folder,

@@ -161,6 +161,7 @@ impl Draw {
             read_ahead: 0,
             window: None,
             spool_dir: None,
+            placeholders: None,
         }
     }
 

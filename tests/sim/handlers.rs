@@ -1,6 +1,7 @@
 //! Scripted children in virtual time, and the only sleep.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use kclpipe::testing::format::Format;
 use kclpipe::testing::handler::{Children, ExitReport, Happening, Role};
 use kclpipe::testing::outcome::Ended;
 use kclpipe::testing::process::{Command, Feed, Input, Spawn, Stop};
+use kclpipe::testing::record::Batch;
 
 use crate::script::{self, Word};
 use crate::world::{Shared, World};
@@ -236,6 +238,10 @@ impl Children for SimChildren {
             world.effect();
             appended
         })
+    }
+
+    fn spool(&mut self, _directory: &Path, _batch: &mut Batch) -> io::Result<()> {
+        Ok(())
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {

@@ -62,6 +62,8 @@ pub(super) struct Records {
     alone: Option<usize>,
     collecting: Collecting,
     runs: Runs,
+    /// The disk does not take what waits: nothing more is read ahead before all is done.
+    pub(super) spool_failed: bool,
     /// Where a payload is read that is not in memory.
     memory: String,
     pub(super) halted: bool,
@@ -106,6 +108,7 @@ impl Records {
             alone: None,
             collecting: Collecting::new(now),
             runs: Runs::default(),
+            spool_failed: false,
             memory: String::new(),
             halted: false,
             counters: Counters::default(),
@@ -181,7 +184,8 @@ impl Records {
     /// alone, for as long as nothing is stored.
     pub(super) fn has_room(&self) -> bool {
         let held = self.queue.bytes_from(self.lanes.done_through());
-        !self.holds_any() || (held <= self.settings.read_ahead && self.alone.is_none())
+        let waits = self.alone.is_some() || self.spool_failed;
+        !self.holds_any() || (held <= self.settings.read_ahead && !waits)
     }
 
     /// Whether there are records that are not done, or not known to be done.
@@ -211,7 +215,7 @@ impl Records {
         self.lanes.clear(self.reported);
         self.attempts.clear();
         self.letters.clear();
-        self.alone = None;
+        (self.alone, self.spool_failed) = (None, false);
         self.collecting.withdraw();
         self.runs = Runs::default();
     }

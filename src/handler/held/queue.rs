@@ -2,6 +2,9 @@
 //! numbered through the lease.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::ops::Range;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::record::{Batch, Header, Position};
@@ -76,7 +79,7 @@ impl Queue {
         self.header(index).position()
     }
 
-    /// About how many bytes the payload at `index` has.
+    /// How many bytes the payload at `index` has.
     pub(in crate::handler) fn payload(&self, index: usize) -> u64 {
         let held = self.held(index);
         held.batch.payload(index - held.first)
@@ -96,6 +99,13 @@ impl Queue {
     pub(in crate::handler) fn batch(&self, index: usize) -> (&Batch, usize) {
         let held = self.held(index);
         (&held.batch, index - held.first)
+    }
+
+    /// The payload at `index` stands in `file` now, at this place.
+    pub(in crate::handler) fn moved(&mut self, index: usize, file: &Rc<File>, at: Range<u64>) {
+        let place = self.place(index);
+        let held = &mut self.batches[place];
+        held.batch.moved(index - held.first, file, at);
     }
 
     /// Whether a batch ends at one of the records before `through` that were not before `from`.
@@ -139,26 +149,18 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Message;
-    use crate::record::Layout;
 
     /// A batch of records with these sequence numbers.
-    pub(super) fn batch(numbers: &[u32]) -> Batch {
+    fn batch(numbers: &[u32]) -> Batch {
         let record = |number: &u32| {
             format!(r#"{{"data":"YWJj","partitionKey":"k","sequenceNumber":"{number}"}}"#)
         };
         let records: Vec<String> = numbers.iter().map(record).collect();
         let line = format!(
-            r#"{{"action":"processRecords","records":[{}]}}"#,
+            r#"{{"action":"processRecords","millisBehindLatest":7,"records":[{}]}}"#,
             records.join(",")
         );
-        let Message::ProcessRecords { records, .. } = Message::parse(&line).expect("a message")
-        else {
-            panic!("no batch")
-        };
-        let layout = Layout::find(&line, &records).expect("records");
-        drop(records);
-        Batch::new(line, layout, Some(7))
+        Batch::of(&line)
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Given;
+use crate::clean;
 use crate::handler::HookEvent;
 use crate::outcome::{Class, OnExit, REJECT, RETRY};
 use crate::record::{Header, Position};
 
 /// The variables that handlers, hooks and what takes dead letters may find.
-pub const VARIABLES: [&str; 17] = [
+pub const VARIABLES: [&str; 25] = [
     "KCLPIPE_SHARD_ID",
     "KCLPIPE_TOKEN",
     "KCLPIPE_EXIT_REJECT",
@@ -25,7 +27,15 @@ pub const VARIABLES: [&str; 17] = [
     "KCLPIPE_PARTITION_KEY",
     "KCLPIPE_PARTITION_KEY_BASE64",
     "KCLPIPE_ARRIVAL_TIMESTAMP",
+    "KCLPIPE_ID",
     "KCLPIPE_BATCH_COUNT",
+    "KCLPIPE_BATCH_BYTES",
+    "KCLPIPE_FIRST_SEQUENCE_NUMBER",
+    "KCLPIPE_FIRST_SUB_SEQUENCE_NUMBER",
+    "KCLPIPE_FIRST_ARRIVAL_TIMESTAMP",
+    "KCLPIPE_LAST_SEQUENCE_NUMBER",
+    "KCLPIPE_LAST_SUB_SEQUENCE_NUMBER",
+    "KCLPIPE_LAST_ARRIVAL_TIMESTAMP",
     "KCLPIPE_LANE",
     "KCLPIPE_INFLIGHT",
     "KCLPIPE_EVENT",
@@ -92,16 +102,56 @@ pub(in crate::handler) fn of_record(
 /// What a handler of a batch gets besides.
 pub(in crate::handler) fn of_batch(
     environment: &mut Environment,
-    records: usize,
+    given: &Given<'_>,
     millis_behind_latest: Option<i64>,
-    attempt: u32,
 ) {
-    environment.push(("KCLPIPE_BATCH_COUNT", records.to_string().into()));
-    environment.push(("KCLPIPE_ATTEMPT", attempt.to_string().into()));
-    environment.extend(
-        millis_behind_latest
-            .map(|millis| ("KCLPIPE_MILLIS_BEHIND_LATEST", millis.to_string().into())),
-    );
+    let [first, last] = [given.first, given.last].map(|index| given.queue.header(index));
+    let numbers = [
+        ("KCLPIPE_BATCH_COUNT", Some(given.count as i128)),
+        ("KCLPIPE_BATCH_BYTES", Some(i128::from(given.bytes))),
+        ("KCLPIPE_ATTEMPT", Some(i128::from(given.attempt))),
+        (
+            "KCLPIPE_FIRST_SUB_SEQUENCE_NUMBER",
+            Some(i128::from(first.sub_sequence_number)),
+        ),
+        (
+            "KCLPIPE_LAST_SUB_SEQUENCE_NUMBER",
+            Some(i128::from(last.sub_sequence_number)),
+        ),
+        (
+            "KCLPIPE_FIRST_ARRIVAL_TIMESTAMP",
+            first.approximate_arrival_timestamp.map(i128::from),
+        ),
+        (
+            "KCLPIPE_LAST_ARRIVAL_TIMESTAMP",
+            last.approximate_arrival_timestamp.map(i128::from),
+        ),
+        (
+            "KCLPIPE_MILLIS_BEHIND_LATEST",
+            millis_behind_latest.map(i128::from),
+        ),
+    ];
+    for (name, number) in numbers {
+        environment.extend(number.map(|number| (name, number.to_string().into())));
+    }
+    environment.push((
+        "KCLPIPE_FIRST_SEQUENCE_NUMBER",
+        first.sequence_number.into(),
+    ));
+    environment.push(("KCLPIPE_LAST_SEQUENCE_NUMBER", last.sequence_number.into()));
+}
+
+/// What names the records that a handler gets, and is the same whenever the same records are given: safe as
+/// the name of a file.
+pub(in crate::handler) fn of_id(environment: &mut Environment, given: &Given<'_>) {
+    environment.push(("KCLPIPE_ID", id(given).into()));
+}
+
+/// The shard and the position of the first record. Always with the place within the aggregate: a border may
+/// cut one, and both parts would have one name.
+pub(in crate::handler) fn id(given: &Given<'_>) -> String {
+    let first = given.queue.position(given.first);
+    format!("{}-{first}", clean::file_name(given.shard_id))
 }
 
 /// What a handler that lives as long as the lease gets besides.
@@ -147,8 +197,28 @@ fn partition_key(key: &str) -> (&'static str, OsString) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Instant;
 
     use super::*;
+    use crate::handler::held::Queue;
+    use crate::record::Batch;
+
+    /// Two records.
+    fn queue() -> Queue {
+        let mut queue = Queue::default();
+        let record = |number| {
+            format!(
+                r#"{{"data":"YWJj","partitionKey":"k","sequenceNumber":"{number}","approximateArrivalTimestamp":5}}"#
+            )
+        };
+        let line = format!(
+            r#"{{"action":"processRecords","records":[{},{}]}}"#,
+            record(11),
+            record(12)
+        );
+        queue.push(Batch::of(&line), Instant::now());
+        queue
+    }
 
     #[test]
     fn the_variables_that_are_set_are_those_that_are_named() {
@@ -163,7 +233,19 @@ mod tests {
             };
             of_record(&mut set, record, Some(7), 1);
         }
-        of_batch(&mut set, 3, Some(7), 1);
+        let queue = queue();
+        let given = Given {
+            queue: &queue,
+            first: 0,
+            last: 1,
+            count: 2,
+            bytes: 6,
+            shard_id: "shard",
+            attempt: 1,
+            slot: 0,
+        };
+        of_batch(&mut set, &given, Some(7));
+        of_id(&mut set, &given);
         of_shard(&mut set, 0, 1);
         set.extend(of_hook("shard", &HookEvent::ShardEnd));
         let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();

@@ -8,6 +8,7 @@ pub(super) mod line;
 mod per_batch;
 mod per_record;
 mod per_shard;
+pub(super) mod placeholders;
 
 use std::fmt;
 use std::time::Instant;
@@ -118,6 +119,10 @@ pub(super) struct Given<'a> {
     pub(super) last: usize,
     /// How many are given.
     pub(super) count: usize,
+    /// Bytes of their payloads, as the handler finds them.
+    pub(super) bytes: u64,
+    /// The shard.
+    pub(super) shard_id: &'a str,
     /// The number of the first one's attempt.
     pub(super) attempt: u32,
     /// The place of the handler in the pool.

@@ -47,7 +47,8 @@ impl Mode for PerBatch {
 
     fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
         let behind = given.queue.millis_behind_latest(given.last);
-        environment::of_batch(environment, given.count, behind, given.attempt);
+        environment::of_batch(environment, given, behind);
+        environment::of_id(environment, given);
     }
 
     fn line_limit(&self) -> usize {

@@ -23,6 +23,7 @@ impl Mode for PerRecord {
         let record = given.queue.header(given.first);
         let behind = given.queue.millis_behind_latest(given.first);
         environment::of_record(environment, record, behind, given.attempt);
+        environment::of_id(environment, given);
     }
 
     fn must_read(&self) -> bool {

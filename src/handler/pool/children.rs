@@ -3,6 +3,7 @@
 //! [`HandlerProcesses`](super::HandlerProcesses) is the real world; a scripted one plays a transcript, and a
 //! simulated one a whole life.
 
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use anyhow::Result;
 use super::attempt::ExitReport;
 use crate::dead_letter::Appended;
 use crate::process::{Command, Input, Spawn, Stop};
+use crate::record::Batch;
 
 /// What a child is for. One child of each role runs at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +102,12 @@ pub trait Children {
     /// # Errors
     /// They cannot be kept there.
     fn keep_letters(&mut self, file: &Path, letters: &[u8]) -> Result<Appended>;
+
+    /// Moves the payloads of a batch from memory to a file in this directory.
+    ///
+    /// # Errors
+    /// It cannot be written; the payloads are still in memory.
+    fn spool(&mut self, directory: &Path, batch: &mut Batch) -> io::Result<()>;
 
     /// Sleeps until something happens, or `until`. The daemon's input is looked at only if `watch_input`.
     ///

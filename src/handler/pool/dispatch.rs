@@ -14,6 +14,8 @@
 //!   before it are not done yet.
 //! - Nothing starts while the pool is finishing, halted or paused, nor in a slot that has to rest.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -23,9 +25,9 @@ use super::{Pool, Role};
 use crate::due::Due;
 use crate::format::{Envelope, Framed};
 use crate::handler::held::{Most, Report};
-use crate::handler::mode::{Given, Reason, environment};
+use crate::handler::mode::{Given, Reason, environment, placeholders};
 use crate::outcome::{Class, Ended};
-use crate::process::{self, Spawn, Stderr};
+use crate::process::{self, Input, Spawn, Stderr};
 use crate::trigger::Trigger;
 
 /// About this much is made ready for a handler that lives on before its pipe has taken it: enough for the
@@ -89,6 +91,8 @@ struct Run {
     bytes: u64,
     /// The last one: the record, its number, and where it begins in the input's buffer.
     last: Option<(usize, u64, usize)>,
+    /// Records whose payload will be read from the input's file if it is needed again, and where in it.
+    in_input: VecDeque<(usize, Range<u64>)>,
 }
 
 impl Run {
@@ -101,6 +105,7 @@ impl Run {
             now,
             bytes: 0,
             last: None,
+            in_input: VecDeque::new(),
         }
     }
 }
@@ -156,7 +161,7 @@ impl Pool<'_> {
         };
         let mut attempt = Attempt::new(now);
         self.framer.begin(self.input.buffer());
-        self.fill(slot, &mut attempt, now)?;
+        let bytes = self.fill(slot, &mut attempt, now)?;
         let Some(first) = attempt.unanswered.front().copied() else {
             self.input.clear();
             return Ok(Started::Nothing);
@@ -164,7 +169,7 @@ impl Pool<'_> {
         self.framer.end(self.input.buffer());
         let last = attempt.unanswered.back().copied().unwrap_or(first);
         self.records.begin_run(first, last);
-        if let Err(why) = self.spawn(slot, &attempt, first) {
+        if let Err(why) = self.spawn(slot, &attempt, (first, last), bytes) {
             self.not_started(attempt, &why, now);
             return Ok(Started::Not);
         }
@@ -209,14 +214,22 @@ impl Pool<'_> {
         self.records.broken(&given, report, now);
     }
 
-    fn spawn(&mut self, slot: usize, attempt: &Attempt, first: usize) -> Result<(), String> {
+    fn spawn(
+        &mut self,
+        slot: usize,
+        attempt: &Attempt,
+        (first, last): (usize, usize),
+        bytes: u64,
+    ) -> Result<(), String> {
         let settings = &self.settings;
         let mut environment =
             environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
         let given = Given {
             queue: &self.records.queue,
             first,
-            last: attempt.unanswered.back().copied().unwrap_or(first),
+            last,
+            bytes,
+            shard_id: &self.records.shard_id,
             count: attempt.unanswered.len(),
             attempt: self.records.attempt_number(first),
             slot,
@@ -230,9 +243,15 @@ impl Pool<'_> {
             line_limit: self.mode.line_limit(),
             stderr: Stderr::Log,
         };
-        let input = std::mem::take(&mut self.input);
+        let filled = settings.placeholders.as_ref().map(|name| {
+            let values = placeholders::values(&given, name, self.mode.lives_on());
+            placeholders::fill(&settings.command, &values)
+        });
+        let command = filled.as_ref().unwrap_or(&settings.command);
+        let next = Input::in_directory(settings.spool_dir.clone());
+        let input = std::mem::replace(&mut self.input, next);
         self.children
-            .start(Role::Handler(slot), &settings.command, &spawn, input)
+            .start(Role::Handler(slot), command, &spawn, input)
     }
 
     /// Gives a running handler more records. What it has printed is read first: an answer now would be to
@@ -266,8 +285,8 @@ impl Pool<'_> {
         process::give_back(self.input.buffer());
     }
 
-    /// Appends to the input what the attempt may have now.
-    fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<()> {
+    /// Appends to the input what the attempt may have now; how many bytes of payload that is.
+    fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<u64> {
         let mut run = Run::new(slot, self.mode.most(), now);
         let before = self.input.len();
         if attempt.unanswered.is_empty() {
@@ -284,7 +303,8 @@ impl Pool<'_> {
             next = self.append(index, attempt, &mut run)?;
         }
         attempt.fed += self.input.len() - before;
-        Ok(())
+        self.free_rest(&mut run);
+        Ok(run.bytes)
     }
 
     /// Appends a record; which one follows.
@@ -297,6 +317,7 @@ impl Pool<'_> {
         self.records.lanes.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
+        let bytes_before = run.bytes;
         run.bytes += self.known_size(index);
         let next = self.next(index, attempt, run);
         self.spill(run);
@@ -305,13 +326,18 @@ impl Pool<'_> {
         run.bytes += self.framer.decompressed();
         self.turn.decompressed += self.framer.decompressed();
         match framed {
-            Framed::Unfit(why) => self.take_back(index, Some(why), attempt, run),
+            Framed::Unfit(why) => {
+                run.bytes = bytes_before;
+                self.take_back(index, Some(why), attempt, run)
+            }
             Framed::Written if attempt.unanswered.len() > 1 && run.bytes > run.most.payload => {
+                run.bytes = bytes_before;
                 self.input.buffer().truncate(start);
                 self.take_back(index, None, attempt, run)
             }
             Framed::Written => {
                 run.last = Some((index, n, start));
+                self.note_place(index, start, run);
                 attempt.sealed = next.is_none();
                 match next {
                     Some(next) if self.is_ahead() => self.pause_before(next, attempt, run),
@@ -424,6 +450,11 @@ impl Pool<'_> {
         if self.mode.lives_on() {
             return;
         }
+        self.spill_ready(run);
+        self.free_payloads(run);
+    }
+
+    fn spill_ready(&mut self, run: &mut Run) {
         match &mut run.last {
             Some((_, _, start)) if self.framer.tells_the_last() => {
                 *start -= self.input.spill(*start);
@@ -431,6 +462,44 @@ impl Pool<'_> {
             _ => {
                 let end = self.input.buffer().len();
                 self.input.spill(end);
+            }
+        }
+    }
+
+    /// Moves the rest of a large input to its file, too: else the daemon's line stays in memory for a few records.
+    fn free_rest(&mut self, run: &mut Run) {
+        if !run.in_input.is_empty() && self.input.filed().is_some() {
+            let end = self.input.buffer().len();
+            self.input.spill_all(end);
+            self.free_payloads(run);
+        }
+    }
+
+    /// Notes where the payload of the record that was framed last stands in the input.
+    fn note_place(&mut self, index: usize, start: usize, run: &mut Run) {
+        let frame = self.input.buffer().len() - start;
+        let payload = self.records.queue.payload(index);
+        if !self.mode.lives_on()
+            && let Some(place) = self.framer.payload_place(frame, payload)
+        {
+            let end = self.input.len();
+            let at = end - frame as u64 + place as u64;
+            run.in_input.push_back((index, at..at + payload));
+        }
+    }
+
+    /// Frees the memory of payloads that are in the input's file by now.
+    fn free_payloads(&mut self, run: &mut Run) {
+        if run.in_input.is_empty() {
+            return;
+        }
+        let Some((filed, file)) = self.input.filed() else {
+            return;
+        };
+        let is_filed = |(_, place): &(usize, Range<u64>)| place.end <= filed;
+        while run.in_input.front().is_some_and(is_filed) {
+            if let Some((index, place)) = run.in_input.pop_front() {
+                self.records.queue.moved(index, &file, place);
             }
         }
     }

@@ -18,6 +18,7 @@ mod letter_box;
 mod processes;
 mod sidecar;
 mod sidecars;
+mod spool;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ use crate::counters::Counters;
 use crate::due::Due;
 use crate::format::Framer;
 use crate::process::{self, Input};
+use crate::record::Batch;
 pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
@@ -78,7 +80,12 @@ struct Advice {
     token: bool,
     /// When a reply was last said to have none of the keys of a reply.
     reply: Option<Instant>,
+    /// When it was last said that batches cannot be moved to the disk.
+    spool: Option<Instant>,
 }
+
+/// The time between two pieces of the same advice.
+const ADVICE_EVERY: Duration = Duration::from_secs(60);
 
 /// A place for one handler process.
 #[derive(Debug, Default)]
@@ -108,15 +115,15 @@ impl<'a> Pool<'a> {
             sidecars: Sidecars::new(&settings),
             hook_event: None,
             advice: Advice::default(),
-            settings,
             children,
             clock,
             without: environment::ours(),
-            input: Input::default(),
+            input: Input::in_directory(settings.spool_dir.clone()),
             memory: String::new(),
             turn: Turn::default(),
             finishing: false,
             drain_until: None,
+            settings,
         }
     }
 
@@ -183,6 +190,29 @@ impl<'a> Pool<'a> {
             attempt.stopped = Some(why);
         }
         self.children.stop(Role::Handler(slot), self.settings.stop);
+    }
+
+    /// Moves a batch to the disk where batches wait there. What the disk does not take stays in memory, and
+    /// then no more is read ahead.
+    fn spool(&mut self, batch: &mut Batch, now: Instant) {
+        let Some(directory) = &self.settings.spool_dir else {
+            return;
+        };
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(e) = self.children.spool(directory, batch) {
+            self.records.spool_failed = true;
+            let said = self.advice.spool.replace(now);
+            if said.is_none_or(|said| now >= said + ADVICE_EVERY) {
+                log::error!(
+                    "cannot write to '{}' (--spool-dir): {e}; what was read waits in memory, and the daemon waits until it is done",
+                    directory.display()
+                );
+            } else {
+                self.advice.spool = said;
+            }
+        }
     }
 
     /// Whether the handler in `slot` has a record.
@@ -358,8 +388,9 @@ impl Handlers for Pool<'_> {
             .try_for_each(|(what, command)| self.children.find(what, command))
     }
 
-    fn offer(&mut self, read: Read) {
+    fn offer(&mut self, mut read: Read) {
         let now = self.clock.now();
+        self.spool(&mut read.batch, now);
         self.records.look_at_clock(self.clock.time_of_day());
         self.records.offer(read, self.mode.advice(), now);
     }

@@ -1,6 +1,7 @@
 //! The children of the pool as real processes.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,13 +9,16 @@ use anyhow::Result;
 
 use super::attempt::ExitReport;
 use super::children::{Children, Happening, Role};
+use super::spool::Spool;
 use crate::dead_letter::{Appended, LetterFile};
 use crate::process::{self, Command, Input, Processes, Spawn, Stop};
+use crate::record::Batch;
 
 /// Processes by their roles, and the files for dead letters.
 pub struct HandlerProcesses<'fd> {
     processes: Processes<'fd>,
     files: HashMap<PathBuf, LetterFile>,
+    spool: Spool,
 }
 
 /// The slots of the commands that run beside the handlers; those of handlers come after them.
@@ -46,6 +50,7 @@ impl<'fd> HandlerProcesses<'fd> {
         HandlerProcesses {
             processes,
             files: HashMap::new(),
+            spool: Spool::default(),
         }
     }
 }
@@ -108,6 +113,10 @@ impl Children for HandlerProcesses<'_> {
         opened
             .or_insert_with_key(|path| LetterFile::new(path.clone()))
             .append(letters)
+    }
+
+    fn spool(&mut self, directory: &Path, batch: &mut Batch) -> io::Result<()> {
+        self.spool.keep(directory, batch)
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -99,6 +100,10 @@ impl Children for Script<'_> {
         Ok(Appended::Kept)
     }
 
+    fn spool(&mut self, _directory: &Path, _batch: &mut Batch) -> io::Result<()> {
+        Ok(())
+    }
+
     fn wait(&mut self, _watch_input: bool, _until: Option<Instant>) -> Result<Vec<Happening>> {
         let (time, ends) = self
             .sleeps
@@ -144,6 +149,7 @@ fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
         read_ahead: 0,
         window: None,
         spool_dir: None,
+        placeholders: None,
     }
 }
 

@@ -14,14 +14,11 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 
 use super::attempt::{Attempt, ExitReport, Stopped};
-use super::{Pool, Role, Slot};
+use super::{ADVICE_EVERY, Pool, Role, Slot};
 use crate::handler::held::{Disposition, Records, Report, Why, shown};
 use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
 use crate::outcome::{Class, Ended};
 use crate::process;
-
-/// The time between two pieces of advice on a reply.
-const ADVICE_EVERY: Duration = Duration::from_secs(60);
 
 impl Pool<'_> {
     pub(super) fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {

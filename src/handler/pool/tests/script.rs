@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -52,6 +53,7 @@ pub(super) fn settings(per: Per) -> Settings {
         read_ahead: 0,
         window: None,
         spool_dir: None,
+        placeholders: None,
     }
 }
 
@@ -345,6 +347,10 @@ impl Children for Scripted<'_> {
     }
 
     /// The next step; before the next thing that the bridge says, the pool is told that there is input.
+    fn spool(&mut self, _directory: &Path, _batch: &mut Batch) -> io::Result<()> {
+        Ok(())
+    }
+
     fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         match self.steps.front() {
             Some(step) if step.starts_with('*') => {
