@@ -148,7 +148,7 @@ pub(crate) struct Options {
 
     /// Collect records over several reads before a handler is started, for this long at most; 0 disables
     /// [default: 0]
-    #[arg(long, value_parser = window, value_name = "DURATION", help_heading = "Per batch")]
+    #[arg(long, value_parser = window, value_name = "DURATION", hide_short_help = true, help_heading = "Per batch")]
     pub batch_window: Option<Limit>,
     /// With --batch-window: end a batch where the arrival time crosses a multiple of the window, so that a
     /// restart makes the same batches

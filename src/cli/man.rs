@@ -61,7 +61,7 @@ const OWN_EXITS: [Entry; 6] = [
     ),
 ];
 
-const ENVIRONMENT: [Entry; 16] = [
+const ENVIRONMENT: [Entry; 19] = [
     (
         "KCLPIPE_<OPTION>",
         "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s. The command line takes precedence. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
@@ -89,8 +89,20 @@ const ENVIRONMENT: [Entry; 16] = [
     ),
     ("KCLPIPE_ATTEMPT", "The number of this attempt, from 1."),
     (
-        "KCLPIPE_BATCH_COUNT",
-        "Per batch: how many records this batch has.",
+        "KCLPIPE_ID",
+        "Shard and position of the (first) record: a name that is the same when the same records come again.",
+    ),
+    (
+        "KCLPIPE_BATCH_COUNT, KCLPIPE_BATCH_BYTES",
+        "Per batch: how many records this batch has, and how many bytes of payload.",
+    ),
+    (
+        "KCLPIPE_FIRST_SEQUENCE_NUMBER, KCLPIPE_FIRST_SUB_SEQUENCE_NUMBER, KCLPIPE_FIRST_ARRIVAL_TIMESTAMP",
+        "Per batch: of its first record.",
+    ),
+    (
+        "KCLPIPE_LAST_SEQUENCE_NUMBER, KCLPIPE_LAST_SUB_SEQUENCE_NUMBER, KCLPIPE_LAST_ARRIVAL_TIMESTAMP",
+        "Per batch: of its last record.",
     ),
     (
         "KCLPIPE_LANE, KCLPIPE_INFLIGHT",

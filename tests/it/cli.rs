@@ -294,7 +294,9 @@ fn the_defaults_of_the_help_are_those_of_the_program() {
         let with = match option.as_str() {
             "data" => "--format jsonl",
             "batch-size" | "batch-bytes" => "--per batch",
+            "batch-window" => "--per batch",
             "inflight" | "max-records-per-handler" => "--per shard",
+            "drain-timeout" => "--read-ahead 1MiB",
             _ => "",
         };
         let named = configured(&format!("{with} --{option} {default} -- x"));
