@@ -117,8 +117,8 @@ pub(crate) struct Options {
     #[arg(long, value_enum, hide_short_help = true)]
     pub data: Option<DataName>,
     /// Answer the daemon once no more than SIZE of its records wait or are at work, so that handlers go on
-    /// while it reads; 0 answers when all are done [default: 0; with --batch-window 64MiB, or three times
-    /// --batch-bytes]
+    /// while it reads; 0 answers when all are done [default: 0, or with --batch-window 64MiB or three
+    /// times --batch-bytes, whichever is more]
     #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true)]
     pub read_ahead: Option<u64>,
     /// Keep the records that wait in files in DIR, which have no names, instead of memory
