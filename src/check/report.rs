@@ -249,3 +249,17 @@ fn printable(text: &str) -> String {
     });
     escaped.collect()
 }
+
+/// Blanks after a value, which Java keeps.
+pub(super) fn trailing_blanks(text: &str) -> Option<Trouble> {
+    let name = text.trim_end();
+    (name != text).then(|| {
+        (
+            "trailing-blank",
+            Severity::Error,
+            "there are blanks after the value".to_owned(),
+            "Java's properties keep them, and the daemon takes them as part of the value.",
+            "Remove them.".to_owned(),
+        )
+    })
+}

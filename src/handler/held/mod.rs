@@ -6,7 +6,7 @@ mod disposition;
 mod events;
 mod lanes;
 mod queue;
-mod runs;
+pub(in crate::handler) mod runs;
 mod window;
 
 use std::collections::{HashMap, VecDeque};

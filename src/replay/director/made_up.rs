@@ -4,7 +4,7 @@ use super::{Call, Content, Directive, Director, ShardRecords, Successor, json};
 use crate::protocol::Message;
 use crate::replay::action::Action;
 use crate::replay::faults::{Cause, Cut, Termination, When};
-use crate::replay::shard::{Lease, LeasePosition};
+use crate::replay::lease::{Lease, LeasePosition};
 use crate::replay::stream::Record;
 
 /// How the daemon ends a shard.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Cause, Cut, Fault, Faults, Rng, Termination, When};
 use crate::replay::action::Action;
 use crate::replay::director::{Answer, Call, Content, Directive, Outcome};
-use crate::replay::shard::Lease;
+use crate::replay::lease::Lease;
 
 /// The longest time between an action and the end of its child, where that comes after a while.
 const SOON: Duration = Duration::from_millis(50);

@@ -16,7 +16,6 @@
 mod answers;
 mod checkpoint;
 mod endings;
-mod lease;
 mod reporting;
 mod session;
 #[cfg(test)]
@@ -34,14 +33,12 @@ use super::director::{Call, Content, Directive, Director, Live, MadeUp, Recorded
 use super::faults::schedule::{Schedule, Situation};
 use super::faults::{Cause, Termination};
 use super::input::recording::Conversation;
+use super::lease::{Lease, LeasePosition};
 use super::report::ShardReport;
 use super::stream::Record;
 use session::{Phase, Session};
 
 pub use super::director::{Ending, Rules};
-pub(crate) use checkpoint::{Refusal, Request};
-pub(crate) use lease::Lease;
-pub use lease::LeasePosition;
 
 /// How many of one child's lines that are no messages are reported.
 const REPORTED: usize = 5;
