@@ -103,7 +103,7 @@ impl Schedule {
             Directive::Act(call) => {
                 let mut call = self.late_batch(call, at);
                 let may_be_idle = at.answered.is_some_and(Action::is_followed_by_work);
-                call.pause = pause.filter(|_| may_be_idle);
+                call.pause = pause.filter(|_| may_be_idle).max(call.pause);
                 Directive::Act(self.with_nulls_and_end(call, at))
             }
             Directive::Answer(answer) => Directive::Answer(self.on_answer(answer, at)),

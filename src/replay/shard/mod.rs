@@ -26,6 +26,7 @@ mod session;
 mod tests;
 mod waiting;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::action::Action;
@@ -320,6 +321,7 @@ impl Shard {
                 behind,
                 nulls,
             } => {
+                self.note_held(&places);
                 let none = ShardRecords::default();
                 let records = self.director.records().unwrap_or(&none);
                 let (line, last) = records.batch(places.clone(), behind, nulls);
@@ -340,6 +342,14 @@ impl Shard {
                 self.lease.deliver(next..next + records, last);
                 line
             }
+        }
+    }
+
+    /// Notes how much the child has answered that would come again if it died now.
+    fn note_held(&mut self, batch: &Range<usize>) {
+        if let Some(covered) = self.covered().filter(|_| !batch.is_empty()) {
+            let held = batch.start.saturating_sub(covered);
+            self.report.held_at_most = self.report.held_at_most.max(Some(held));
         }
     }
 
