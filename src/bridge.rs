@@ -24,7 +24,7 @@ use crate::handler::{Event, Finish, First, Handlers, Read};
 use crate::plural::plural;
 use crate::protocol::{Message, Reply, Wire};
 use crate::record::Batch;
-use crate::reporting::{Reporting, Snapshot};
+use crate::reporting::{Reporting, Snapshot, age};
 use heard::{Heard, Other, hear, parse};
 use pending::{Kind, LOOK_AGAIN, PendingAction, Search, Stage};
 
@@ -471,8 +471,11 @@ impl<'a> Bridge<'a> {
         if now < due {
             return;
         }
+        let time = self.clock.time_of_day();
+        let oldest = self.handlers.oldest();
+        let oldest = oldest.and_then(|arrived| age(arrived, time));
         let snapshot = Snapshot {
-            time: self.clock.time_of_day(),
+            time,
             counters: self.handlers.counters(),
             checkpoints: self.checkpoints.results(),
             unsaved: self.checkpoints.ledger().unsaved(),
@@ -481,9 +484,8 @@ impl<'a> Bridge<'a> {
                 let time = now.saturating_duration_since(blocked.since);
                 (blocked.next, time)
             }),
-            behind: self
-                .reporting
-                .behind(self.handlers.oldest(), self.clock.time_of_day()),
+            behind: self.reporting.behind(oldest),
+            oldest,
         };
         self.reporting.tell(&snapshot, now);
     }

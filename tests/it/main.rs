@@ -26,6 +26,8 @@ mod per_record;
 mod per_shard;
 /// A handler pool with real handlers and no daemon.
 mod pool;
+/// Records that are held over several reads.
+mod read_ahead;
 /// `kclpipe replay`, and children that break the daemon's rules.
 mod replay;
 /// What is told of a lease: metrics, the line that sums up, levels.
