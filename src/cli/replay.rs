@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Limit, limit, path};
+use super::values::{Limit, limit, path};
 use crate::replay::faults::Faults;
 
 /// What `kclpipe replay --help` shows after the options.

@@ -27,7 +27,7 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 25] = [
+const OF_OTHERS: [&str; 26] = [
     "--example",
     "--seeds",
     "--collector",
@@ -39,6 +39,7 @@ const OF_OTHERS: [&str; 25] = [
     "--line-buffered",
     "--max-time",
     "--no-build",
+    "--no-install-recommends",
     "--now",
     "--only-show-errors",
     "--partition-key",
