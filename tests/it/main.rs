@@ -6,6 +6,8 @@ mod check;
 mod cli;
 /// A crew with real handlers and no daemon.
 mod crew;
+/// Deaths at random moments, while records are held over several reads.
+mod deaths;
 /// What README and docs/ say, held against the program.
 mod docs;
 /// The examples of docs/handlers.md.
