@@ -6,7 +6,7 @@ use kclpipe::testing::format::{Data, Format};
 use kclpipe::testing::handler::{OnFailure, Per, Window};
 use kclpipe::testing::outcome::{Class, OnExit};
 
-use crate::crew::{BATCH, Play};
+use crate::pool::{BATCH, Play};
 
 /// Logs all records of a run on one line.
 const LOG_RUN: &str = r#"echo $(cat) >> "$LOG""#;
