@@ -8,7 +8,7 @@ mod script;
 
 use std::time::Duration;
 
-use super::super::{OnFailure, Per, Settings};
+use super::super::{OnFailure, Per, Settings, Window};
 use crate::process::Command;
 use script::{play, settings};
 
@@ -491,6 +491,36 @@ fn a_handler_that_prints_nothing_is_spoken_of_after_ten_seconds_or_half_its_limi
          * 30s later
          * says 0 ok 1
          = done 1",
+    );
+}
+
+#[test]
+fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first() {
+    let per = Per::Batch {
+        size: Some(2),
+        bytes: None,
+    };
+    play(
+        with(per, |s| {
+            s.read_ahead = 1 << 20;
+            s.window = Some(Window {
+                length: Duration::from_secs(60),
+                aligned: true,
+            });
+        }),
+        "> offer 1@60 2@61 3@59 4@62 5@120
+         < start 0: 1 2
+         < close 0
+         * exit 0 0
+         < start 0: 3
+         < close 0
+         = done 2
+         * exit 0 0
+         < start 0: 4
+         < close 0
+         = done 3
+         * exit 0 0
+         = done 4",
     );
 }
 

@@ -65,8 +65,10 @@ pub(super) fn play(settings: Settings, transcript: &str) {
         .map(|line| line.trim().to_owned())
         .collect();
     let given = |line: &&String| line.starts_with(['>', '*']);
+    let began = Instant::now();
     let stage = Stage {
-        now: RefCell::new(Instant::now()),
+        began,
+        now: RefCell::new(began),
         told: RefCell::new(Vec::new()),
     };
     let mut children = Scripted {
@@ -105,6 +107,7 @@ pub(super) fn play(settings: Settings, transcript: &str) {
 
 /// What all share: the time, and the transcript so far.
 struct Stage {
+    began: Instant,
     now: RefCell<Instant>,
     told: RefCell<Vec<String>>,
 }
@@ -115,7 +118,7 @@ impl Clock for Stage {
     }
 
     fn time_of_day(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
+        SystemTime::UNIX_EPOCH + (self.now() - self.began)
     }
 }
 
@@ -149,15 +152,17 @@ fn in_words(event: Event) -> String {
     }
 }
 
-/// Records by their payloads, each perhaps with a key before it; sequence numbers go on from batch to batch.
+/// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
+/// sequence numbers go on from batch to batch.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
         .map(|record| {
             *numbers += 1;
-            let (key, payload) = record.split_once(':').unwrap_or(("k", record));
+            let (key, record) = record.split_once(':').unwrap_or(("k", record));
+            let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
             let data = STANDARD.encode(payload);
-            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0}}"#)
+            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
         })
         .collect();
     let line = format!(
