@@ -554,6 +554,7 @@ commands_of_documents_work! {
     of_operations: "docs/operations.md" needs [];
     of_performance: "docs/performance.md" needs [];
     of_rehearsal: "docs/rehearsal.md" needs [];
+    of_windows: "docs/windows.md" needs [];
 }
 
 /// Pages whose commands are about files of the reader's.
