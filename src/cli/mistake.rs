@@ -13,11 +13,14 @@ use crate::suggest;
 
 /// clap's error as one line: what is wrong, and what was probably meant.
 pub(super) fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
-    let said = match error.kind() {
-        ErrorKind::UnknownArgument => unknown(error, arguments),
-        ErrorKind::InvalidValue => invalid_value(error),
-        ErrorKind::MissingRequiredArgument => missing(error),
-        _ => None,
+    let said = if error.kind() == ErrorKind::UnknownArgument {
+        unknown(error, arguments)
+    } else if error.kind() == ErrorKind::InvalidValue {
+        invalid_value(error)
+    } else if error.kind() == ErrorKind::MissingRequiredArgument {
+        missing(error)
+    } else {
+        None
     };
     let said = said.unwrap_or_else(|| in_its_words(error));
     format!("{said} (see kclpipe --help)")
