@@ -18,8 +18,9 @@ Examples:
   Records that were taken from a stream, on four shards:
     aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
-  Windows of 5 s on a shard that gets 10 records every 2 s:
-    kclpipe replay --batch-size 10 --empty-reads 2s records.txt -- kclpipe --per batch --batch-window 5s -- ./batch.sh
+  Windows of 5 s on a shard that gets records every 2 s:
+    kclpipe replay --empty-reads 2s records.txt -- \\
+      kclpipe --per batch --batch-window 5s -- ./batch.sh
   The test event of a Lambda function:
     kclpipe replay event.json -- kclpipe --per batch --format lambda -- ./run.js
   Dead letters again, after you fixed the handler:
