@@ -912,8 +912,10 @@ fn a_read_is_answered_as_soon_as_there_is_room_and_what_is_due_meanwhile_goes_in
 
 #[test]
 fn a_lease_is_probed_only_when_an_action_has_been_open_for_long() {
-    let mut flags = Flags::default();
-    flags.read_ahead = 1;
+    let flags = Flags {
+        read_ahead: 1,
+        ..Flags::default()
+    };
     leaves(
         flags,
         Exit::Done,
