@@ -10,6 +10,7 @@ mod mistake;
 mod options;
 mod renamed;
 mod replay;
+mod status;
 mod values;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub(crate) use options::{
     Options, PerName,
 };
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
+pub(crate) use status::StatusOptions;
 pub(crate) use values::{Limit, Words};
 
 /// What `--help` shows after the options.
@@ -63,7 +65,8 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
                       kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
                       kclpipe check [OPTIONS] FILE\n       \
-                      kclpipe launch [OPTIONS] FILE",
+                      kclpipe launch [OPTIONS] FILE\n       \
+                      kclpipe status [OPTIONS] DIR",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     max_term_width = 100,
@@ -91,6 +94,8 @@ pub(crate) enum Other {
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon, and download it first with --fetch
     Launch(Box<LaunchOptions>),
+    /// Show how the shards of this machine stand: which is stuck, since when, and why
+    Status(Box<StatusOptions>),
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
     /// Print a shell's completion script for this command line
