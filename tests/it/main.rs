@@ -4,6 +4,8 @@
 mod check;
 /// The command line, its other two sources, and the log.
 mod cli;
+/// Deaths at random moments, while records are held over several reads.
+mod deaths;
 /// What README and docs/ say, held against the program.
 mod docs;
 /// The examples of docs/handlers.md.
@@ -38,6 +40,8 @@ mod safe;
 mod sidecars;
 /// What holds up its shard, and how that is seen.
 mod standstill;
+/// `kclpipe status`.
+mod status;
 /// The repository checks itself.
 mod tidy;
 /// Whole conversations with the daemon, without a process.
