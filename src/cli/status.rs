@@ -22,7 +22,7 @@ Examples:
     kclpipe status --listen 9300 /run/kclpipe
 
 DIR is what kclpipe's --metrics-dir names. The worst shard comes first: gone (its kclpipe was killed),
-blocked (everything waits for one record), stale (its file is old), then by how far it is behind.
+blocked (everything waits for one record), stale (its file is old), then the one that is farthest behind.
 Exit code: 0, 1 a limit of --fail-if is passed, 64 a mistake in the command line, 66 DIR cannot be
 read, 69 the address cannot be listened on.";
 

@@ -34,7 +34,11 @@ impl FromStr for Limits {
                 "behind" => &mut limits.behind,
                 "blocked" => &mut limits.blocked,
                 "stale" => &mut limits.stale,
-                other => return Err(format!("'{other}' is not one of behind, blocked, stale")),
+                other => {
+                    return Err(format!(
+                        "'{other}' is no limit; write it like behind=1h,blocked=30m,stale=2m"
+                    ));
+                }
             };
             *limit = Some(time);
         }
@@ -65,7 +69,7 @@ impl Limits {
         if self.stale.is_some() && shard.standing == Standing::Gone {
             let ago = shown(shard.age);
             whys.push(format!(
-                "its kclpipe is gone, without a word for {ago} (stale)"
+                "its kclpipe is gone and last wrote {ago} ago (stale)"
             ));
         } else if let Some(age) = over(Some(shard.age), self.stale) {
             whys.push(format!(
@@ -114,7 +118,7 @@ mod tests {
             [
                 "app stuck: blocked for 10m 10s by record 77",
                 "app old: its file was not written for 3m 20s (stale)",
-                "app gone: its kclpipe is gone, without a word for 2s (stale)",
+                "app gone: its kclpipe is gone and last wrote 2s ago (stale)",
             ]
         );
         assert!(Limits::default().broken(&shards).is_empty());
@@ -128,7 +132,7 @@ mod tests {
             ("behind", "behind=1h,blocked=30m,stale=2m"),
             ("", "behind=1h"),
             ("behind=1", "60s"),
-            ("late=1h", "'late' is not one of behind, blocked, stale"),
+            ("late=1h", "'late' is no limit"),
         ] {
             let error = text.parse::<Limits>().expect_err(text);
             assert!(error.contains(said), "{error}");
