@@ -3,6 +3,7 @@
 mod actions;
 mod hearing;
 mod pipes;
+mod reads;
 mod stream;
 
 use std::collections::VecDeque;
@@ -49,8 +50,16 @@ pub(crate) struct Action {
 #[derive(Clone, Debug)]
 enum Then {
     Nothing,
-    Open(Vec<usize>),
+    Open(Read),
     Ack(Ack),
+}
+
+/// What an action says besides its name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) records: Vec<usize>,
+    /// How far behind the tip that was, in milliseconds.
+    pub(crate) behind: u64,
 }
 
 /// Bytes on their way to kclpipe.
@@ -198,12 +207,12 @@ impl World {
             "initialize",
             message.to_string(),
             Duration::ZERO,
-            Vec::new(),
+            Read::default(),
         );
     }
 
     /// Sends an action, perhaps in pieces.
-    fn send(&mut self, name: &'static str, mut line: String, delay: Duration, batch: Vec<usize>) {
+    fn send(&mut self, name: &'static str, mut line: String, delay: Duration, read: Read) {
         line.push('\n');
         let at = self.now + delay;
         let daemon = &mut self.daemon;
@@ -230,7 +239,7 @@ impl World {
         daemon.inbox.push_back(Piece {
             at,
             bytes,
-            then: Then::Open(batch),
+            then: Then::Open(read),
         });
         if daemon.ending == Ending::EndInAction && daemon.step >= daemon.ending_step {
             daemon.eof_at = Some(at + rng.up_to(&[0, 200, 20_000]));

@@ -66,11 +66,11 @@ impl World {
     fn was_read(&mut self, then: Then) {
         match then {
             Then::Nothing => {}
-            Then::Open(batch) => {
+            Then::Open(read) => {
                 if let Some(action) = &mut self.daemon.action {
                     action.read = true;
                     let name = action.name;
-                    self.judge_action(name, batch);
+                    self.judge_action(name, read);
                 }
             }
             Then::Ack(ack) => {

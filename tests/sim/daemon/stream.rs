@@ -23,7 +23,8 @@ pub(crate) struct Rec {
     pub(crate) arrives: Duration,
     pub(crate) payload: String,
     pub(crate) stamp: Option<i64>,
-    pub(super) json: String,
+    /// How it stands in the daemon's line.
+    pub(crate) json: String,
 }
 
 /// The records of the stream, in order, aggregates among them.
