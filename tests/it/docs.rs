@@ -27,7 +27,7 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 350;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 25] = [
+const OF_OTHERS: [&str; 26] = [
     "--example",
     "--seeds",
     "--collector",
@@ -39,6 +39,7 @@ const OF_OTHERS: [&str; 25] = [
     "--line-buffered",
     "--max-time",
     "--no-build",
+    "--no-install-recommends",
     "--now",
     "--only-show-errors",
     "--partition-key",
@@ -553,6 +554,7 @@ commands_of_documents_work! {
     of_operations: "docs/operations.md" needs [];
     of_performance: "docs/performance.md" needs [];
     of_rehearsal: "docs/rehearsal.md" needs [];
+    of_windows: "docs/windows.md" needs [];
 }
 
 /// Pages whose commands are about files of the reader's.

@@ -450,7 +450,7 @@ impl Handlers for Pool<'_> {
                 // Whoever waits has an `until` that does not know of it yet.
                 return Ok(Event::Blocked);
             }
-            if !room && self.records.has_room() {
+            if !room && self.reads_ahead() && self.records.has_room() {
                 return Ok(Event::Room);
             }
             if until.is_some_and(|until| now >= until) {
@@ -473,10 +473,7 @@ impl Handlers for Pool<'_> {
                 // It sees the end of its input, and has until then for what it has.
                 Finish::Drain(_) if self.is_at_work(slot) => self.children.close_input(role),
                 Finish::Drain(_) => self.children.finish(role, self.settings.stop),
-                Finish::Stop if self.slots[slot].attempt.is_some() => {
-                    self.stop(slot, Stopped::Withdrawn)
-                }
-                Finish::Stop => {}
+                Finish::Stop => self.stop(slot, Stopped::Withdrawn),
             }
         }
         if how == Finish::Stop {
@@ -505,6 +502,7 @@ impl Handlers for Pool<'_> {
         counters.in_flight = attempts
             .map(|attempt| attempt.unanswered.len() as u64)
             .sum();
+        (counters.held_records, counters.held_bytes) = self.records.held();
         counters
     }
 }
