@@ -137,6 +137,10 @@ impl World {
             Class::Retry => self.all_again(places),
             Class::Broken => self.broken(places),
             Class::Halt => return self.halt(),
+            Class::Fail if self.keeps_whole(hand) => {
+                self.seen.hit("an aligned batch as it was");
+                self.all_again(places)
+            }
             _ if !self.life.lives_on() && places.len() > 1 => {
                 self.seen.hit("narrowing");
                 let until = self.now + self.delay(1);
@@ -150,6 +154,11 @@ impl World {
             }
         };
         self.rest_as(role, Some(until));
+    }
+
+    /// An aligned batch keeps its name when it fails the first time.
+    fn keeps_whole(&self, hand: &Hand) -> bool {
+        self.life.is_aligned() && hand.run.is_none() && hand.places.len() > 1
     }
 
     fn stream_ended(&mut self, role: Role, hand: Hand, ended: Ended, unread: u64) {
