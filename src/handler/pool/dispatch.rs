@@ -28,6 +28,7 @@ use crate::handler::held::{Most, Report};
 use crate::handler::mode::{Given, Reason, environment, placeholders};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Input, Spawn, Stderr};
+use crate::shard_state::LastFailure;
 use crate::trigger::Trigger;
 
 /// About this much is made ready for a handler that lives on before its pipe has taken it: enough for the
@@ -214,6 +215,7 @@ impl Pool<'_> {
         self.records.counters.exit(Ended::NotStarted, Class::Broken);
         let given: Vec<usize> = attempt.unanswered.into();
         let outcome = reason.to_string();
+        self.records.counters.last_failure = Some(LastFailure::new(outcome.clone(), &[]));
         let report = Report {
             outcome: &outcome,
             stderr: &[],
@@ -295,7 +297,6 @@ impl Pool<'_> {
     /// Appends to the input what the attempt may have now; how many bytes of payload that is.
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<u64> {
         let mut run = Run::new(slot, self.mode.most(), now);
-        let before = self.input.len();
         if attempt.unanswered.is_empty() {
             attempt.fed = 0;
         }
@@ -309,7 +310,7 @@ impl Pool<'_> {
         while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
             next = self.append(index, attempt, &mut run)?;
         }
-        attempt.fed += self.input.len() - before;
+        attempt.fed += self.input.len();
         self.free_rest(&mut run);
         Ok(run.bytes)
     }
