@@ -38,7 +38,7 @@ const OF_OTHERS: [&str; 25] = [
     "--ignored",
     "--line-buffered",
     "--max-time",
-    "--no-build",
+    "--no-install-recommends",
     "--now",
     "--only-show-errors",
     "--partition-key",
