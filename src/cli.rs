@@ -1,6 +1,7 @@
 //! The command line: its types, its help, and its other two sources, `@FILE` and `KCLPIPE_*`.
 
 mod check;
+mod init;
 mod launch;
 mod man;
 mod mistake;
@@ -22,6 +23,7 @@ use clap::{
 
 pub(crate) use check::CheckOptions;
 pub(crate) use clap_complete::Shell;
+pub(crate) use init::InitOptions;
 pub(crate) use launch::{JARS, LaunchOptions};
 pub(crate) use man::{completions, man};
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
@@ -56,6 +58,7 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     after_help = "These are the options that most users set. kclpipe --help shows all of them, and examples.",
     override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
                       kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
+                      kclpipe init [OPTIONS] -- COMMAND [ARG...]\n       \
                       kclpipe check [OPTIONS] FILE\n       \
                       kclpipe launch [OPTIONS] FILE",
     args_conflicts_with_subcommands = true,
@@ -77,6 +80,8 @@ struct Cli {
 pub(crate) enum Other {
     /// Play the daemon: try a child without AWS and Java, on real or made-up records
     Replay(Box<ReplayOptions>),
+    /// Write the daemon's configuration for a stream and a handler
+    Init(Box<InitOptions>),
     /// Find mistakes in a properties file before you start the daemon with it
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon, and download it first with --fetch

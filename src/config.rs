@@ -1,6 +1,7 @@
 //! What was typed, turned into what is needed. Every rule between two options is here.
 
 mod check;
+mod init;
 mod launch;
 mod replay;
 
@@ -74,6 +75,8 @@ pub enum Task {
     Replay(Box<crate::replay::Settings>),
     /// To look at a properties file.
     Check(Box<crate::check::Settings>),
+    /// To write the files of a new worker.
+    Init(Box<crate::init::Settings>),
     /// To start the daemon.
     Launch(Box<crate::launch::Settings>),
     /// To print this and be done.
@@ -102,6 +105,9 @@ pub fn read(
         }
         Some(Ok(cli::Other::Check(options))) => {
             return Ok(Task::Check(Box::new(check::settings(*options)?)));
+        }
+        Some(Ok(cli::Other::Init(options))) => {
+            return Ok(Task::Init(Box::new(init::settings(*options)?)));
         }
         Some(Ok(cli::Other::Launch(options))) => {
             return Ok(Task::Launch(Box::new(launch::settings(
@@ -633,7 +639,7 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            other @ (Task::Replay(_) | Task::Check(_) | Task::Launch(_)) => {
+            other @ (Task::Replay(_) | Task::Check(_) | Task::Init(_) | Task::Launch(_)) => {
                 Err(anyhow!("{other:?}"))
             }
         }

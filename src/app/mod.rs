@@ -2,6 +2,7 @@
 
 mod bridge;
 mod check;
+mod init;
 mod launch;
 mod replay;
 
@@ -42,6 +43,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Task::Show(text)) => guarded(|| print(&text).map(|()| exit::Show::Done)),
         Ok(Task::Bridge(config)) => guarded(|| Ok(bridge::run(*config))),
         Ok(Task::Check(settings)) => guarded(|| check::run(&settings)),
+        Ok(Task::Init(settings)) => guarded(|| init::run(&settings)),
         Ok(Task::Launch(settings)) => guarded(|| Ok(launch::run(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| replay::run(&settings)),
         Err(e) => complain(&e, exit::Show::Usage).to_system(),

@@ -16,6 +16,8 @@ mod failure;
 mod harness;
 /// The commands beside the handlers: what takes dead letters, and the hook.
 mod helpers;
+/// `kclpipe init`, up to what a check and replay make of its files.
+mod init;
 /// Several handlers at a time.
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.

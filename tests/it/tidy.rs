@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 31] = [
+const LAYERS: [(&str, u32); 32] = [
     ("append_line", 0),
     ("clean", 0),
     ("clock", 0),
@@ -30,6 +30,7 @@ const LAYERS: [(&str, u32); 31] = [
     ("handler", 5),
     ("reporting", 5),
     ("bridge", 6),
+    ("init", 6),
     ("launch", 6),
     ("replay", 6),
     ("cli", 7),
