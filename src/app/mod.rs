@@ -21,10 +21,10 @@ pub const FIRST_STEPS: &str = "\
 kclpipe runs a command for each record of an Amazon Kinesis stream. Amazon's MultiLangDaemon
 starts it, once for each shard, and talks to it. Without AWS and Java, let replay play the daemon:
 
-  seq 3 | kclpipe replay - -- kclpipe -- sh -c 'cat >&2'   three records, and a handler that prints them
+  seq 3 | kclpipe replay -- kclpipe -- sh -c 'cat >&2'     three records, and a handler that prints them
   kclpipe replay FILE -- kclpipe -- ./handler.sh           a file with a record a line, and a handler of yours
 
-Then name it in the daemon's configuration:  executableName = kclpipe -- ./handler.sh
+Then let it write the daemon's configuration: kclpipe init --help
 
   kclpipe -h               the options
   kclpipe --help           the options at length, and examples
