@@ -24,9 +24,9 @@ use crate::handler::{Event, Finish, First, Handlers, Read};
 use crate::plural::plural;
 use crate::protocol::{Message, Reply, Wire};
 use crate::record::Batch;
-use crate::reporting::{Reporting, Snapshot};
+use crate::reporting::{Reporting, Snapshot, age};
 use heard::{Heard, Other, hear, parse};
-use pending::{Goal, LOOK_AGAIN, PendingAction, Search, Stage};
+use pending::{Kind, LOOK_AGAIN, PendingAction, Search, Stage};
 
 /// The time between two looks for a command that cannot be run.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -186,14 +186,14 @@ impl<'a> Bridge<'a> {
         let pending = self.pending.as_ref().filter(|_| self.wire.ended())?;
         // Nothing was taken in before the handler is found.
         if !matches!(
-            (&pending.goal, pending.stage),
-            (Goal::Initialize(_), Stage::Work)
+            (&pending.kind, pending.stage),
+            (Kind::Initialize(_), Stage::Work)
         ) {
             log::warn!(
                 "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
             );
         }
-        Some(if matches!(pending.goal, Goal::Halt) {
+        Some(if matches!(pending.kind, Kind::Halt) {
             exit::Bridge::Halted
         } else {
             exit::Bridge::Done
@@ -219,8 +219,8 @@ impl<'a> Bridge<'a> {
         Ok(())
     }
 
-    fn pend(&mut self, name: &'static str, goal: Goal, stage: Stage, now: Instant) {
-        self.pending = Some(PendingAction::new(name, goal, stage, now));
+    fn pend(&mut self, name: &'static str, kind: Kind, stage: Stage, now: Instant) {
+        self.pending = Some(PendingAction::new(name, kind, stage, now));
     }
 
     fn initialize(&mut self, shard_id: String, start: Start, now: Instant) -> Result<()> {
@@ -235,20 +235,20 @@ impl<'a> Bridge<'a> {
         }
         self.reporting.begin(&shard_id, now);
         let search = Search::new(shard_id, start, now);
-        self.pend("initialize", Goal::Initialize(search), Stage::Work, now);
+        self.pend("initialize", Kind::Initialize(search), Stage::Work, now);
         Ok(())
     }
 
     fn process_records(&mut self, batch: Batch, now: Instant) {
-        let goal = if self.checkpoints.lease_gone() {
-            Goal::Stopped
+        let kind = if self.checkpoints.lease_gone() {
+            Kind::Stopped
         } else {
-            Goal::Records
+            Kind::Records
         };
         if !self.checkpoints.lease_gone() {
             self.take_batch(batch, now);
         }
-        self.pend("processRecords", goal, Stage::Last, now);
+        self.pend("processRecords", kind, Stage::Last, now);
     }
 
     fn take_batch(&mut self, batch: Batch, now: Instant) {
@@ -290,14 +290,14 @@ impl<'a> Bridge<'a> {
             Other::LeaseLost => self.lease_lost(action, now),
             Other::ShardEnded if self.checkpoints.lease_gone() => {
                 // Handlers were stopped when that was found.
-                let mut pending = PendingAction::new(action, Goal::LeaseLost, Stage::Work, now);
+                let mut pending = PendingAction::new(action, Kind::LeaseLost, Stage::Work, now);
                 self.run_hook(&mut pending);
                 self.pending = Some(pending);
             }
             Other::ShardEnded => {
                 log::info!("the shard has ended");
                 self.handlers.shard_ended();
-                self.pend(action, Goal::ShardEnd, Stage::Work, now);
+                self.pend(action, Kind::ShardEnd, Stage::Work, now);
             }
             Other::ShutdownRequested | Other::Ack => self.shutdown_requested(action, now),
         }
@@ -305,23 +305,23 @@ impl<'a> Bridge<'a> {
 
     fn halt(&mut self, action: &'static str, now: Instant) {
         self.checkpoints.last_chance();
-        self.pend(action, Goal::Halt, Stage::Last, now);
+        self.pend(action, Kind::Halt, Stage::Last, now);
     }
 
     fn lease_lost(&mut self, action: &'static str, now: Instant) {
         log::info!("lease lost");
         self.handlers.finish(Finish::Stop);
-        self.pend(action, Goal::LeaseLost, Stage::Finishing, now);
+        self.pend(action, Kind::LeaseLost, Stage::Finishing, now);
     }
 
     fn shutdown_requested(&mut self, action: &'static str, now: Instant) {
         if self.checkpoints.lease_gone() {
-            return self.pend(action, Goal::Stopped, Stage::Last, now);
+            return self.pend(action, Kind::Stopped, Stage::Last, now);
         }
         log::info!("the daemon asks for an orderly shutdown");
         self.handlers.finish(Finish::Drain(now + self.drain));
         self.checkpoints.last_chance();
-        self.pend(action, Goal::Shutdown, Stage::Finishing, now);
+        self.pend(action, Kind::Shutdown, Stage::Finishing, now);
     }
 
     /// Brings the open action a step further, if what it waits for is over.
@@ -329,7 +329,7 @@ impl<'a> Bridge<'a> {
         let Some(mut pending) = self.pending.take() else {
             return Step::Sleep;
         };
-        if pending.stage == Stage::Last && self.is_over(&pending.goal) {
+        if pending.stage == Stage::Last && self.is_over(&pending.kind) {
             return self.answer(pending, now);
         }
         let before = pending.stage;
@@ -345,15 +345,15 @@ impl<'a> Bridge<'a> {
 
     /// Goes on from a stage whose end nothing tells of; an exit, where it cannot.
     fn advance(&mut self, pending: &mut PendingAction, now: Instant) -> Option<exit::Bridge> {
-        match (pending.stage, &mut pending.goal) {
-            (Stage::Work, Goal::Initialize(search)) if now >= search.look_at => {
+        match (pending.stage, &mut pending.kind) {
+            (Stage::Work, Kind::Initialize(search)) if now >= search.look_at => {
                 match find(self.handlers, search, now) {
                     Find::There => self.run_hook(pending),
                     Find::Later => {}
                     Find::Never => return Some(exit::Bridge::Config),
                 }
             }
-            (Stage::Work, Goal::ShardEnd) if !self.handlers.holds_any() => {
+            (Stage::Work, Kind::ShardEnd) if !self.handlers.holds_any() => {
                 self.checkpoints.last_chance();
                 if self.checkpoints.is_all_done() {
                     self.handlers.finish(Finish::Orderly);
@@ -363,7 +363,7 @@ impl<'a> Bridge<'a> {
                     log::error!(
                         "the shard has ended, but records of it were dropped: leaving without an answer, so that it is read again"
                     );
-                    (pending.goal, pending.stage) = (Goal::Halt, Stage::Last);
+                    (pending.kind, pending.stage) = (Kind::Halt, Stage::Last);
                 }
             }
             _ => {}
@@ -372,17 +372,17 @@ impl<'a> Bridge<'a> {
     }
 
     /// Whether everything is over that an action waits for in its last stage.
-    fn is_over(&self, goal: &Goal) -> bool {
+    fn is_over(&self, kind: &Kind) -> bool {
         let checkpoints = &self.checkpoints;
-        match goal {
+        match kind {
             // Until something is stored a restart would skip what was sent, so no more is asked for.
-            Goal::Records if checkpoints.is_unprotected() && self.handlers.holds_any() => false,
-            Goal::Records if self.handlers.reads_ahead() => {
+            Kind::Records if checkpoints.is_unprotected() && self.handlers.holds_any() => false,
+            Kind::Records if self.handlers.reads_ahead() => {
                 (self.dropped || self.handlers.has_room()) && !checkpoints.awaiting()
             }
-            Goal::Records => !self.handlers.holds_any() && !checkpoints.in_round(),
-            Goal::ShardEnd => checkpoints.shard_end_stored() && !checkpoints.in_round(),
-            Goal::Initialize(_) | Goal::Shutdown | Goal::LeaseLost | Goal::Stopped | Goal::Halt => {
+            Kind::Records => !self.handlers.holds_any() && !checkpoints.in_round(),
+            Kind::ShardEnd => checkpoints.shard_end_stored() && !checkpoints.in_round(),
+            Kind::Initialize(_) | Kind::Shutdown | Kind::LeaseLost | Kind::Stopped | Kind::Halt => {
                 !checkpoints.in_round()
             }
         }
@@ -390,18 +390,18 @@ impl<'a> Bridge<'a> {
 
     /// Answers an action, or leaves without.
     fn answer(&mut self, pending: PendingAction, now: Instant) -> Step {
-        match &pending.goal {
-            Goal::Halt => return Step::Leave(exit::Bridge::Halted),
+        match &pending.kind {
+            Kind::Halt => return Step::Leave(exit::Bridge::Halted),
             // Not before: the daemon takes no checkpoint in answer to `initialize`.
-            Goal::Initialize(search) => self.checkpoints.begin(&search.start, now),
-            Goal::Shutdown => self.dropped = !self.checkpoints.is_all_done(),
-            Goal::Records | Goal::ShardEnd | Goal::LeaseLost | Goal::Stopped => {}
+            Kind::Initialize(search) => self.checkpoints.begin(&search.start, now),
+            Kind::Shutdown => self.dropped = !self.checkpoints.is_all_done(),
+            Kind::Records | Kind::ShardEnd | Kind::LeaseLost | Kind::Stopped => {}
         }
         self.wire.write(&Reply::Status {
             response_for: pending.name,
         });
         self.answered = Some(now);
-        if matches!(pending.goal, Goal::ShardEnd | Goal::LeaseLost) {
+        if matches!(pending.kind, Kind::ShardEnd | Kind::LeaseLost) {
             Step::Leave(exit::Bridge::Done)
         } else {
             Step::Again
@@ -471,8 +471,11 @@ impl<'a> Bridge<'a> {
         if now < due {
             return;
         }
+        let time = self.clock.time_of_day();
+        let oldest = self.handlers.oldest();
+        let oldest = oldest.and_then(|arrived| age(arrived, time));
         let snapshot = Snapshot {
-            time: self.clock.time_of_day(),
+            time,
             counters: self.handlers.counters(),
             checkpoints: self.checkpoints.results(),
             unsaved: self.checkpoints.ledger().unsaved(),
@@ -481,9 +484,8 @@ impl<'a> Bridge<'a> {
                 let time = now.saturating_duration_since(blocked.since);
                 (blocked.next, time)
             }),
-            behind: self
-                .reporting
-                .behind(self.handlers.oldest(), self.clock.time_of_day()),
+            behind: self.reporting.behind(oldest),
+            oldest,
         };
         self.reporting.tell(&snapshot, now);
     }

@@ -15,6 +15,12 @@ const AGES: &[f64] = &[
     0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 604800.0,
 ];
 
+/// Upper ends of the spans for how many records a handler gets at its start.
+const BATCH_RECORDS: &[f64] = &[1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
+
+/// The same for the bytes of their payloads.
+const BATCH_BYTES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
 /// Counts since the start.
 ///
 /// They are plain numbers and are always kept: an addition costs nothing next to a record. Times and ages
@@ -41,11 +47,19 @@ pub struct Counters {
     pub respawns: u64,
     /// Records that a handler has and has not answered.
     pub in_flight: u64,
+    /// Records that were taken in and are not known to be done, those in flight among them.
+    pub held_records: u64,
+    /// The length of the daemon's lines from the first of them on.
+    pub held_bytes: u64,
+    /// How many records handlers got at their start.
+    pub batch_records: Histogram,
+    /// The bytes of their payloads.
+    pub batch_bytes: Histogram,
     /// What handlers took for an attempt.
     pub times: Histogram,
     /// How old records were when they became part of the run.
     pub ages: Histogram,
-    /// Whether the two above are kept.
+    /// Whether the histograms are kept.
     pub timed: bool,
     failed: [u64; CLASSES.len()],
     started: [u64; TRIGGERS.len()],
@@ -65,6 +79,10 @@ impl Default for Counters {
             retries: 0,
             respawns: 0,
             in_flight: 0,
+            held_records: 0,
+            held_bytes: 0,
+            batch_records: Histogram::new(BATCH_RECORDS),
+            batch_bytes: Histogram::new(BATCH_BYTES),
             times: Histogram::new(TIMES),
             ages: Histogram::new(AGES),
             timed: false,
@@ -91,6 +109,14 @@ impl Counters {
     /// A handler was started with what waited for it.
     pub fn started(&mut self, trigger: Trigger) {
         self.started[trigger as usize] += 1;
+    }
+
+    /// A handler was started with this many records, and bytes of payload in them.
+    pub fn batch(&mut self, records: u64, bytes: u64) {
+        if self.timed {
+            self.batch_records.observe(records as f64, 1);
+            self.batch_bytes.observe(bytes as f64, 1);
+        }
     }
 
     /// How often handlers were started, by what started them; also what started none.

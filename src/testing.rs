@@ -84,8 +84,9 @@ pub mod record {
 /// Parts of the daemon, played.
 pub mod replay {
     pub use crate::replay::faults::{Faults, Rng, Schedule, make_hostile};
+    pub use crate::replay::lease::LeasePosition;
     pub use crate::replay::report::ShardReport;
-    pub use crate::replay::shard::{Due, Ending, LeasePosition, Rules, Shard, Step};
+    pub use crate::replay::shard::{Due, Ending, Rules, Shard, Step};
     pub use crate::replay::stream::Record;
 
     /// Aggregates of the producer library.

@@ -8,12 +8,12 @@ use crate::handler::HookEvent;
 /// How long a command that cannot be run is looked for again: a deployment may be under way.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// An action without its answer. Its goal goes through the stages in their order, and may skip some.
+/// An action without its answer. Its kind goes through the stages in their order, and may skip some.
 #[derive(Debug)]
 pub(super) struct PendingAction {
     /// What the daemon calls it.
     pub(super) name: &'static str,
-    pub(super) goal: Goal,
+    pub(super) kind: Kind,
     pub(super) stage: Stage,
     /// When the daemon sent it.
     pub(super) opened: Instant,
@@ -21,7 +21,7 @@ pub(super) struct PendingAction {
 
 /// What is to be reached.
 #[derive(Clone, Debug)]
-pub(super) enum Goal {
+pub(super) enum Kind {
     /// The handler is found, and the lease begins.
     Initialize(Search),
     /// There is room for more records.
@@ -65,10 +65,10 @@ pub(super) enum Stage {
 
 impl PendingAction {
     /// A new one.
-    pub(super) fn new(name: &'static str, goal: Goal, stage: Stage, opened: Instant) -> Self {
+    pub(super) fn new(name: &'static str, kind: Kind, stage: Stage, opened: Instant) -> Self {
         PendingAction {
             name,
-            goal,
+            kind,
             stage,
             opened,
         }
@@ -76,51 +76,51 @@ impl PendingAction {
 
     /// What the user's hook is run for, once handlers have ended.
     pub(super) fn hook(&self) -> Option<HookEvent> {
-        match &self.goal {
-            Goal::Initialize(search) => Some(HookEvent::Initialize(search.start.stored().cloned())),
-            Goal::Shutdown => Some(HookEvent::Shutdown),
-            Goal::ShardEnd => Some(HookEvent::ShardEnd),
-            Goal::LeaseLost => Some(HookEvent::LeaseLost),
-            Goal::Records | Goal::Stopped | Goal::Halt => None,
+        match &self.kind {
+            Kind::Initialize(search) => Some(HookEvent::Initialize(search.start.stored().cloned())),
+            Kind::Shutdown => Some(HookEvent::Shutdown),
+            Kind::ShardEnd => Some(HookEvent::ShardEnd),
+            Kind::LeaseLost => Some(HookEvent::LeaseLost),
+            Kind::Records | Kind::Stopped | Kind::Halt => None,
         }
     }
 
     /// When the handler is looked for, if it is not found yet.
     pub(super) fn look_at(&self) -> Option<Instant> {
-        match &self.goal {
-            Goal::Initialize(search) if self.stage == Stage::Work => Some(search.look_at),
-            Goal::Initialize(_)
-            | Goal::Records
-            | Goal::Shutdown
-            | Goal::ShardEnd
-            | Goal::LeaseLost
-            | Goal::Stopped
-            | Goal::Halt => None,
+        match &self.kind {
+            Kind::Initialize(search) if self.stage == Stage::Work => Some(search.look_at),
+            Kind::Initialize(_)
+            | Kind::Records
+            | Kind::Shutdown
+            | Kind::ShardEnd
+            | Kind::LeaseLost
+            | Kind::Stopped
+            | Kind::Halt => None,
         }
     }
 
     /// What the work is about, as far as checkpoints care. The end of a shard is stored when its handlers
     /// have ended, and its hook has succeeded.
     pub(super) fn phase(&self) -> Phase {
-        match self.goal {
-            Goal::Initialize(_) | Goal::Records => Phase::Working,
-            Goal::ShardEnd if self.stage != Stage::Last => Phase::Working,
-            Goal::ShardEnd => Phase::ShardEnd,
-            Goal::Shutdown | Goal::LeaseLost | Goal::Stopped | Goal::Halt => Phase::Shutdown,
+        match self.kind {
+            Kind::Initialize(_) | Kind::Records => Phase::Working,
+            Kind::ShardEnd if self.stage != Stage::Last => Phase::Working,
+            Kind::ShardEnd => Phase::ShardEnd,
+            Kind::Shutdown | Kind::LeaseLost | Kind::Stopped | Kind::Halt => Phase::Shutdown,
         }
     }
 
     /// No more records; what is done is stored, and then we leave.
     pub(super) fn halt(&mut self) {
-        (self.goal, self.stage) = (Goal::Halt, Stage::Finishing);
+        (self.kind, self.stage) = (Kind::Halt, Stage::Finishing);
     }
 
     /// The lease is gone and handlers are being stopped. An end of the shard that is not ours is a lost lease.
     pub(super) fn lease_gone(&mut self) {
-        self.goal = match &self.goal {
-            Goal::ShardEnd | Goal::LeaseLost => Goal::LeaseLost,
-            Goal::Halt => Goal::Halt,
-            Goal::Initialize(_) | Goal::Records | Goal::Shutdown | Goal::Stopped => Goal::Stopped,
+        self.kind = match &self.kind {
+            Kind::ShardEnd | Kind::LeaseLost => Kind::LeaseLost,
+            Kind::Halt => Kind::Halt,
+            Kind::Initialize(_) | Kind::Records | Kind::Shutdown | Kind::Stopped => Kind::Stopped,
         };
         self.stage = Stage::Finishing;
     }

@@ -4,8 +4,7 @@
 
 use super::keys::{Key, Kind, Names};
 use super::regions::{self, Region};
-use super::report::{Severity, Trouble, refused, shown};
-use super::values::blanks_behind;
+use super::report::{Severity, Trouble, refused, shown, trailing_blanks};
 use super::{Scope, Version};
 
 /// What is wrong with a text that must have a form.
@@ -18,7 +17,7 @@ pub(super) fn examine(text: &str, key: &Key, scope: &Scope) -> Option<Trouble> {
         Kind::Name(Names::Stream | Names::Table) if is_required(key) && text.trim().is_empty() => {
             None
         }
-        _ if text.trim_end() != text && !text.trim().is_empty() => blanks_behind(text),
+        _ if text.trim_end() != text && !text.trim().is_empty() => trailing_blanks(text),
         Kind::Name(Names::Table) if key.name == "applicationName" && names_no_table(scope) => None,
         // The stream of a table, for the daemon of the adapter that reads those.
         Kind::Name(Names::Stream) if text.starts_with("arn:") && text.contains(":dynamodb:") => {

@@ -12,6 +12,7 @@ mod providers;
 mod regions;
 mod report;
 mod rules;
+mod together;
 mod values;
 mod version;
 
@@ -79,6 +80,11 @@ pub struct Child {
     pub timeout: Option<Duration>,
     /// How long a handler has to stop after it was asked to, and again after it was signalled.
     pub stop_timeout: Duration,
+    /// How long handlers may go on after a request to shut down; `None` where they have nothing to do at that
+    /// moment, for nothing is read ahead.
+    pub drain: Option<Duration>,
+    /// Whether records are collected over several reads.
+    pub windowed: bool,
     /// How often the daemon's time limit is restarted; `None` for never.
     pub keepalive: Option<Duration>,
 }
@@ -157,7 +163,8 @@ pub fn examine(properties: &Properties, context: &Context) -> Report {
     for property in &scope.in_force {
         findings.extend(values::examine(property, &scope));
     }
-    findings.extend(rules::examine(&scope, child.as_ref()));
+    findings.extend(rules::examine(&scope));
+    findings.extend(together::examine(&scope, child.as_ref()));
     Report::new(context.file.to_path_buf(), context.kcl, findings)
 }
 

@@ -20,7 +20,7 @@ pub enum Severity {
 }
 
 /// The ids of all findings.
-pub const IDS: [&str; 59] = [
+pub const IDS: [&str; 61] = [
     "access-key-in-value",
     "address-invalid",
     "arn-invalid",
@@ -42,6 +42,7 @@ pub const IDS: [&str; 59] = [
     "flag-not-applied",
     "grace-missing",
     "grace-too-short",
+    "hand-off-too-short",
     "key-missing",
     "key-of-another-version",
     "key-repeated",
@@ -49,6 +50,7 @@ pub const IDS: [&str; 59] = [
     "key-unknown",
     "key-unusable",
     "key-unused",
+    "latest-with-window",
     "name-invalid",
     "number-invalid",
     "number-too-small",
@@ -248,4 +250,18 @@ fn printable(text: &str) -> String {
         }
     });
     escaped.collect()
+}
+
+/// Blanks after a value, which Java keeps.
+pub(super) fn trailing_blanks(text: &str) -> Option<Trouble> {
+    let name = text.trim_end();
+    (name != text).then(|| {
+        (
+            "trailing-blank",
+            Severity::Error,
+            "there are blanks after the value".to_owned(),
+            "Java's properties keep them, and the daemon takes them as part of the value.",
+            "Remove them.".to_owned(),
+        )
+    })
 }

@@ -1,16 +1,15 @@
 //! What is wrong between lines: keys that are missing, and values that do not go together.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
+use super::Scope;
 use super::keys::{self, POLLING};
 use super::report::{Finding, Severity};
 use super::values::MARK;
-use super::{Child, Scope};
 use crate::properties::{Properties, Property};
 
-/// What is wrong with the file as a whole; `child` is what kclpipe was told, if it is the child.
-pub(super) fn examine(scope: &Scope, child: Option<&Child>) -> Vec<Finding> {
+/// What is wrong with the file as a whole.
+pub(super) fn examine(scope: &Scope) -> Vec<Finding> {
     let mut findings = required(scope);
     findings.extend(replaced(scope));
     findings.extend(spelled_twice(scope));
@@ -19,9 +18,6 @@ pub(super) fn examine(scope: &Scope, child: Option<&Child>) -> Vec<Finding> {
     findings.extend(threads(scope));
     findings.extend(reading(scope));
     findings.extend(retrieval(scope));
-    findings.extend(time_limit(scope, child));
-    findings.extend(grace(scope, child));
-    findings.extend(empty_batches(scope, child));
     findings
 }
 
@@ -280,95 +276,4 @@ fn sets_polling(property: &Property, scope: &Scope) -> bool {
     key.is_some_and(|key| {
         POLLING.contains(&key) && (boxed.contains(&key) || scope.number(key) != 0)
     })
-}
-
-/// The daemon's own limit: `MultiLangProtocol` halts Java when a child has said nothing for so long.
-fn time_limit(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
-    let property = scope.get("timeoutInSeconds")?;
-    let seconds = property.value.trim().parse::<i32>().ok()?;
-    let why = "When this time is over the daemon does not stop the child: it stops itself, at once, with all shards of the worker.";
-    let Ok(limit @ 1..) = u64::try_from(seconds) else {
-        return Some(Finding::about(property, Severity::Error).says(
-            "timeout-too-short",
-            format!("{seconds} seconds are over before a child can answer"),
-            why,
-            "Delete the line, or write a time far above --timeout.",
-        ));
-    };
-    let (child, limit) = (child?, Duration::from_secs(limit));
-    let kept = child.keepalive.is_some_and(|keepalive| keepalive < limit);
-    // Either is enough: kclpipe speaks up in time, or its handler is stopped before the daemon's time is over.
-    let stopped = child.timeout.is_some_and(|timeout| timeout < limit);
-    let timeout = match child.timeout {
-        Some(timeout) => format!("the {} of", humantime::format_duration(timeout)),
-        None => "no limit by".to_owned(),
-    };
-    (!kept && !stopped).then(|| {
-        Finding::about(property, Severity::Warning).says(
-            "timeout-too-short",
-format!("{seconds} seconds is not longer than {timeout} kclpipe's --timeout"),
-            why,
-            "Write a time far above --timeout, or let kclpipe keep the daemon waiting with --keepalive.",
-        )
-    })
-}
-
-/// What the daemon grants its children at SIGTERM (`MultiLangDaemon`): 0 unless it is set, from 2.1.0 on;
-/// 5 seconds in 1.15.3.
-fn grace(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
-    let usual = match scope.kcl().generation() {
-        1 => 5000,
-        _ => 0,
-    };
-    let property = scope.get("shutdownGraceMillis");
-    let set = property.map(|_| scope.number("shutdownGraceMillis"));
-    // 1.x refuses what is not positive.
-    let unset = |grace: i64| grace == 0 || grace < 0 && usual > 0;
-    let grace = set.filter(|grace| !unset(*grace)).unwrap_or(usual);
-    let finding = match property {
-        Some(property) => Finding::about(property, Severity::Warning),
-        None => Finding::missing("shutdownGraceMillis", Severity::Warning),
-    };
-    if grace <= 0 {
-        return Some(finding.says(
-            "grace-missing",
-"at SIGTERM the daemon asks no child to finish",
-            "The grace is 0 unless you set it: there is no last checkpoint, and everything since the previous one is redelivered.",
-            "Write shutdownGraceMillis = 60000, or more if your longest batch takes longer.",
-        ));
-    }
-    let child = child?;
-    // A handler that lives as long as the lease sees the end of its input first, and a signal after that.
-    let times = if child.per_shard { 2 } else { 1 };
-    let stop = child.stop_timeout * times;
-    (Duration::from_millis(grace.unsigned_abs()) < stop).then(|| {
-        finding.says(
-            "grace-too-short",
-            format!("{grace} ms is less than kclpipe may need to stop its handler"),
-            "The daemon ends before that, and there is no last checkpoint.",
-            format!(
-                "Write at least {}, or shorten --stop-timeout.",
-                stop.as_millis()
-            ),
-        )
-    })
-}
-
-/// `ProcessTask` delivers empty batches only if it is told to, and a child may checkpoint only while it has
-/// a batch.
-fn empty_batches(scope: &Scope, child: Option<&Child>) -> Option<Finding> {
-    const KEY: &str = "callProcessRecordsEvenForEmptyRecordList";
-    if !child?.timed || scope.is_true(KEY) {
-        return None;
-    }
-    let finding = match scope.get(KEY) {
-        Some(property) => Finding::about(property, Severity::Warning),
-        None => Finding::missing(KEY, Severity::Warning),
-    };
-    Some(finding.says(
-        "empty-batches-missing",
-"on a quiet shard checkpoints are late",
-        "kclpipe may checkpoint only during a batch, and without this key a shard without records gets no batches; after a restart its last records are redelivered.",
-        format!("Write {KEY} = true."),
-    ))
 }

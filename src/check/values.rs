@@ -1,7 +1,7 @@
 //! What the daemon makes of one line: whether it knows the key, and whether it applies the value.
 
 use super::keys::{self, Found, Key, Kind};
-use super::report::{Finding, Severity, Trouble, refused, shown};
+use super::report::{Finding, Severity, Trouble, refused, shown, trailing_blanks};
 use super::{Scope, Version, command, forms, providers};
 use crate::properties::Property;
 
@@ -114,7 +114,7 @@ fn value(property: &Property, key: &Key, scope: &Scope) -> Option<Finding> {
         Kind::Word(words) => word(text, words, version),
         Kind::Seconds => seconds(text, version),
         Kind::Threads => threads(text),
-        Kind::Text | Kind::Dimensions if text.trim_end() != text => blanks_behind(text),
+        Kind::Text | Kind::Dimensions if text.trim_end() != text => trailing_blanks(text),
         Kind::Text => None,
         Kind::Dimensions if version == NO_DIMENSIONS => Some(unusable()),
         Kind::Dimensions => None,
@@ -362,19 +362,6 @@ fn threads(text: &str) -> Option<Trouble> {
     number
         .is_err()
         .then(|| refused("number-invalid", text, "a whole number, without blanks"))
-}
-
-pub(super) fn blanks_behind(text: &str) -> Option<Trouble> {
-    let name = text.trim_end();
-    (name != text).then(|| {
-        (
-            "trailing-blank",
-            Severity::Error,
-            "there are blanks after the value".to_owned(),
-            "Java's properties keep them, and the daemon takes them as part of the value.",
-            "Remove them.".to_owned(),
-        )
-    })
 }
 
 /// Of `shardPrioritization`, an interface, no text can be made.

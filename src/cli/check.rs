@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::path;
 use crate::check::Version;
 
 /// What `kclpipe check --help` shows after the options.
@@ -36,10 +37,10 @@ the command line.";
 )]
 pub(crate) struct CheckOptions {
     /// The properties file
-    #[arg(value_parser = super::path(), value_name = "FILE")]
+    #[arg(value_parser = path(), value_name = "FILE")]
     pub file: PathBuf,
     /// The directory the daemon starts in; relative names are looked up there [default: the current one]
-    #[arg(long, value_parser = super::path(), value_name = "DIR")]
+    #[arg(long, value_parser = path(), value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// The daemon's generation, 1, 2 or 3 (which is 3.1.3), or its version, for example 3.5.1
     #[arg(long, value_name = "VERSION", default_value = "3")]

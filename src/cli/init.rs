@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::path;
+
 /// What `kclpipe init --help` shows after the options.
 const EXAMPLES: &str = "\
 Examples:
@@ -41,7 +43,7 @@ pub(crate) struct InitOptions {
     pub region: String,
     /// The directory for the two files, made if it is missing; the daemon starts there, and relative names in
     /// COMMAND are looked up there [default: the current one]
-    #[arg(long, value_parser = super::path(), value_name = "DIR")]
+    #[arg(long, value_parser = path(), value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// The handler and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::path;
 use crate::check::Version;
 
 /// The directory with the jars, for all launches.
@@ -41,16 +42,16 @@ Exit code: 78 the daemon was not started, 64 a mistake in the command line, othe
 )]
 pub(crate) struct LaunchOptions {
     /// The daemon's properties file
-    #[arg(value_parser = super::path(), value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
+    #[arg(value_parser = path(), value_name = "FILE", required_unless_present_any = ["fetch", "properties_file"])]
     pub file: Option<PathBuf>,
     /// FILE, written as Amazon's own class expects it
-    #[arg(long, short = 'p', value_parser = super::path(), value_name = "FILE", hide = true, conflicts_with = "file")]
+    #[arg(long, short = 'p', value_parser = path(), value_name = "FILE", hide = true, conflicts_with = "file")]
     pub properties_file: Option<PathBuf>,
     /// A property that wins over FILE and the environment; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     pub set: Vec<(String, String)>,
     /// The directory with the daemon's jars [default: that of --fetch]
-    #[arg(long, value_parser = super::path(), value_name = "DIR")]
+    #[arg(long, value_parser = path(), value_name = "DIR")]
     pub jars: Option<PathBuf>,
     /// Download the jars with Maven if they are missing; without FILE do only that
     #[arg(long)]
@@ -59,7 +60,7 @@ pub(crate) struct LaunchOptions {
     #[arg(long, value_name = "VERSION")]
     pub kcl: Option<Version>,
     /// The Java program to run
-    #[arg(long, value_parser = super::path(), value_name = "PROGRAM")]
+    #[arg(long, value_parser = path(), value_name = "PROGRAM")]
     pub java: Option<PathBuf>,
     /// A system property of Java; repeatable
     #[arg(short = 'D', value_name = "NAME=VALUE")]
@@ -68,7 +69,7 @@ pub(crate) struct LaunchOptions {
     #[arg(short = 'X', value_name = "OPTION", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
     /// A logback file for the daemon [default: one that logs no line of a child twice]
-    #[arg(long, value_parser = super::path(), value_name = "FILE")]
+    #[arg(long, value_parser = path(), value_name = "FILE")]
     pub log_configuration: Option<PathBuf>,
     /// Start it even if kclpipe check finds errors
     #[arg(long)]

@@ -7,7 +7,8 @@ use std::num::ParseIntError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory};
 
-use super::{Cli, limit, renamed};
+use super::values::limit;
+use super::{Cli, renamed};
 
 /// clap's error as one line: what is wrong, and its tip.
 pub(super) fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Limit, limit, path};
+use super::values::{Limit, limit, path};
 use crate::replay::faults::Faults;
 
 /// What `kclpipe replay --help` shows after the options.
@@ -18,6 +18,8 @@ Examples:
   Records that were taken from a stream, on four shards:
     aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
+  Windows of 5 s on a shard that gets 10 records every 2 s:
+    kclpipe replay --batch-size 10 --empty-reads 2s records.txt -- kclpipe --per batch --batch-window 5s -- ./batch.sh
   The test event of a Lambda function:
     kclpipe replay event.json -- kclpipe --per batch --format lambda -- lambda/run.js
   Dead letters again, after you fixed the handler:
@@ -61,6 +63,10 @@ pub(crate) struct ReplayOptions {
     /// The most records in one processRecords, which also has at most 10 MiB of payload
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,
+    /// Nothing arrives for this long after each batch: the child gets an empty processRecords each second, as
+    /// with callProcessRecordsEvenForEmptyRecordList, so windows close and checkpoints have their moments
+    #[arg(long, value_parser = limit, value_name = "DURATION", default_value = "0")]
+    pub empty_reads: Limit,
     /// Distribute the records over N shards, by the MD5 of the partition key as Kinesis does; each has a
     /// child of its own, and all run at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -82,6 +82,8 @@ pub(crate) fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Resul
         timed: config.strategy.every.is_some(),
         timeout: settings.timeout,
         stop_timeout: settings.stop.timeout,
+        drain: (settings.read_ahead > 0).then_some(config.drain_timeout),
+        windowed: settings.window.is_some(),
         keepalive: config.keepalive,
     })
 }
@@ -181,6 +183,12 @@ mod tests {
         assert_eq!(
             (other.per_shard, other.timed, other.timeout, other.keepalive),
             (true, false, None, Some(Duration::from_secs(60)))
+        );
+        assert_eq!((usual.drain, usual.windowed), (None, false));
+        let collecting = of("--per batch --batch-window 1m -- cat").expect("sound");
+        assert_eq!(
+            (collecting.drain, collecting.windowed),
+            (Some(Duration::from_secs(15)), true)
         );
         assert!(of("-- curl -d @- x").expect("sound").curl);
         assert!(!of("--on-exit 65=fail -- curl x").expect("sound").curl);

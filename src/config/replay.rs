@@ -26,6 +26,7 @@ pub(super) fn settings(mut options: ReplayOptions) -> Result<Settings> {
             batch_size: options.batch_size as usize,
             ending: ending(options.shutdown),
             restarts: options.restarts,
+            quiet: options.empty_reads.0.unwrap_or_default(),
         },
         injection: options.inject.take().map(|faults| Injection {
             faults,
@@ -117,12 +118,13 @@ mod tests {
             (settings.rules.ending, settings.json),
             (Ending::ShardEnd, false)
         );
+        assert_eq!(settings.rules.quiet, Duration::ZERO);
         assert_eq!(
             (settings.timeout, settings.format),
             (Some(Duration::from_secs(600)), None)
         );
         let settings = replay(
-            "replay - --timeout 0 --properties p --shutdown kill --json",
+            "replay - --timeout 0 --properties p --shutdown kill --json --empty-reads 3s",
             &[],
         );
         let settings = settings.expect("sound");
@@ -131,6 +133,7 @@ mod tests {
             (settings.timeout, settings.rules.ending, settings.json),
             (None, Ending::Kill, true)
         );
+        assert_eq!(settings.rules.quiet, Duration::from_secs(3));
     }
 
     #[test]

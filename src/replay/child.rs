@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 
-use super::simulator::say;
+use super::screen::say;
 use crate::process::{Command, find};
 use crate::properties::{Properties, split_command};
 

@@ -16,9 +16,11 @@ pub(crate) mod child;
 pub(crate) mod director;
 pub(crate) mod faults;
 pub(crate) mod input;
+pub(crate) mod lease;
 mod protobuf;
 pub(crate) mod reply;
 pub(crate) mod report;
+mod request;
 pub(crate) mod screen;
 pub(crate) mod shard;
 pub(crate) mod simulator;
@@ -35,9 +37,9 @@ pub(crate) use child::Child;
 use faults::{Faults, Schedule, make_hostile};
 use input::recording::{self, Conversation};
 use input::{Input, InputFormat, InputRecord};
-use screen::Screen;
+use screen::{Screen, say};
 use shard::{Rules, Shard};
-use simulator::{Simulator, say};
+use simulator::Simulator;
 use stream::Record;
 
 /// What a replay needs.

@@ -50,6 +50,10 @@ pub struct ShardReport {
     /// Records that the stored checkpoint covers; none where a recording was played.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpointed: Option<usize>,
+    /// Records of answered batches that no checkpoint covered when the next batch came, at most; none where a
+    /// recording was played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at_most: Option<usize>,
     /// Checkpoints stored.
     pub checkpoints: usize,
     /// Checkpoints refused.
@@ -149,6 +153,9 @@ impl fmt::Display for ShardReport {
         )?;
         if self.sub_sequence_number > 0 {
             write!(f, ".{}", self.sub_sequence_number)?;
+        }
+        if let Some(held) = self.held_at_most.filter(|held| *held > 0) {
+            write!(f, ", at most {held} answered and not checkpointed")?;
         }
         for (number, of) in [
             (self.refused_checkpoints, "refused checkpoint"),

@@ -80,7 +80,7 @@ impl Screen {
     /// Shows a line of ours.
     pub(super) fn say(&self, text: &str) {
         self.pass_on();
-        self.bar.suspend(|| super::simulator::say(text));
+        self.bar.suspend(|| say(text));
     }
 
     /// How far the work is, at `now`.
@@ -147,6 +147,11 @@ fn style() -> ProgressStyle {
         .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
             let _ = write!(out, "{:.0}", state.per_sec());
         })
+}
+
+/// Writes a line for the user on stderr; nobody may be there to read it.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "kclpipe replay: {text}");
 }
 
 #[cfg(test)]

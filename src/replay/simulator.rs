@@ -1,6 +1,6 @@
 //! The shards' conversations with real processes: all of them in one poll loop.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -326,9 +326,4 @@ impl<'s> Simulator<'s> {
         self.give_hint(slot);
         Ok(())
     }
-}
-
-/// Tells the user, on stderr; nobody may be there to read it.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "kclpipe replay: {text}");
 }

@@ -141,6 +141,56 @@ pub const FAMILIES: &[Family] = &[
         samples: |of| vec![counter(&[], of.counters.respawns)],
     },
     Family {
+        name: "kclpipe_handler_starts_total",
+        help: "Handlers that were started, by what started them: see the reasons below.",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        samples: |of| {
+            let starts = of.counters.starts();
+            starts
+                .map(|(reason, count)| counter(&[reason], count))
+                .collect()
+        },
+    },
+    Family {
+        name: "kclpipe_batch_records",
+        help: "How many records a handler got at its start; not with --per shard.",
+        kind: Kind::Histogram,
+        labels: &[],
+        samples: |of| vec![histogram(&of.counters.batch_records)],
+    },
+    Family {
+        name: "kclpipe_batch_bytes",
+        help: "Bytes of payload that a handler got at its start; not with --per shard.",
+        kind: Kind::Histogram,
+        labels: &[],
+        samples: |of| vec![histogram(&of.counters.batch_bytes)],
+    },
+    Family {
+        name: "kclpipe_held_records",
+        help: "Records that were taken in, from the first that is not done on.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| vec![gauge(&[], of.counters.held_records as f64)],
+    },
+    Family {
+        name: "kclpipe_held_bytes",
+        help: "The length of the daemon's lines of these records: what --read-ahead limits.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| vec![gauge(&[], of.counters.held_bytes as f64)],
+    },
+    Family {
+        name: "kclpipe_oldest_held_seconds",
+        help: "How long ago the oldest record that is not done arrived in the stream; missing if there is none.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| {
+            let oldest = of.oldest.map(|oldest| gauge(&[], oldest.as_secs_f64()));
+            oldest.into_iter().collect()
+        },
+    },
+    Family {
         name: "kclpipe_records_in_flight",
         help: "Records that a handler has not answered yet.",
         kind: Kind::Gauge,

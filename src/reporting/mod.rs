@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub blocked: Option<(Position, Duration)>,
     /// How far behind the shard's tip what is done is.
     pub behind: Option<Duration>,
+    /// How long ago the oldest record that is not done arrived in the stream.
+    pub oldest: Option<Duration>,
 }
 
 /// What is told, and when.
@@ -87,13 +89,9 @@ impl Reporting {
     }
 
     /// How far behind the tip what is done is, where that is known: as far as the last batch was when it
-    /// was read, and at least by the age of the oldest record that is not done. `oldest` is its arrival, in
-    /// milliseconds since the epoch.
-    pub fn behind(&self, oldest: Option<i64>, now: SystemTime) -> Option<Duration> {
-        let arrived = oldest.and_then(|millis| u64::try_from(millis).ok());
-        let arrived = arrived.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
-        let age = arrived.and_then(|arrived| now.duration_since(arrived).ok());
-        self.behind.max(age)
+    /// was read, and at least by the age of the oldest record that is not done.
+    pub fn behind(&self, oldest: Option<Duration>) -> Option<Duration> {
+        self.behind.max(oldest)
     }
 
     /// When there is something to tell.
@@ -118,6 +116,12 @@ impl Reporting {
     }
 }
 
+/// The age of a record that arrived then, in milliseconds since the epoch; `None` if it has none by this clock.
+pub(crate) fn age(arrived: i64, now: SystemTime) -> Option<Duration> {
+    let arrived = UNIX_EPOCH + Duration::from_millis(u64::try_from(arrived).ok()?);
+    now.duration_since(arrived).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,24 +130,22 @@ mod tests {
     fn lag_grows_while_a_record_is_not_done() {
         let mut reporting = Reporting::default();
         let hour = Duration::from_secs(3600);
-        let now = UNIX_EPOCH + hour * 1000;
-        let arrived = |age: Duration| i64::try_from((hour * 1000 - age).as_millis()).ok();
-        assert_eq!(reporting.behind(None, now), None);
-        assert_eq!(reporting.behind(arrived(hour), now), Some(hour));
+        assert_eq!(reporting.behind(None), None);
+        assert_eq!(reporting.behind(Some(hour)), Some(hour));
         reporting.read_behind(Some(0));
-        assert_eq!(reporting.behind(arrived(hour * 23), now), Some(hour * 23));
-        assert_eq!(reporting.behind(None, now), Some(Duration::ZERO));
+        assert_eq!(reporting.behind(Some(hour * 23)), Some(hour * 23));
+        assert_eq!(reporting.behind(None), Some(Duration::ZERO));
         reporting.read_behind(Some(7_200_000));
-        assert_eq!(
-            reporting.behind(arrived(hour), now),
-            Some(hour * 2),
-            "as it was read"
-        );
-        assert_eq!(
-            reporting.behind(arrived(hour * 24), UNIX_EPOCH),
-            Some(hour * 2),
-            "a clock that is wrong"
-        );
-        assert_eq!(reporting.behind(Some(-5), now), Some(hour * 2));
+        let as_read = Some(hour * 2);
+        assert_eq!(reporting.behind(Some(hour)), as_read);
+    }
+
+    #[test]
+    fn a_record_has_an_age_where_the_clock_is_right() {
+        let hour = Duration::from_secs(3600);
+        let now = UNIX_EPOCH + hour * 1000;
+        assert_eq!(age(3_600_000, now), Some(hour * 999));
+        assert_eq!(age(3_600_000, UNIX_EPOCH), None);
+        assert_eq!(age(-5, now), None);
     }
 }

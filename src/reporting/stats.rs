@@ -94,6 +94,9 @@ fn sum_up(took: Duration, then: &Counters, stored_then: Results, snapshot: &Snap
         "; {behind} behind latest, {} in flight",
         now.in_flight
     );
+    if now.held_records > now.in_flight {
+        let _ = write!(line, ", {} held", now.held_records);
+    }
     if let Some((record, time)) = &snapshot.blocked {
         let _ = write!(line, "; BLOCKED for {} by record {record}", shown(*time));
     }
@@ -158,6 +161,7 @@ mod tests {
             since_checkpoint: MINUTE,
             blocked: None,
             behind: None,
+            oldest: None,
         }
     }
 
@@ -190,6 +194,7 @@ mod tests {
         so_far.counters.fail(Class::Fail);
         so_far.counters.retries = 3;
         so_far.counters.in_flight = 1;
+        so_far.counters.held_records = 40;
         so_far.checkpoints.failed = 1;
         so_far.unsaved = 90;
         so_far.behind = Some(Duration::from_millis(1500));
@@ -197,7 +202,7 @@ mod tests {
             Position::new("4959", 0).map(|record| (record, Duration::from_millis(301_200)));
         assert_eq!(
             stats.line(&so_far, now + MINUTE * 2),
-            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight; BLOCKED for 5m 1s by record 4959.0"
+            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight, 40 held; BLOCKED for 5m 1s by record 4959.0"
         );
     }
 }

@@ -166,6 +166,7 @@ mod tests {
             since_checkpoint: Duration::from_secs(40),
             blocked: None,
             behind: None,
+            oldest: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use kclpipe::testing::handler::{OnFailure, Per};
 
-use crate::crew::{BATCH, Outcome, Play, SHARD, window};
+use crate::pool::{BATCH, Outcome, Play, SHARD, window};
 
 /// The records of one key in the order in which they were handled.
 fn of_key(play: &Outcome, key: &str) -> Vec<String> {

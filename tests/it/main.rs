@@ -4,8 +4,6 @@
 mod check;
 /// The command line, its other two sources, and the log.
 mod cli;
-/// A crew with real handlers and no daemon.
-mod crew;
 /// What README and docs/ say, held against the program.
 mod docs;
 /// The examples of docs/handlers.md.
@@ -14,8 +12,6 @@ mod examples;
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.
 mod harness;
-/// The commands beside the handlers: what takes dead letters, and the hook.
-mod helpers;
 /// `kclpipe init`, up to what a check and replay make of its files.
 mod init;
 /// Several handlers at a time.
@@ -30,12 +26,18 @@ mod per_batch;
 mod per_record;
 /// One handler process for the lease.
 mod per_shard;
+/// A handler pool with real handlers and no daemon.
+mod pool;
+/// Records that are held over several reads.
+mod read_ahead;
 /// `kclpipe replay`, and children that break the daemon's rules.
 mod replay;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod reporting;
 /// What no death, rotation, lock or full disk may break.
 mod safe;
+/// The commands beside the handlers: what takes dead letters, and the hook.
+mod sidecars;
 /// What holds up its shard, and how that is seen.
 mod standstill;
 /// The repository checks itself.

@@ -4,7 +4,7 @@ use kclpipe::testing::format::{Data, Format};
 use kclpipe::testing::handler::{OnFailure, Per};
 use kclpipe::testing::outcome::{Class, OnExit};
 
-use crate::crew::{BATCH, Play};
+use crate::pool::{BATCH, Play};
 
 /// Logs all records of a run on one line.
 const LOG_RUN: &str = r#"echo $(cat) >> "$LOG""#;

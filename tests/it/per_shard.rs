@@ -5,8 +5,8 @@ use std::time::Duration;
 use kclpipe::testing::format::{Data, Format};
 use kclpipe::testing::handler::{OnFailure, Per};
 
-use crate::crew::{Play, SHARD, window};
 use crate::harness::{Bridge, Record};
+use crate::pool::{Play, SHARD, window};
 
 /// Logs each record with the process that got it, and answers.
 const LOOP: &str = r#"while read -r r; do echo "$r" >> "$LOG"; echo "$KCLPIPE_TOKEN ok"; done"#;

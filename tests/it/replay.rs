@@ -105,6 +105,30 @@ fn numbers(count: usize) -> String {
 }
 
 #[test]
+fn empty_reads_give_windows_and_checkpoints_their_moments() {
+    let place = Place::new();
+    place.write("records.txt", &numbers(6));
+    place.script("handler.sh", "{ tr '\\n' ' '; echo; } >> out");
+    let left = place.replay(
+        "--json --batch-size 2 --empty-reads 300ms records.txt -- \
+         kclpipe --per batch --format lines --batch-window 10ms --checkpoint-batch -- ./handler.sh",
+    );
+    let report = left.with_code(0).json();
+    assert_eq!(place.lines("out"), ["1 2 ", "3 4 ", "5 6 "]);
+    assert_eq!(report["checkpoints"], 4, "{report}");
+    let place = Place::new();
+    place.write("records.txt", &numbers(6));
+    place.script("handler.sh", "{ tr '\\n' ' '; echo; } >> out");
+    let left = place.replay(
+        "--batch-size 2 records.txt -- kclpipe --per batch --format lines --batch-window 1h -- ./handler.sh",
+    );
+    let left = left.with_code(0);
+    assert_eq!(place.lines("out"), ["1 2 3 4 5 6 "]);
+    let held = "at most 4 answered and not checkpointed";
+    assert!(left.out.contains(held), "{}", left.out);
+}
+
+#[test]
 fn a_newcomer_sees_the_main_job_work() {
     let place = Place::new();
     place.write("records.txt", "one\ntwo\nthree\n");

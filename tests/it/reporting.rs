@@ -250,7 +250,7 @@ fn a_line_sums_up_each_interval_also_while_nothing_happens() {
     let has = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(has("; failed attempts: 1 fail; 1 retried; "), 1, "{log}");
     assert!(
-        has(" behind latest, 0 in flight; BLOCKED for ") > 0,
+        has(" behind latest, 0 in flight, 1 held; BLOCKED for ") > 0,
         "{log}"
     );
     daemon.end_input();

@@ -7,8 +7,8 @@ use kclpipe::testing::format::Format;
 use kclpipe::testing::handler::{OnFailure, Per};
 use kclpipe::testing::outcome::{Class, OnExit};
 
-use crate::crew::{BATCH, Play, SHARD};
 use crate::harness::{Bridge, Daemon, QUICK};
+use crate::pool::{BATCH, Play, SHARD};
 
 fn begun(bridge: Bridge) -> Daemon {
     let mut daemon = bridge.start();

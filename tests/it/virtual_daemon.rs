@@ -61,6 +61,7 @@ fn live(seed: u64, ending: Ending) -> Life {
         batch_size: 4,
         ending,
         restarts: 0,
+        quiet: Duration::ZERO,
     };
     let shard = Shard::live("shardId-0".to_owned(), records(&faults, seed), rules, true);
     let mut life = Life {

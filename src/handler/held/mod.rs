@@ -6,7 +6,7 @@ mod disposition;
 mod events;
 mod lanes;
 mod queue;
-mod runs;
+pub(in crate::handler) mod runs;
 mod window;
 
 use std::collections::{HashMap, VecDeque};
@@ -64,6 +64,8 @@ pub(super) struct Records {
     runs: Runs,
     /// The disk does not take what waits: nothing more is read ahead before all is done.
     pub(super) spool_failed: bool,
+    /// That a read is more than what may be read ahead was said.
+    said_small: bool,
     /// Where a payload is read that is not in memory.
     memory: String,
     pub(super) halted: bool,
@@ -109,6 +111,7 @@ impl Records {
             collecting: Collecting::new(now),
             runs: Runs::default(),
             spool_failed: false,
+            said_small: false,
             memory: String::new(),
             halted: false,
             counters: Counters::default(),
@@ -140,6 +143,7 @@ impl Records {
         if batch.is_empty() {
             return;
         }
+        self.remark_small_read_ahead(batch.line_len());
         let count = batch.len();
         let index = self.queue.push(batch, now);
         if first == First::Alone {
@@ -153,6 +157,17 @@ impl Records {
             };
             self.lanes
                 .push(self.queue.header(index).partition_key, size);
+        }
+    }
+
+    /// What is read ahead is less than this read: it is no mistake, but handlers work on one read at a time.
+    fn remark_small_read_ahead(&mut self, read: u64) {
+        let limit = self.settings.read_ahead;
+        if limit > 0 && read > limit && !self.said_small {
+            self.said_small = true;
+            log::warn!(
+                "a read has {read} bytes, more than --read-ahead {limit}: the daemon is answered when most of it is done; raise --read-ahead if handlers are to work over several reads"
+            );
         }
     }
 
@@ -183,9 +198,17 @@ impl Records {
     /// Whether what is held is no more than may be read ahead. Nothing is read ahead of a record that goes
     /// alone, for as long as nothing is stored.
     pub(super) fn has_room(&self) -> bool {
-        let held = self.queue.bytes_from(self.lanes.done_through());
+        let (_, held) = self.held();
         let waits = self.alone.is_some() || self.spool_failed;
         !self.holds_any() || (held <= self.settings.read_ahead && !waits)
+    }
+
+    /// How many records are held from the first that is not done on, and the bytes of the daemon's lines from
+    /// there on.
+    pub(super) fn held(&self) -> (u64, u64) {
+        let first = self.lanes.done_through();
+        let records = (self.queue.end() - first) as u64;
+        (records, self.queue.bytes_from(first))
     }
 
     /// Whether there are records that are not done, or not known to be done.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::due::Due;
-use crate::handler::held::RunId;
+use crate::handler::held::runs::RunId;
 use crate::handler::mode::line::Line;
 use crate::outcome::Ended;
 use crate::random::token;

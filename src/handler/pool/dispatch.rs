@@ -177,6 +177,10 @@ impl Pool<'_> {
             self.records.counters.respawns += 1;
         }
         self.records.counters.started(why);
+        if !self.mode.lives_on() {
+            let records = attempt.unanswered.len() as u64;
+            self.records.counters.batch(records, bytes);
+        }
         if self.mode.is_spent(&attempt) {
             self.children.close_input(Role::Handler(slot));
         }

@@ -502,6 +502,7 @@ impl Handlers for Pool<'_> {
         counters.in_flight = attempts
             .map(|attempt| attempt.unanswered.len() as u64)
             .sum();
+        (counters.held_records, counters.held_bytes) = self.records.held();
         counters
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::{Call, Directive, Director, MadeUp, Rules, ShardRecords, Successor};
 use crate::replay::action::Action;
-use crate::replay::shard::{Lease, LeasePosition};
+use crate::replay::lease::{Lease, LeasePosition};
 use crate::replay::stream::Record;
 
 /// How many reads wait for the child at most: three in KCL's queue, and one that waits to get in

@@ -1,10 +1,12 @@
 //! A shard that is made up: records in batches, and an ending.
 
+use std::time::Duration;
+
 use super::{Call, Content, Directive, Director, ShardRecords, Successor, json};
 use crate::protocol::Message;
 use crate::replay::action::Action;
 use crate::replay::faults::{Cause, Cut, Termination, When};
-use crate::replay::shard::{Lease, LeasePosition};
+use crate::replay::lease::{Lease, LeasePosition};
 use crate::replay::stream::Record;
 
 /// How the daemon ends a shard.
@@ -29,6 +31,21 @@ pub struct Rules {
     pub ending: Ending,
     /// How often a child that died is started again.
     pub restarts: u32,
+    /// How long nothing comes after each batch: the child gets reads that found no record meanwhile. None if
+    /// this is zero.
+    pub quiet: Duration,
+}
+
+/// The time between two reads that find nothing, as the daemon makes them
+/// (`idleTimeBetweenReadsInMillis` of `PollingConfig`).
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+impl Rules {
+    /// How many reads find nothing after a batch, and the time before each.
+    fn empty_reads(&self) -> (u32, Duration) {
+        let reads = self.quiet.div_duration_f64(READ_EVERY).ceil() as u32;
+        (reads, self.quiet.min(READ_EVERY))
+    }
 }
 
 /// Records, and how they are handed over.
@@ -36,13 +53,18 @@ pub struct Rules {
 pub(crate) struct MadeUp {
     records: ShardRecords,
     rules: Rules,
+    /// How many reads are still to find nothing before there are more records.
+    empty_reads: u32,
 }
 
 impl MadeUp {
     /// The records are in the order of their positions, which increase strictly.
     pub(crate) fn new(records: Vec<Record>, rules: Rules) -> MadeUp {
-        let records = ShardRecords::new(records);
-        MadeUp { records, rules }
+        MadeUp {
+            records: ShardRecords::new(records),
+            rules,
+            empty_reads: 0,
+        }
     }
 
     /// Where a lease begins. At `LATEST` that is the tip: what was delivered and not checkpointed does not
@@ -57,8 +79,17 @@ impl MadeUp {
         }
     }
 
-    fn work(&self, lease: &Lease) -> Directive {
-        let next = lease.assignment.next;
+    fn work(&mut self, lease: &Lease) -> Directive {
+        let (next, (reads, pause)) = (lease.assignment.next, self.rules.empty_reads());
+        if !lease.assignment.batch.is_empty() {
+            self.empty_reads = reads;
+        }
+        if self.empty_reads > 0 {
+            return Directive::Act(Call {
+                pause: Some(pause),
+                ..Call::read(next..next, 0)
+            });
+        }
         if next == self.records.len() {
             return self.end();
         }
@@ -108,6 +139,7 @@ impl MadeUp {
 impl Director for MadeUp {
     fn first(&mut self, shard_id: &str, lease: &mut Lease) -> Directive {
         lease.assign(self.start(lease));
+        self.empty_reads = 0;
         let (sequence_number, sub_sequence_number) = lease.stored.numbers();
         let line = json(&Message::Initialize {
             shard_id: shard_id.into(),
@@ -133,6 +165,11 @@ impl Director for MadeUp {
                 resumes: lease.stored != LeasePosition::ShardEnd,
             },
         }
+    }
+
+    /// A fault may come in place of an empty read, which then is still to come.
+    fn delivered_read(&mut self) {
+        self.empty_reads = self.empty_reads.saturating_sub(1);
     }
 
     fn successor(&self) -> Successor {

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use super::action::Action;
 use super::faults::{Cause, Termination};
-use super::shard::{Lease, LeasePosition};
-use super::shard::{Refusal, Request};
+use super::lease::{Lease, LeasePosition};
+use super::request::{Refusal, Request};
 use crate::protocol::Message;
 
 pub(crate) use live::Live;

@@ -6,7 +6,7 @@ use super::{Call, Content, Directive, Director, ShardRecords, Successor};
 use crate::replay::action::Action;
 use crate::replay::faults::{Cause, Cut, Termination, When};
 use crate::replay::input::recording::{Conversation, RecordedAction};
-use crate::replay::shard::{Lease, LeasePosition};
+use crate::replay::lease::{Lease, LeasePosition};
 
 /// What is left to be played of a recording: conversations one after the other, each with a child of its own.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::json;
 use crate::protocol::{Message, WireRecord};
 use crate::record::Position;
-use crate::replay::shard::LeasePosition;
+use crate::replay::lease::LeasePosition;
 use crate::replay::stream::Record;
 
 /// The most payload in one batch, as Kinesis limits what it gives at a time; base64 is a third longer.

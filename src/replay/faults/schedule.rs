@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Cause, Cut, Fault, Faults, Rng, Termination, When};
 use crate::replay::action::Action;
 use crate::replay::director::{Answer, Call, Content, Directive, Outcome};
-use crate::replay::shard::Lease;
+use crate::replay::lease::Lease;
 
 /// The longest time between an action and the end of its child, where that comes after a while.
 const SOON: Duration = Duration::from_millis(50);
@@ -103,7 +103,7 @@ impl Schedule {
             Directive::Act(call) => {
                 let mut call = self.late_batch(call, at);
                 let may_be_idle = at.answered.is_some_and(Action::is_followed_by_work);
-                call.pause = pause.filter(|_| may_be_idle);
+                call.pause = pause.filter(|_| may_be_idle).max(call.pause);
                 Directive::Act(self.with_nulls_and_end(call, at))
             }
             Directive::Answer(answer) => Directive::Answer(self.on_answer(answer, at)),

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use crate::capture::{Batch, Line};
 use crate::protocol::{Message, Text};
 use crate::replay::action::Action;
+use crate::replay::lease::LeasePosition;
 use crate::replay::report::count;
-use crate::replay::shard::LeasePosition;
 
 /// What the daemon said to one child.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,11 +1,11 @@
 //! What the daemon makes of a line that a child writes.
 
-use super::checkpoint::Request;
-use super::lease::LeasePosition;
 use super::session::Phase;
 use super::{REPORTED, Shard, Step};
 use crate::replay::action::Action;
+use crate::replay::lease::LeasePosition;
 use crate::replay::reply::{self, Misread, Said};
+use crate::replay::request::Request;
 
 impl Shard {
     /// The child has written a line.

@@ -5,46 +5,13 @@
 
 use std::borrow::Cow;
 
-use super::lease::{Lease, LeasePosition, Stored};
 use super::session::Phase;
 use super::{Shard, Step, What};
 use crate::replay::action::Action;
 use crate::replay::director::{Answer, Directive, Outcome, acknowledgement};
 use crate::replay::faults::{Cause, When};
-
-/// The checkpoint that a child asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The number or a sentinel; `None` for the end of what was delivered.
-    pub number: Option<String>,
-    /// The place within an aggregate.
-    pub sub: Option<i64>,
-}
-
-/// A checkpoint that KCL refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The name of the exception.
-    pub error: &'static str,
-    /// What the child did.
-    pub why: Why,
-}
-
-/// What the child did to have its checkpoint refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// This, which is wrong.
-    Wrong(String),
-    /// This, which is allowed, but in vain.
-    Vain(&'static str),
-}
-
-impl Refusal {
-    fn wrong(error: &'static str, why: String) -> Refusal {
-        let why = Why::Wrong(why);
-        Refusal { error, why }
-    }
-}
+use crate::replay::lease::{Lease, LeasePosition, Stored};
+use crate::replay::request::{Refusal, Request, Why};
 
 /// The position that a request stands for, or why KCL refuses it.
 fn judge(request: &Request, action: Action, lease: &Lease) -> Result<LeasePosition, Refusal> {

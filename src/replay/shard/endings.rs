@@ -1,11 +1,11 @@
 //! How a child comes to its end, and what becomes of its shard then.
 
-use super::lease::LeasePosition;
 use super::session::Phase;
 use super::{Shard, Step, What};
 use crate::replay::action::Action;
 use crate::replay::director::Successor;
 use crate::replay::faults::{Cause, Cut, Termination, When};
+use crate::replay::lease::LeasePosition;
 
 impl Shard {
     /// The child is to end at that time.

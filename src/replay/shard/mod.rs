@@ -16,7 +16,6 @@
 mod answers;
 mod checkpoint;
 mod endings;
-mod lease;
 mod reporting;
 mod session;
 #[cfg(test)]
@@ -27,6 +26,7 @@ mod session;
 mod tests;
 mod waiting;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::action::Action;
@@ -34,14 +34,12 @@ use super::director::{Call, Content, Directive, Director, Live, MadeUp, Recorded
 use super::faults::schedule::{Schedule, Situation};
 use super::faults::{Cause, Termination};
 use super::input::recording::Conversation;
+use super::lease::{Lease, LeasePosition};
 use super::report::ShardReport;
 use super::stream::Record;
 use session::{Phase, Session};
 
 pub use super::director::{Ending, Rules};
-pub(crate) use checkpoint::{Refusal, Request};
-pub(crate) use lease::Lease;
-pub use lease::LeasePosition;
 
 /// How many of one child's lines that are no messages are reported.
 const REPORTED: usize = 5;
@@ -323,6 +321,7 @@ impl Shard {
                 behind,
                 nulls,
             } => {
+                self.note_held(&places);
                 let none = ShardRecords::default();
                 let records = self.director.records().unwrap_or(&none);
                 let (line, last) = records.batch(places.clone(), behind, nulls);
@@ -343,6 +342,14 @@ impl Shard {
                 self.lease.deliver(next..next + records, last);
                 line
             }
+        }
+    }
+
+    /// Notes how much the child has answered that would come again if it died now.
+    fn note_held(&mut self, batch: &Range<usize>) {
+        if let Some(covered) = self.covered().filter(|_| !batch.is_empty()) {
+            let held = batch.start.saturating_sub(covered);
+            self.report.held_at_most = self.report.held_at_most.max(Some(held));
         }
     }
 

@@ -15,6 +15,7 @@ const RULES: Rules = Rules {
     batch_size: 2,
     ending: Ending::ShardEnd,
     restarts: 1,
+    quiet: Duration::ZERO,
 };
 
 fn records(numbers: &[&str]) -> Vec<Record> {
@@ -183,6 +184,46 @@ fn a_shard_is_read_to_its_end() {
     assert_eq!(report.sequence_number, "SHARD_END");
     assert!(report.reached_end && report.faults.is_empty(), "{report:?}");
     assert_eq!(shard.progress(), 3);
+}
+
+#[test]
+fn reads_find_nothing_for_a_while_after_each_batch() {
+    let quiet = Duration::from_millis(1500);
+    let mut shard = shard(&["1", "2", "3"], Rules { quiet, ..RULES });
+    let idle = |shard: &mut Shard, script: &str| {
+        let mut steps = Vec::new();
+        for line in script.lines().map(|line| written(line.trim())) {
+            shard.begin_reading();
+            steps = shard.take(line.as_bytes());
+        }
+        let [Step::Later(wait, due)] = steps[..] else {
+            panic!("{steps:?}")
+        };
+        assert_eq!(wait, Duration::from_secs(1));
+        shard.due(due).iter().map(shown).collect::<Vec<_>>()
+    };
+    shard.start();
+    shard.begin_reading();
+    let first = shard.take(written("status initialize").as_bytes());
+    assert_eq!(shown(&first[0]), "> processRecords 1.0 2.0");
+    let answered = "status processRecords";
+    assert_eq!(idle(&mut shard, answered), ["> processRecords "]);
+    assert_eq!(idle(&mut shard, answered), ["> processRecords "]);
+    let report = converse_on(
+        &mut shard,
+        "< status processRecords
+         > processRecords 3.0",
+    );
+    assert_eq!(report.held_at_most, Some(2), "no checkpoint covers them");
+    // So it is after the last batch: a window may end before the shard does.
+    assert_eq!(idle(&mut shard, answered), ["> processRecords "]);
+    let at_the_tip = "checkpoint 3\nstatus processRecords";
+    assert_eq!(idle(&mut shard, at_the_tip), ["> processRecords "]);
+    converse_on(
+        &mut shard,
+        "< status processRecords
+         > shardEnded",
+    );
 }
 
 #[test]

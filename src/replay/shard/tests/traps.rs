@@ -3,7 +3,7 @@
 use super::faults::{Model, faulty};
 use super::*;
 use crate::replay::faults::Faults;
-use crate::replay::shard::lease::Stored;
+use crate::replay::lease::Stored;
 
 /// Records with these numbers, each of which arrives a second after the one before.
 fn arriving(numbers: &[&str]) -> Vec<Record> {

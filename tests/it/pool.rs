@@ -1,4 +1,4 @@
-//! A crew with real handlers and no daemon: what handlers are given, and what comes of their answers.
+//! A handler pool with real handlers and no daemon: what handlers are given, and what comes of their answers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -111,25 +111,25 @@ impl Play {
         self
     }
 
-    /// Gives each of these texts, a word a record, as one batch to the crew, and ends the lease. A record
+    /// Gives each of these texts, a word a record, as one batch to the pool, and ends the lease. A record
     /// `key:payload` has that key.
     pub(crate) fn run(mut self, batches: &[&str]) -> Outcome {
         let processes = Processes::new(None, false).expect("a poll loop");
         let mut processes = HandlerProcesses::new(processes);
-        let mut crew = Pool::new(self.settings.clone(), &mut processes, &SystemClock);
-        crew.begin("shardId-7").expect("the handler");
+        let mut pool = Pool::new(self.settings.clone(), &mut processes, &SystemClock);
+        pool.begin("shardId-7").expect("the handler");
         let mut events = Vec::new();
         let give_up_at = Instant::now() + PATIENCE;
         'batches: for records in batches {
             let batch = self.batch(records);
             let mut left = batch.len() as u64;
-            crew.offer(Read {
+            pool.offer(Read {
                 batch,
                 first: First::WithOthers,
                 fresh: true,
             });
             while left > 0 {
-                match next(&mut crew, give_up_at) {
+                match next(&mut pool, give_up_at) {
                     Event::Done { end, records, .. } => {
                         left -= records;
                         events.push(format!("done {}", end.sequence_number));
@@ -150,9 +150,9 @@ impl Play {
                 }
             }
         }
-        crew.finish(Finish::Orderly);
-        while next(&mut crew, give_up_at) != Event::Finished {}
-        drop(crew);
+        pool.finish(Finish::Orderly);
+        while next(&mut pool, give_up_at) != Event::Finished {}
+        drop(pool);
         Outcome {
             events,
             log: self.lines("log"),
@@ -231,9 +231,9 @@ impl Play {
 }
 
 /// The next event. Attempts that never end well are no event, so they end a play, too.
-fn next(crew: &mut Pool<'_>, give_up_at: Instant) -> Event {
+fn next(pool: &mut Pool<'_>, give_up_at: Instant) -> Event {
     loop {
-        let event = crew
+        let event = pool
             .wait(false, Some(give_up_at))
             .expect("the system works");
         assert_ne!(event, Event::Deadline, "nothing comes of it");

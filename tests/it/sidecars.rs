@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::crew::{BATCH, Play, window};
 use crate::harness::{Bridge, Daemon, KEEPALIVE, QUICK, write_script};
+use crate::pool::{BATCH, Play, window};
 
 /// A handler that rejects every record but those that begin with `good`.
 const PICKY: &str = r#"case $(cat) in good*) ;; *) echo "no good" >&2; exit 65 ;; esac"#;

@@ -1,0 +1,48 @@
+//! The options of the bridge, as they were typed, in a file for each thing that they are about. Those that most
+//! users never set are not in `-h`.
+
+mod checkpoints;
+mod daemon;
+mod failures;
+mod handover;
+mod modes;
+mod stopping;
+mod watching;
+
+use clap::Args;
+
+pub(crate) use checkpoints::Checkpoints;
+pub(crate) use daemon::{Daemon, Debugging, Lease};
+pub(crate) use failures::{Failures, OnFailureName};
+pub(crate) use handover::{DataName, DecompressName, FormatName, Handover, PerName};
+pub(crate) use modes::{Lambda, PerBatch, PerShard};
+pub(crate) use stopping::Stopping;
+pub(crate) use watching::{LogFormatName, Watching};
+
+/// The options, in the order of the help.
+#[derive(Args, Clone, Debug, Default)]
+#[allow(missing_docs, reason = "each type says it, and clap would show it")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub handover: Handover,
+    #[command(flatten)]
+    pub batch: PerBatch,
+    #[command(flatten)]
+    pub shard: PerShard,
+    #[command(flatten)]
+    pub lambda: Lambda,
+    #[command(flatten)]
+    pub checkpoints: Checkpoints,
+    #[command(flatten)]
+    pub failures: Failures,
+    #[command(flatten)]
+    pub stopping: Stopping,
+    #[command(flatten)]
+    pub lease: Lease,
+    #[command(flatten)]
+    pub watching: Watching,
+    #[command(flatten)]
+    pub daemon: Daemon,
+    #[command(flatten)]
+    pub debugging: Debugging,
+}

@@ -1,0 +1,39 @@
+//! The options of the conversation with the daemon: what runs at its turns, what keeps it alive, what captures it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::values::{Limit, Words, limit, path, words};
+
+/// What runs when a lease begins and ends.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Start and end of a shard")]
+pub(crate) struct Lease {
+    /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
+    /// the end of a shard wait until it exits with 0
+    #[arg(long, value_parser = words, value_name = "COMMAND", hide_short_help = true)]
+    pub hook: Option<Words>,
+}
+
+/// How long work is kept alive.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Talking to the daemon")]
+pub(crate) struct Daemon {
+    /// During long work, restart the daemon's timeoutInSeconds at this interval; 0 for never [default: 0]
+    #[arg(long, value_parser = limit, value_name = "DURATION", hide_short_help = true)]
+    pub keepalive: Option<Limit>,
+}
+
+/// What is captured.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Debugging")]
+pub(crate) struct Debugging {
+    /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
+    /// replaced
+    #[arg(long, value_parser = path(), value_name = "FILE", hide_short_help = true)]
+    pub capture: Option<PathBuf>,
+    /// Capture payloads and partition keys, too
+    #[arg(long, hide_short_help = true)]
+    pub capture_data: bool,
+}

@@ -1,0 +1,58 @@
+//! What the handlers' side needs, put together from the options.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::records::{decompression, format, per, read_ahead, window};
+use super::{failures, off_or, watching};
+use crate::cli::{Options, Words};
+use crate::handler::Settings;
+use crate::outcome::OnExit;
+use crate::process::{Command, Stop};
+
+const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The settings of the handlers, which run `command`.
+pub(super) fn settings(options: &Options, command: Command) -> Settings {
+    let on_failure = failures::on_failure(options);
+    Settings {
+        hook: options
+            .lease
+            .hook
+            .as_ref()
+            .map(|hook| beside(hook, options)),
+        command,
+        decompress: decompression(options),
+        per: per(options),
+        format: format(options),
+        jobs: options.handover.jobs.unwrap_or(1),
+        // The last one that was typed for a code wins, and the first that fits is taken.
+        on_exit: OnExit(options.failures.on_exit.iter().rev().copied().collect()),
+        limits: failures::limits(options, &on_failure),
+        delays: failures::delays(options),
+        on_failure,
+        timeout: off_or(options.stopping.timeout, Some(TIMEOUT)),
+        stop: Stop {
+            signal: options.stopping.stop_signal.unwrap_or(Signal::TERM),
+            timeout: off_or(options.stopping.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
+        },
+        read_ahead: read_ahead(options),
+        window: window(options),
+        spool_dir: options.handover.spool_dir.clone(),
+        placeholders: options
+            .handover
+            .placeholders
+            .then(|| watching::name(options)),
+    }
+}
+
+/// A command that runs beside the handler, in the same directory.
+pub(super) fn beside(Words(program, arguments): &Words, options: &Options) -> Command {
+    Command {
+        program: program.clone(),
+        arguments: arguments.clone(),
+        directory: options.handover.chdir.clone(),
+    }
+}
