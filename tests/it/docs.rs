@@ -562,6 +562,7 @@ commands_of_documents_work! {
     of_operations: "docs/operations.md" needs [];
     of_performance: "docs/performance.md" needs [];
     of_rehearsal: "docs/rehearsal.md" needs [];
+    of_windows: "docs/windows.md" needs [];
 }
 
 /// README's recipes: the last program that each names, the programs that it needs, and the file that its records
