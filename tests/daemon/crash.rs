@@ -7,11 +7,17 @@ use crate::harness::{Application, Case, Daemon, Record, Sent, tests};
 
 tests! {
     killing_java_in_the_middle_of_a_record_loses_none:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_read_ahead kcl3_window
+        kcl2_read_ahead kcl2_window kcl1_read_ahead kcl1_window;
     killing_java_in_full_flow_loses_no_record:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out;
-    killing_kclpipe_loses_no_record: kcl3_per_record kcl3_per_batch kcl3_per_shard;
-    killing_a_handler_repeats_its_record_alone: kcl3_per_record kcl3_per_batch kcl3_per_shard;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl3_read_ahead kcl3_window
+        kcl2_read_ahead kcl2_window kcl1_read_ahead kcl1_window;
+    killing_kclpipe_loses_no_record:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_read_ahead kcl3_window
+        kcl2_read_ahead kcl2_window kcl1_read_ahead kcl1_window;
+    killing_a_handler_repeats_its_record_alone:
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_read_ahead kcl3_window
+        kcl2_read_ahead kcl2_window kcl1_read_ahead kcl1_window;
 }
 
 /// A checkpoint now and then, but not by the clock.

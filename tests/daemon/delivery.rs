@@ -4,7 +4,8 @@ use crate::harness::{Application, Case, Record, Retrieval, tests};
 
 tests! {
     every_record_arrives_with_every_byte:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl2_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl3_read_ahead kcl3_window
+        kcl2_per_record kcl2_read_ahead kcl2_window kcl1_per_record kcl1_read_ahead kcl1_window;
 }
 
 fn every_record_arrives_with_every_byte(case: Case) {

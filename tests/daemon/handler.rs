@@ -12,6 +12,7 @@
 //! A partition key that starts with one of these words is an order; any other record is just done:
 //! - `poison`: fail for as long as `DIRECTORY/cure` does not exist
 //! - `hold`: note it as held, then wait for `DIRECTORY/release`
+//! - `slow`: note it as held, then take twelve seconds
 //! - `checkpoint`: done, and ask for a checkpoint
 
 use std::env;
@@ -22,7 +23,10 @@ use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What a slow record takes: longer than the lease lives without being renewed.
+const SLOW: Duration = Duration::from_secs(12);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -102,6 +106,9 @@ impl Handler {
         if key.starts_with("hold") {
             self.note("held", input);
             self.wait_for_release();
+        } else if key.starts_with("slow") {
+            self.note("held", input);
+            self.take(SLOW);
         }
         let failed = key.starts_with("poison") && !self.directory.join("cure").exists();
         self.note(if failed { "failed" } else { "done" }, input);
@@ -114,14 +121,25 @@ impl Handler {
         }
     }
 
-    /// Ends the process when kclpipe is gone: a handler must not outlive the test that holds it.
     fn wait_for_release(&self) {
         while !self.directory.join("release").exists() {
-            if parent_id() != self.parent {
-                process::exit(1);
-            }
-            thread::sleep(Duration::from_millis(20));
+            self.pause();
         }
+    }
+
+    fn take(&self, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            self.pause();
+        }
+    }
+
+    /// Ends the process when kclpipe is gone: a handler must not outlive the test that holds it.
+    fn pause(&self) {
+        if parent_id() != self.parent {
+            process::exit(1);
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 
     /// Appends an entry, in one write because handlers of several shards share the journal.

@@ -6,9 +6,9 @@ use crate::harness::{Application, Case, Checkpoint, Kcl, Record, Sent, is_alive,
 
 tests! {
     a_blocked_shard_notices_that_its_lease_was_taken:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_read_ahead kcl3_window kcl2_per_record kcl1_per_record;
     a_restart_after_a_probe_loses_and_repeats_nothing:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl2_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_read_ahead kcl3_window kcl2_per_record kcl1_per_record;
 }
 
 const OPTIONS: &str = "--checkpoint-every 1s --retry-delay 1s --retry-max-delay 2s";
@@ -79,11 +79,19 @@ fn a_restart_after_a_probe_loses_and_repeats_nothing(case: Case) {
 fn with_a_bad_record(case: Case) -> (Application, [Vec<Sent>; 2]) {
     let application = Application::new(case, OPTIONS);
     let [left, right] = application.shards();
-    let left = application
-        .stream
-        .put(&left, &Record::many_with(20, 10, "poison"));
+    let left = application.stream.put(&left, &large_with_poison());
     let right = application.stream.put(&right, &Record::many(20));
     (application, [left, right])
+}
+
+/// More than is read ahead lies behind the bad record: while the daemon is answered, KCL tells by itself that
+/// a lease was taken, and there is no probe.
+fn large_with_poison() -> Vec<Record> {
+    let mut records = Record::many_with(20, 10, "poison");
+    for record in &mut records {
+        record.data.resize(150_000, b' ');
+    }
+    records
 }
 
 /// Whether the checkpoint lies behind this record, but has its sequence number.

@@ -4,8 +4,10 @@ use crate::harness::{Application, Case, Checkpoint, Daemon, Record, Sent, Shard,
 
 tests! {
     after_a_split_and_a_merge_parents_are_at_their_end_and_children_are_read:
-        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl2_per_record kcl1_per_record;
-    a_split_shard_is_at_its_end_when_the_hook_has_succeeded: kcl3_per_record kcl1_per_record;
+        kcl3_per_record kcl3_per_batch kcl3_per_shard kcl3_fan_out kcl3_read_ahead kcl3_window
+        kcl2_per_record kcl1_per_record;
+    a_split_shard_is_at_its_end_when_the_hook_has_succeeded:
+        kcl3_per_record kcl3_read_ahead kcl3_window kcl1_per_record;
 }
 
 fn after_a_split_and_a_merge_parents_are_at_their_end_and_children_are_read(case: Case) {

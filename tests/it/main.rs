@@ -4,6 +4,8 @@
 mod check;
 /// The command line, its other two sources, and the log.
 mod cli;
+/// Deaths at random moments, while records are held over several reads.
+mod deaths;
 /// What README and docs/ say, held against the program.
 mod docs;
 /// The examples of docs/handlers.md.

@@ -1,7 +1,9 @@
 //! `--per batch`: one handler process per batch.
 
+use std::time::Duration;
+
 use kclpipe::testing::format::{Data, Format};
-use kclpipe::testing::handler::{OnFailure, Per};
+use kclpipe::testing::handler::{OnFailure, Per, Window};
 use kclpipe::testing::outcome::{Class, OnExit};
 
 use crate::pool::{BATCH, Play};
@@ -113,6 +115,26 @@ fn a_run_that_fails_without_naming_is_halved_until_the_culprit_stands_alone() {
         "the second attempt alone is the second charged one"
     );
     assert_eq!(play.letters, ["bad"]);
+}
+
+#[test]
+fn an_aligned_batch_that_fails_is_given_once_more_before_it_is_halved() {
+    let play = |failures: u32| {
+        let script =
+            format!(r#"echo $(cat) >> "$LOG"; [ $(wc -l < "$LOG") -gt {failures} ] || exit 1"#);
+        let four = Per::Batch {
+            size: Some(4),
+            bytes: None,
+        };
+        let aligned = Window {
+            length: Duration::from_secs(60),
+            aligned: true,
+        };
+        let play = Play::new(four, &script).with(|s| s.window = Some(aligned));
+        play.run(&["a b c d"]).log
+    };
+    assert_eq!(play(1), ["a b c d", "a b c d"]);
+    assert_eq!(play(2), ["a b c d", "a b c d", "a b", "c", "d"]);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(in crate::handler) enum Why {
     BrokenAlone,
     /// Its handler ended without an answer.
     Unanswered,
+    /// Its whole batch failed, which is aligned.
+    FailedTogether,
     /// It would be given up, but so many were that the handler must be at fault.
     Doubted,
 }
@@ -42,6 +44,9 @@ impl fmt::Display for Why {
             Why::Broken => "found the handler broken",
             Why::BrokenAlone => "found the handler broken, while other records succeed and go on",
             Why::Unanswered => "was not answered",
+            Why::FailedTogether => {
+                "failed with its aligned batch, which is tried once more as it is"
+            }
             Why::Doubted => {
                 "failed, but kclpipe does not give up on it because the handler seems broken"
             }

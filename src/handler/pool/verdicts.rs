@@ -284,6 +284,10 @@ impl Pool<'_> {
             Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
             Class::Halt => return self.records.halt(records[0], report),
+            Class::Fail if self.keeps_whole(&attempt) => {
+                let why = Why::FailedTogether;
+                self.records.all_again(&records, why, report, now)
+            }
             Class::Done | Class::Checkpoint | Class::Reject | Class::Fail
                 if self.mode.narrows() && records.len() > 1 =>
             {
@@ -299,6 +303,15 @@ impl Pool<'_> {
             }
         };
         self.rest_as(slot, Disposition::RetryAt(until));
+    }
+
+    /// Whether a batch that failed is tried again as it is. Halves of an aligned one have names of their own,
+    /// so what they wrote is not overwritten when the whole batch comes again; and a death, or a server that
+    /// was not there, is no reason for that.
+    fn keeps_whole(&self, attempt: &Attempt) -> bool {
+        let is_first_failure = attempt.run.is_none();
+        let has_others = attempt.unanswered.len() > 1;
+        is_first_failure && has_others && self.settings.window.is_some_and(|window| window.aligned)
     }
 
     /// A handler that lives on has ended before it read any of its records.

@@ -187,7 +187,7 @@ fn unique_name() -> String {
 
 /// Writes the file that `executableName` refers to, since that knows no quotes.
 fn write_args(case: Case, options: &str, directory: &Path) {
-    let way = case.per.word();
+    let (way, held) = (case.per.word(), case.held.options());
     let quote = |path: &Path| {
         let path = path.to_str().expect("the path is UTF-8");
         shlex::try_quote(path)
@@ -196,7 +196,7 @@ fn write_args(case: Case, options: &str, directory: &Path) {
     };
     let [handler, own] = [quote(handler()), quote(directory)];
     let args = format!(
-        "--per {way} --log-level debug --log-file kclpipe.log\n\
+        "--per {way} {held} --log-level debug --log-file kclpipe.log\n\
          {options}\n\
          -- {handler} {way} {own}\n"
     );

@@ -78,6 +78,19 @@ impl Leases {
         );
     }
 
+    /// Asks the owner of a lease to hand it over to a worker that does not exist, as KCL 3's leader does.
+    pub(crate) fn ask_for(&self, shard: &str, owner: &str) {
+        self.service.call(
+            "UpdateItem",
+            &json!({
+                "TableName": self.application,
+                "Key": { "leaseKey": { "S": shard } },
+                "UpdateExpression": "SET checkpointOwner = leaseOwner, leaseOwner = :owner",
+                "ExpressionAttributeValues": { ":owner": { "S": owner } },
+            }),
+        );
+    }
+
     /// Removes the lock of KCL 3's leader. A daemon that was killed leaves it behind, and it holds
     /// up the next one for two minutes.
     pub(crate) fn forget_leader(&self) {

@@ -52,12 +52,35 @@ pub(crate) enum Retrieval {
     FanOut,
 }
 
+/// Whether the daemon is answered before all of its records are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// No.
+    Nothing,
+    /// Yes, and handlers go on from read to read.
+    ReadAhead,
+    /// Yes, and records are collected before a handler is started.
+    Window,
+}
+
+impl Held {
+    /// The options of kclpipe for it.
+    pub(crate) fn options(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::ReadAhead => "--read-ahead 1MiB",
+            Self::Window => "--read-ahead 1MiB --batch-window 2s",
+        }
+    }
+}
+
 /// What a test is run with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) kcl: Kcl,
     pub(crate) per: Per,
     pub(crate) retrieval: Retrieval,
+    pub(crate) held: Held,
 }
 
 /// Makes a test of a scenario for each case: `scenario: kcl3_per_record kcl2_per_record;` makes the
@@ -77,22 +100,33 @@ pub(crate) use tests;
 
 /// The cases that there are.
 pub(crate) mod cases {
-    use super::{Case, Kcl, Per, Retrieval};
+    use super::{Case, Held, Kcl, Per, Retrieval};
 
     macro_rules! cases {
-        ($($name:ident: $kcl:ident $per:ident $retrieval:ident;)+) => {$(
+        ($($name:ident: $kcl:ident $per:ident $retrieval:ident $held:ident;)+) => {$(
             pub(crate) fn $name() -> Case {
-                Case { kcl: Kcl::$kcl, per: Per::$per, retrieval: Retrieval::$retrieval }
+                Case {
+                    kcl: Kcl::$kcl,
+                    per: Per::$per,
+                    retrieval: Retrieval::$retrieval,
+                    held: Held::$held,
+                }
             }
         )+};
     }
 
     cases! {
-        kcl3_per_record: V3 Record Polling;
-        kcl3_per_batch: V3 Batch Polling;
-        kcl3_per_shard: V3 Shard Polling;
-        kcl3_fan_out: V3 Shard FanOut;
-        kcl2_per_record: V2 Record Polling;
-        kcl1_per_record: V1 Record Polling;
+        kcl3_per_record: V3 Record Polling Nothing;
+        kcl3_per_batch: V3 Batch Polling Nothing;
+        kcl3_per_shard: V3 Shard Polling Nothing;
+        kcl3_fan_out: V3 Shard FanOut Nothing;
+        kcl3_read_ahead: V3 Record Polling ReadAhead;
+        kcl3_window: V3 Batch Polling Window;
+        kcl2_per_record: V2 Record Polling Nothing;
+        kcl2_read_ahead: V2 Record Polling ReadAhead;
+        kcl2_window: V2 Batch Polling Window;
+        kcl1_per_record: V1 Record Polling Nothing;
+        kcl1_read_ahead: V1 Record Polling ReadAhead;
+        kcl1_window: V1 Batch Polling Window;
     }
 }
