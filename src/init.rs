@@ -104,12 +104,15 @@ fn write_new(path: &Path, text: &[u8], written: &mut Vec<PathBuf>) -> Result<()>
 
 fn create(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
-    opened.map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => anyhow!(
-            "'{}' is there already, so nothing was written: move it away, or choose another --dir",
-            path.display()
-        ),
-        _ => anyhow!(e).context(format!("cannot write '{}'", path.display())),
+    let name = path.display();
+    opened.map_err(|e| {
+        if e.kind() == io::ErrorKind::AlreadyExists {
+            anyhow!(
+                "'{name}' is there already, so nothing was written: move it away, or choose another --dir"
+            )
+        } else {
+            anyhow!(e).context(format!("cannot write '{name}'"))
+        }
     })
 }
 
