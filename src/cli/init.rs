@@ -11,23 +11,26 @@ use super::values::path;
 const EXAMPLES: &str = "\
 Examples:
   In a new directory, with a handler that will be started there:
-    kclpipe init --stream orders --application orders-reader --region eu-central-1 --dir orders -- ./handler.sh
+    kclpipe init --stream orders --application orders-reader \\
+        --region eu-central-1 --dir orders -- ./handler.sh
   A pipeline needs a shell:
-    kclpipe init --stream orders --application orders-archive --region eu-central-1 \\
-        -- bash -o pipefail -c 'jq -c .event | my-upload'
+    kclpipe init --stream orders --application orders-archive \\
+        --region eu-central-1 -- bash -o pipefail -c 'jq -c .event | my-upload'
 
-It writes kclpipe.properties, the daemon's configuration, and handler.args, kclpipe's own command line, both with
-a comment on each line; checks them as kclpipe check does; and prints the next command.
-A file that is there already is never changed: then nothing is written.
-Exit code: as of kclpipe check for what was written: 0 nothing found, 1 warnings only, 2 errors; 73 a file exists
-or cannot be written, 64 a mistake in the command line.";
+It writes kclpipe.properties, the daemon's configuration, and handler.args,
+kclpipe's own command line, both with a comment on each line; checks them as
+kclpipe check does; and prints the next command. A file that is there already is
+never changed: then nothing is written.
+Exit code: as of kclpipe check for what was written: 0 nothing found, 1 warnings
+only, 2 errors; 73 a file exists or cannot be written, 64 a mistake in the
+command line.";
 
 /// What was typed after `init`.
 #[derive(Args, Clone, Debug)]
 #[command(
     about = "Write the daemon's configuration for a stream and a handler",
     long_about = "Writes the two files that a worker needs, the daemon's configuration and kclpipe's own command line.",
-    override_usage = "kclpipe init --stream NAME --application NAME --region REGION [--dir DIR] -- COMMAND [ARG...]",
+    override_usage = "kclpipe init [OPTIONS] -- COMMAND [ARG...]",
     after_long_help = EXAMPLES,
     after_help = "See --help for more, and for examples."
 )]
