@@ -33,7 +33,7 @@ impl Dockerfile {
 
     /// What the last instruction of this name says, which is the one that holds for the image.
     #[track_caller]
-    pub(crate) fn last(&self, word: &str) -> &str {
+    pub(crate) fn last<'a>(&'a self, word: &'a str) -> &'a str {
         let found = self.all(word).next_back();
         found.unwrap_or_else(|| panic!("the Dockerfile has no {word}"))
     }
