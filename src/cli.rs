@@ -12,6 +12,7 @@ mod mistake;
 mod options;
 mod renamed;
 mod replay;
+mod status;
 mod values;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ pub(crate) use options::{
     Options, PerName,
 };
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
+pub(crate) use status::StatusOptions;
 pub(crate) use values::{Limit, Words};
 
 const USAGE: &str = "\
@@ -46,7 +48,8 @@ kclpipe [OPTIONS] -- COMMAND [ARG...]
        kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]
        kclpipe init [OPTIONS] -- COMMAND [ARG...]
        kclpipe check [OPTIONS] FILE
-       kclpipe launch [OPTIONS] FILE";
+       kclpipe launch [OPTIONS] FILE
+       kclpipe status [OPTIONS] DIR";
 
 /// What `--help` shows after the options.
 const EXAMPLES: &str = "\
@@ -105,6 +108,8 @@ pub(crate) enum Other {
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon; --fetch downloads it first
     Launch(Box<LaunchOptions>),
+    /// Show which shard of this machine is stuck, and why
+    Status(Box<StatusOptions>),
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
     /// Print a shell's completion script for this command line

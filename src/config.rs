@@ -8,6 +8,7 @@ mod records;
 mod replay;
 mod rules;
 mod settings;
+mod status;
 mod watching;
 
 use std::collections::BTreeSet;
@@ -63,6 +64,8 @@ pub enum Task {
     Init(Box<crate::init::Settings>),
     /// To start the daemon.
     Launch(Box<crate::launch::Settings>),
+    /// To look at the shards of this machine.
+    Status(Box<crate::status::Settings>),
     /// To print this and be done.
     Show(String),
 }
@@ -90,6 +93,7 @@ fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
+        Other::Status(options) => Task::Status(Box::new(status::settings(*options))),
         Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
         Other::Man => Task::Show(cli::man()?),
         Other::Completions { shell } => Task::Show(cli::completions(shell)?),
@@ -213,9 +217,11 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            other @ (Task::Replay(_) | Task::Check(_) | Task::Init(_) | Task::Launch(_)) => {
-                Err(anyhow!("{other:?}"))
-            }
+            other @ (Task::Replay(_)
+            | Task::Check(_)
+            | Task::Init(_)
+            | Task::Launch(_)
+            | Task::Status(_)) => Err(anyhow!("{other:?}")),
         }
     }
 

@@ -32,6 +32,7 @@ mod due;
 mod exit;
 mod format;
 mod handler;
+mod http;
 mod init;
 mod launch;
 mod logging;
@@ -45,6 +46,8 @@ mod record;
 mod record_json;
 mod replay;
 mod reporting;
+mod shard_state;
+mod status;
 mod suggest;
 mod trigger;
 

@@ -5,6 +5,7 @@ mod check;
 mod init;
 mod launch;
 mod replay;
+mod status;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,6 +51,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Task::Init(settings)) => guarded(|| init::run(&settings)),
         Ok(Task::Launch(settings)) => guarded(|| Ok(launch::run(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| replay::run(&settings)),
+        Ok(Task::Status(settings)) => guarded(|| status::run(&settings)),
         Err(e) => complain(&e, exit::Show::Usage).to_system(),
     }
 }
