@@ -959,10 +959,7 @@ mod tests {
         let mut it = Checkpoints::new(Strategy::default(), DELAYS, Some(SECOND / 4), now);
         it.begin(&Start::After(at(5, 0)), now);
         it.advance(at(5, 0), 1);
-        let blocked = BlockedRecord {
-            since: now,
-            next: at(6, 0),
-        };
+        let blocked = blocked_by(now, at(6, 0));
         let probe = now + PROBE_AFTER;
         assert_eq!(it.next(probe, Phase::Working, Some(&blocked)), store(5, 1));
         it.answered(probe, Some("ThrottlingException"));
