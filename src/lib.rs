@@ -34,6 +34,7 @@ mod format;
 mod handler;
 mod http;
 mod launch;
+mod launched;
 mod logging;
 mod outcome;
 mod plural;

@@ -161,6 +161,8 @@ impl Draw {
             read_ahead: 0,
             window: None,
             spool_dir: None,
+            stream: None,
+            application: None,
             placeholders: None,
         }
     }

@@ -506,6 +506,6 @@ impl Handlers for Pool<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod turns;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::super::{OnFailure, Per, Settings, Window};
 use crate::process::Command;
-use script::{play, settings};
+pub(in crate::handler) use script::settings;
+
+use script::play;
 
 const RECORD: Per = Per::Record;
 const BATCH: Per = Per::Batch {
