@@ -72,6 +72,10 @@ const ENVIRONMENT: [Entry; 19] = [
     ),
     ("KCLPIPE_SHARD_ID", "The shard."),
     (
+        "KCLPIPE_STREAM, KCLPIPE_APPLICATION",
+        "The stream and the applicationName, under kclpipe launch.",
+    ),
+    (
         "KCLPIPE_SEQUENCE_NUMBER, KCLPIPE_SUB_SEQUENCE_NUMBER",
         "The record's position; the pair is its key.",
     ),
