@@ -35,18 +35,18 @@ const ABOUT: [Entry; 4] = [
     ),
 ];
 
-const OWN_EXITS: [Entry; 6] = [
+const OWN_EXITS: [Entry; 7] = [
     (
         "0",
         "The lease was lost, the shard ended, or the daemon closed the input. Of replay: the protocol was kept. Of \
-         check: nothing was found.",
+         check and init: nothing was found.",
     ),
     (
         "1",
         "The handler or --on-failure halt stopped the worker. Of replay: the protocol was broken, or a shard did not \
-         reach its end. Of check: there are warnings only.",
+         reach its end. Of check and init: there are warnings only.",
     ),
-    ("2", "Of check: there are errors."),
+    ("2", "Of check and init: there are errors."),
     (
         "64",
         "A mistake on the command line, in an @FILE or in the environment.",
@@ -56,12 +56,16 @@ const OWN_EXITS: [Entry; 6] = [
         "The daemon broke the protocol, or kclpipe has a fault.",
     ),
     (
+        "73",
+        "Of init: a file is there already, or cannot be written.",
+    ),
+    (
         "78",
         "The handler cannot be found or run, or the log file cannot be opened. Of launch: the daemon was not started; otherwise the exit status is Java's.",
     ),
 ];
 
-const ENVIRONMENT: [Entry; 19] = [
+const ENVIRONMENT: [Entry; 20] = [
     (
         "KCLPIPE_<OPTION>",
         "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s. The command line takes precedence. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
