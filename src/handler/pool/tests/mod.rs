@@ -13,7 +13,9 @@ use super::super::{Handlers, OnFailure, Per, Settings, Window};
 use crate::handler::held::Report;
 use crate::outcome::Class;
 use crate::process::Command;
-use script::{offered, play, settings};
+pub(in crate::handler) use script::settings;
+
+use script::{offered, play};
 
 const RECORD: Per = Per::Record;
 const BATCH: Per = Per::Batch {
