@@ -4,6 +4,8 @@
 mod check;
 /// The command line, its other two sources, and the log.
 mod cli;
+/// Completions, typed in each shell.
+mod completions;
 /// Deaths at random moments, while records are held over several reads.
 mod deaths;
 /// What README and docs/ say, held against the program.
@@ -18,7 +20,7 @@ mod harness;
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
-/// What is there for people at a terminal: the manual page, completions, first steps.
+/// What is there for people at a terminal: the manual page, help, first steps.
 mod people;
 /// One handler process per batch.
 mod per_batch;
