@@ -557,8 +557,8 @@ commands_of_documents_work! {
     of_windows: "docs/windows.md" needs [];
 }
 
-/// Pages whose commands are about files of the reader's.
-const ABOUT_OTHER_FILES: [&str; 2] = ["docs/check.md", "docs/handlers.md"];
+/// Pages whose commands are about files of the reader's, or have tests of their own (`examples.rs`).
+const ABOUT_OTHER_FILES: [&str; 3] = ["docs/check.md", "docs/handlers.md", "docs/recipes.md"];
 
 #[test]
 fn no_page_with_commands_is_forgotten() {

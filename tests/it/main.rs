@@ -10,7 +10,7 @@ mod completions;
 mod deaths;
 /// What README and docs/ say, held against the program.
 mod docs;
-/// The examples of docs/handlers.md.
+/// The recipes of docs/recipes.md.
 mod examples;
 /// What goes wrong around handlers, and on the daemon's side.
 mod failure;
