@@ -6,6 +6,7 @@ mod complete;
 mod completions;
 mod environment;
 mod help;
+mod init;
 mod launch;
 mod man;
 mod misplaced;
@@ -32,6 +33,7 @@ pub(crate) use complete::complete;
 pub(crate) use completions::{Shell, completions};
 pub(crate) use environment::{Variables, variable, variables};
 pub(crate) use help::help;
+pub(crate) use init::InitOptions;
 pub(crate) use launch::{JARS, LaunchOptions};
 pub(crate) use man::man;
 pub(crate) use misplaced::misplaced;
@@ -47,6 +49,7 @@ const USAGE: &str = "\
 kclpipe [OPTIONS] -- COMMAND [ARG...]
        kclpipe @FILE
        kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]
+       kclpipe init [OPTIONS] -- COMMAND [ARG...]
        kclpipe check [OPTIONS] FILE
        kclpipe launch [OPTIONS] FILE
        kclpipe status [OPTIONS] DIR";
@@ -102,6 +105,8 @@ struct Cli {
 pub(crate) enum Other {
     /// Play the daemon, to try a handler without AWS and Java
     Replay(Box<ReplayOptions>),
+    /// Write the daemon's configuration for a stream and a handler
+    Init(Box<InitOptions>),
     /// Find mistakes in a properties file before the daemon starts
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon; --fetch downloads it first

@@ -6,8 +6,12 @@ mod check;
 mod cli;
 /// Completions, typed in each shell.
 mod completions;
+/// The files of docs/container/.
+mod container;
 /// Deaths at random moments, while records are held over several reads.
 mod deaths;
+#[path = "../dockerfile.rs"]
+mod dockerfile;
 /// What README and docs/ say, held against the program.
 mod docs;
 /// The recipes of docs/recipes.md.
@@ -16,6 +20,8 @@ mod examples;
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.
 mod harness;
+/// `kclpipe init`, up to what a check and replay make of its files.
+mod init;
 /// Several handlers at a time.
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.

@@ -42,7 +42,6 @@ pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
 use dispatch::Turn;
-use letter_box::LetterBox;
 pub use processes::HandlerProcesses;
 use sidecars::Sidecars;
 
@@ -251,7 +250,6 @@ impl<'a> Pool<'a> {
         for sidecar in self.sidecars.all_mut() {
             sidecar.withdraw(self.children);
         }
-        self.sidecars.file.iter_mut().for_each(LetterBox::withdraw);
     }
 
     /// Judges what is due by time; everything readable has been read before.
@@ -412,7 +410,7 @@ impl Handlers for Pool<'_> {
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
-        let blocking = self.records.blocking();
+        let (blocking, room) = (self.records.blocking(), self.records.has_room());
         loop {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
@@ -449,6 +447,9 @@ impl Handlers for Pool<'_> {
             if self.records.blocking() != blocking {
                 // Whoever waits has an `until` that does not know of it yet.
                 return Ok(Event::Blocked);
+            }
+            if !room && self.reads_ahead() && self.records.has_room() {
+                return Ok(Event::Room);
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);

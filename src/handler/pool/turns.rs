@@ -2,19 +2,23 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::{Children, ExitReport, Happening, Pool, Role};
 use crate::backoff::Delays;
 use crate::clock::Clock;
 use crate::dead_letter::Appended;
-use crate::format::Format;
+use crate::format::{Decompress, Decompression, Format};
 use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Read, Settings};
-use crate::outcome::{Ended, OnExit};
+use crate::outcome::{Class, Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
 use crate::protocol::Message;
 use crate::record::{Batch, Layout};
@@ -214,6 +218,7 @@ fn play(
         left -= records;
     }
     drop(pool);
+    assert!(children.sleeps.is_empty(), "the pool sleeps too seldom");
     (
         done,
         String::from_utf8_lossy(&children.started.concat()).replace('\n', " "),
@@ -254,6 +259,36 @@ fn what_happens_while_unfit_records_are_passed_leads_to_something_before_the_nex
 }
 
 #[test]
+fn a_turn_passes_so_many_unfit_records_and_then_it_is_the_others_turn() {
+    // The pool looks up before it reports each of the two events.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[]), (0, &[])];
+    let (done, started) = play(settings(1, None), &["YQpi"; 129], sleeps, b"");
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([128, 1].as_slice(), "")
+    );
+}
+
+#[test]
+fn a_turn_passes_so_many_bytes_of_unfit_records_when_they_have_to_be_decompressed() {
+    let compressed = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).expect("memory");
+        STANDARD.encode(encoder.finish().expect("memory"))
+    };
+    let large = compressed(&vec![b'\n'; 16 * 1024 * 1024]);
+    let small = compressed(b"a\nb");
+    let mut settings = settings(1, None);
+    settings.decompress = Some(Decompression {
+        which: Decompress::Gzip,
+        largest: Decompression::LARGEST,
+    });
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[]), (0, &[])];
+    let (done, _) = play(settings, &[&large, &small], sleeps, b"");
+    assert_eq!(done, [1, 1]);
+}
+
+#[test]
 fn the_age_of_a_record_is_that_at_the_end_of_its_attempt() {
     let sleeps: &[(u64, &[(usize, u8)])] = &[(5, &[(0, 1)])];
     let (done, started) = play(settings(1, Some(SECOND * 3)), &["YQ=="], sleeps, b"");
@@ -274,4 +309,33 @@ fn who_waits_hears_of_a_record_that_begins_to_block_and_only_then() {
         (done.as_slice(), started.as_str()),
         ([0, 1].as_slice(), "a a a ")
     );
+}
+
+#[test]
+fn there_is_no_room_before_it_is_told_what_is_done_for_a_checkpoint_may_be_due() {
+    let time = Time {
+        base: Instant::now(),
+        passed: Cell::default(),
+    };
+    let mut children = Script {
+        time: &time,
+        sleeps: [(SECOND, vec![(0, 99)])].into(),
+        refused: BTreeSet::new(),
+        started: Vec::new(),
+        running: BTreeSet::new(),
+    };
+    let settings = Settings {
+        on_exit: OnExit(vec![(99, Class::Checkpoint)]),
+        read_ahead: 1_000_000,
+        ..settings(1, None)
+    };
+    let mut pool = Pool::new(settings, &mut children, &time);
+    pool.offer(Read {
+        batch: batch(&["YQ==", "Yg=="]),
+        first: First::WithOthers,
+        fresh: true,
+    });
+    let mut next = || (pool.wait(false, None).expect("it goes on"), pool.has_room());
+    assert!(matches!(next(), (Event::CheckpointRequested(_), false)));
+    assert!(matches!(next(), (Event::Done { records: 1, .. }, true)));
 }

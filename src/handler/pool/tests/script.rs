@@ -1,7 +1,7 @@
 //! Plays a transcript: children, letters and a clock that do what it says.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,25 +65,16 @@ pub(super) fn play(settings: Settings, transcript: &str) {
         .map(|line| line.trim().to_owned())
         .collect();
     let given = |line: &&String| line.starts_with(['>', '*']);
-    let began = Instant::now();
-    let stage = Stage {
-        began,
-        now: RefCell::new(began),
-        told: RefCell::new(Vec::new()),
-    };
-    let mut children = Scripted {
-        // The first thing that the bridge says is said before the first wait.
-        steps: lines.iter().filter(given).skip(1).cloned().collect(),
-        stage: &stage,
-        running: BTreeMap::new(),
-        disk_is_full: false,
-        letters: 0,
-    };
+    let stage = Stage::new();
+    // The first thing that the bridge says is said before the first wait.
+    let script = lines.iter().filter(given).skip(1).cloned().collect();
+    let mut children = Scripted::new(&stage, script);
     let steps: Vec<String> = lines
         .iter()
         .filter(|line| line.starts_with('>'))
         .cloned()
         .collect();
+    let windowed = settings.window.is_some();
     let mut pool = Pool::new(settings, &mut children, &stage);
     pool.begin("shardId-0").expect("a shard");
     let mut numbers = 0;
@@ -98,11 +89,24 @@ pub(super) fn play(settings: Settings, transcript: &str) {
             if event == Event::Blocked {
                 continue;
             }
-            stage.told.borrow_mut().push(in_words(event));
+            stage.told.borrow_mut().push(in_words(event, windowed));
         }
     }
     drop(pool);
     assert_eq!(stage.told.into_inner().join("\n"), lines.join("\n"));
+}
+
+/// What `look` finds in a pool that was offered these records.
+pub(super) fn offered<T>(
+    settings: Settings,
+    records: &[&str],
+    look: impl FnOnce(&mut Pool<'_>) -> T,
+) -> T {
+    let stage = Stage::new();
+    let mut children = Scripted::new(&stage, VecDeque::new());
+    let mut pool = Pool::new(settings, &mut children, &stage);
+    pool.offer(read(batch(records, &mut 0), First::WithOthers));
+    look(&mut pool)
 }
 
 /// What all share: the time, and the transcript so far.
@@ -110,6 +114,17 @@ struct Stage {
     began: Instant,
     now: RefCell<Instant>,
     told: RefCell<Vec<String>>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let began = Instant::now();
+        Stage {
+            began,
+            now: RefCell::new(began),
+            told: RefCell::new(Vec::new()),
+        }
+    }
 }
 
 impl Clock for Stage {
@@ -126,6 +141,10 @@ fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32, now: Instant) {
     let words: Vec<&str> = step.split_whitespace().skip(1).collect();
     match words.as_slice() {
         ["offer", "alone", records @ ..] => pool.offer(read(batch(records, numbers), First::Alone)),
+        ["offer", "again", from, records @ ..] => {
+            let mut older = from.parse::<u32>().expect("a number") - 1;
+            pool.offer(read(batch(records, &mut older), First::WithOthers));
+        }
         ["offer", records @ ..] => pool.offer(read(batch(records, numbers), First::WithOthers)),
         ["finish", "orderly"] => pool.finish(Finish::Orderly),
         ["finish", "stop"] => pool.finish(Finish::Stop),
@@ -140,20 +159,29 @@ fn duration(text: &str) -> Duration {
     humantime::parse_duration(text).expect("a duration")
 }
 
-fn in_words(event: Event) -> String {
+/// An event; where records are collected, also whether a handler's batch has ended with it.
+fn in_words(event: Event, windowed: bool) -> String {
     match event {
+        Event::Done {
+            end,
+            batch_ended: true,
+            ..
+        } if windowed => format!("= done {}, a batch", end.sequence_number),
         Event::Done { end, .. } => format!("= done {}", end.sequence_number),
+        Event::Room => "= room".to_owned(),
         Event::CheckpointRequested(at) => format!("= checkpoint {}", at.sequence_number),
         Event::Halted(_) => "= halted".to_owned(),
         Event::Signal(_) => "= signal".to_owned(),
         Event::Finished => "= finished".to_owned(),
         Event::Hooked => "= hooked".to_owned(),
-        Event::Input | Event::Blocked | Event::Deadline => panic!("{event:?} is not reported here"),
+        Event::Input | Event::Blocked | Event::Deadline => {
+            panic!("{event:?} is not reported here")
+        }
     }
 }
 
 /// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
-/// sequence numbers go on from batch to batch.
+/// sequence numbers go on from batch to batch. A tilde stands for a line feed.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
@@ -161,7 +189,7 @@ fn batch(records: &[&str], numbers: &mut u32) -> Batch {
             *numbers += 1;
             let (key, record) = record.split_once(':').unwrap_or(("k", record));
             let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
-            let data = STANDARD.encode(payload);
+            let data = STANDARD.encode(payload.replace('~', "\n"));
             format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
         })
         .collect();
@@ -182,6 +210,8 @@ struct Scripted<'a> {
     stage: &'a Stage,
     /// The tokens of those that run.
     running: BTreeMap<Role, String>,
+    /// Those of them that have ended, and whose output is still read.
+    ended: BTreeSet<Role>,
     disk_is_full: bool,
     /// How often letters were offered.
     letters: u32,
@@ -216,7 +246,18 @@ fn payloads(input: &[u8]) -> String {
     text.lines().map(payload).collect::<Vec<_>>().join(" ")
 }
 
-impl Scripted<'_> {
+impl<'a> Scripted<'a> {
+    fn new(stage: &'a Stage, steps: VecDeque<String>) -> Scripted<'a> {
+        Scripted {
+            steps,
+            stage,
+            running: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            disk_is_full: false,
+            letters: 0,
+        }
+    }
+
     fn note(&self, line: impl Into<String>) {
         self.stage.told.borrow_mut().push(line.into());
     }
@@ -225,6 +266,10 @@ impl Scripted<'_> {
         let words: Vec<&str> = step.split_whitespace().skip(1).collect();
         match words.as_slice() {
             ["exit", who, code] => vec![self.exit(role(who), code, 0)],
+            ["ends", who] => {
+                self.ended.insert(role(who));
+                Vec::new()
+            }
             ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
             ["says", who, answer @ ..] => {
                 let token = &self.running[&role(who)];
@@ -234,6 +279,8 @@ impl Scripted<'_> {
                     line,
                 }]
             }
+            // The pool looks at what has happened, and would not sleep.
+            ["a", "look"] => Vec::new(),
             ["signal"] => vec![Happening::Signal(15)],
             ["the", "disk", "is", "full"] => {
                 self.disk_is_full = true;
@@ -241,6 +288,11 @@ impl Scripted<'_> {
             }
             [time, "later"] => {
                 self.pass(duration(time), until);
+                Vec::new()
+            }
+            // Something else wakes the pool then.
+            [time, "pass"] => {
+                *self.stage.now.borrow_mut() += duration(time);
                 Vec::new()
             }
             _ => panic!("no such thing: {step}"),
@@ -256,6 +308,7 @@ impl Scripted<'_> {
 
     fn exit(&mut self, role: Role, code: &str, unread: u64) -> Happening {
         self.running.remove(&role).expect("it runs");
+        self.ended.remove(&role);
         Happening::Ended {
             role,
             report: ExitReport {
@@ -298,7 +351,7 @@ impl Children for Scripted<'_> {
     }
 
     fn has_ended(&self, role: Role) -> bool {
-        !self.running.contains_key(&role)
+        !self.running.contains_key(&role) || self.ended.contains(&role)
     }
 
     fn is_fed(&self, _role: Role) -> bool {
