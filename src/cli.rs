@@ -15,6 +15,7 @@ mod options;
 mod renamed;
 mod replay;
 mod status;
+mod unknown;
 mod values;
 
 use std::collections::BTreeSet;
