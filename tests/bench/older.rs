@@ -1,4 +1,4 @@
-//! An older kclpipe in the place of the floors: `KCLPIPE_BENCH_OLDER=PROGRAM cargo bench` compares each row's
+//! An older kclpipe in the place of the floors: `BENCH_OLDER=PROGRAM cargo bench` compares each row's
 //! first side with that side of the older program, in runs that take turns.
 
 use std::cell::Cell;
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
 static OLDER: LazyLock<Option<PathBuf>> =
-    LazyLock::new(|| std::env::var_os("KCLPIPE_BENCH_OLDER").map(PathBuf::from));
+    LazyLock::new(|| std::env::var_os("BENCH_OLDER").map(PathBuf::from));
 
 thread_local! {
     static TURN: Cell<bool> = const { Cell::new(false) };
