@@ -101,6 +101,8 @@ mod tests {
         };
         let seconds = [1, 2, 3, 4, 5].map(|failures| delays.after(failures).as_secs());
         assert_eq!(seconds, [1, 2, 4, 8, 10]);
+        let longest = [1, 2, 3, 4, 5].map(|failures| delays.is_longest(failures));
+        assert_eq!(longest, [false, false, false, false, true]);
         assert_eq!(delays.longest(), Duration::from_secs(10));
     }
 }

@@ -10,6 +10,7 @@
 //! 4. the loop sleeps until something happens.
 
 mod heard;
+mod overdue;
 mod pending;
 
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use crate::protocol::{Message, Reply, Wire};
 use crate::record::Batch;
 use crate::reporting::{Reporting, Snapshot, age};
 use heard::{Heard, Other, hear, parse};
+use overdue::Overdue;
 use pending::{Kind, LOOK_AGAIN, PendingAction, Search, Stage};
 
 /// The time between two looks for a command that cannot be run.
@@ -33,9 +35,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a halt waits for the daemon's next message, in which what is done can be stored.
 const HALT: Duration = Duration::from_secs(60);
-
-/// A checkpoint that has been due for so long without a message from the daemon is worth a warning.
-const OVERDUE: Duration = Duration::from_secs(60);
 
 /// What the daemon sends sooner than this after our answer may have been read long before.
 const FRESH: Duration = Duration::from_millis(100);
@@ -63,13 +62,6 @@ pub struct Bridge<'a> {
     /// Records were dropped at a request to shut down: those after them are not taken in.
     dropped: bool,
     overdue: Overdue,
-}
-
-/// A checkpoint that cannot be sent, for the daemon awaits no answer.
-#[derive(Debug, Default)]
-struct Overdue {
-    since: Option<Instant>,
-    said: bool,
 }
 
 /// How the conversation goes on.
@@ -204,7 +196,7 @@ impl<'a> Bridge<'a> {
     fn open(&mut self, line: String, now: Instant) -> Result<()> {
         let heard = hear(line)?;
         self.checkpoints.heard(now);
-        self.overdue.since = None;
+        self.overdue.heard();
         match heard {
             Heard::Initialize { shard_id, start } => self.initialize(shard_id, start, now)?,
             _ if !self.initialized => bail!("the daemon sent work before 'initialize'"),
@@ -493,7 +485,7 @@ impl<'a> Bridge<'a> {
     /// Says whatever is due; when there may be more by time alone. Without an open action nothing can be said.
     fn send(&mut self, now: Instant) -> Option<Instant> {
         let Some(pending) = &self.pending else {
-            let overdue = self.overdue.judge(&self.checkpoints, now);
+            let overdue = self.overdue.judge(self.checkpoints.awaits_action(now), now);
             return overdue.into_iter().chain(self.halted).min();
         };
         let phase = pending.phase();
@@ -604,32 +596,4 @@ fn find(handlers: &mut dyn Handlers, search: &mut Search, now: Instant) -> Find 
     }
     search.look_at = now + LOOK_EVERY;
     Find::Later
-}
-
-impl Overdue {
-    /// Warns once where a checkpoint is due and the daemon does not call; when to look again.
-    fn judge(&mut self, checkpoints: &Checkpoints, now: Instant) -> Option<Instant> {
-        if self.said {
-            return None;
-        }
-        match checkpoints.awaits_action(now) {
-            Due::Never => {
-                self.since = None;
-                None
-            }
-            Due::At(at) => Some(at),
-            Due::Now(()) => {
-                let warn_at = *self.since.get_or_insert(now) + OVERDUE;
-                if now < warn_at {
-                    return Some(warn_at);
-                }
-                self.said = true;
-                log::warn!(
-                    "a checkpoint has been due for {} s, but the daemon takes one only when it calls, and has not: set callProcessRecordsEvenForEmptyRecordList = true in its properties",
-                    OVERDUE.as_secs()
-                );
-                None
-            }
-        }
-    }
 }

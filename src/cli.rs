@@ -3,6 +3,7 @@
 mod args_file;
 mod check;
 mod environment;
+mod help;
 mod launch;
 mod man;
 mod misplaced;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use anyhow::{Result, anyhow, bail};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -25,6 +27,7 @@ pub(crate) use args_file::split;
 pub(crate) use check::CheckOptions;
 pub(crate) use clap_complete::Shell;
 pub(crate) use environment::{Variables, variable, variables};
+pub(crate) use help::help;
 pub(crate) use launch::{JARS, LaunchOptions};
 pub(crate) use man::{completions, man};
 pub(crate) use misplaced::misplaced;
@@ -35,21 +38,31 @@ pub(crate) use options::{
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
 pub(crate) use values::{Limit, Words};
 
+const USAGE: &str = "\
+kclpipe [OPTIONS] -- COMMAND [ARG...]
+       kclpipe @FILE
+       kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]
+       kclpipe check [OPTIONS] FILE
+       kclpipe launch [OPTIONS] FILE";
+
 /// What `--help` shows after the options.
 const EXAMPLES: &str = "\
 Examples:
   Try a handler without AWS or Java, on a file with one record a line:
-    kclpipe replay records.txt -- kclpipe --checkpoint-records 100 -- ./handler.sh
-  In the daemon's .properties file, with a checkpoint every minute:
-    executableName = kclpipe --checkpoint-every 60s -- ./handler.sh
-  The daemon does not understand quotes; with spaces or a pipeline, put the rest of the line in a file:
+    kclpipe replay records.txt -- kclpipe --jobs 4 -- ./handler.sh
+  In the daemon's .properties file, with a checkpoint every 10 seconds:
+    executableName = kclpipe --checkpoint-every 10s -- ./handler.sh
+  The daemon does not understand quotes. With spaces or a pipeline, put the
+  rest of the line in a file:
     executableName = kclpipe @handler.args
     handler.args:  --max-attempts 5 --dead-letter /var/spool/dead.jsonl
-                   -- bash -o pipefail -c 'jq -c .event | my-upload --to \"the archive\"'
+                   -- bash -o pipefail -c 'jq -c .event | my-upload'
 
-Every option may also come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s.
-A handler's exit code decides: 0 done, 65 reject, 75 retry later, 126 and 127 the handler is broken,
-any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
+Every option may also come from the environment:
+KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s.
+A handler's exit code decides: 0 done, 65 reject, 75 retry later, 126 and 127
+the handler is broken, any other fail. A line 'checkpoint' on its stdout asks
+for a checkpoint.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -59,14 +72,10 @@ any other fail. A line 'checkpoint' on its stdout asks for a checkpoint.";
     long_about = "Runs a command for each record of an Amazon Kinesis stream, as the child of Amazon's KCL \
                   MultiLangDaemon: name it in the daemon's executableName.",
     after_long_help = EXAMPLES,
-    after_help = "These are the options that most users set. kclpipe --help shows all of them, and examples.",
-    override_usage = "kclpipe [OPTIONS] -- COMMAND [ARG...]\n       kclpipe @FILE\n       \
-                      kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \
-                      kclpipe check [OPTIONS] FILE\n       \
-                      kclpipe launch [OPTIONS] FILE",
+    override_usage = USAGE,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    max_term_width = 100,
+    max_term_width = 80,
 )]
 struct Cli {
     #[command(flatten)]
@@ -85,11 +94,11 @@ struct Cli {
 /// The other things that kclpipe does, each under a word of its own.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Other {
-    /// Play the daemon: try a child without AWS and Java, on real or made-up records
+    /// Play the daemon, to try a handler without AWS and Java
     Replay(Box<ReplayOptions>),
-    /// Find mistakes in a properties file before you start the daemon with it
+    /// Find mistakes in a properties file before the daemon starts
     Check(Box<CheckOptions>),
-    /// Start Amazon's MultiLangDaemon, and download it first with --fetch
+    /// Start Amazon's MultiLangDaemon; --fetch downloads it first
     Launch(Box<LaunchOptions>),
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
@@ -97,6 +106,11 @@ pub(crate) enum Other {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Print this help, or that of a command: kclpipe help replay
+    Help {
+        /// The command
+        command: Option<String>,
     },
 }
 
@@ -152,7 +166,7 @@ pub(crate) fn parse(
     let matches = match command_line(arguments, []) {
         Ok(matches) => matches,
         Err(e) if !e.use_stderr() => {
-            return Ok((Parsed::Show(e.render().to_string()), BTreeSet::new()));
+            return Ok((Parsed::Show(shown(&e, arguments)), BTreeSet::new()));
         }
         Err(e) => bail!(mistake::one_line(&e, arguments)),
     };
@@ -191,6 +205,15 @@ pub(crate) fn parse(
         })),
         given,
     ))
+}
+
+/// The version, or the help: the short one where nobody asked for the long one.
+fn shown(shown: &clap::Error, arguments: &[OsString]) -> String {
+    let mut options = arguments.iter().take_while(|word| *word != "--");
+    if shown.kind() == ErrorKind::DisplayHelp && options.all(|word| word != "--help") {
+        return help::page();
+    }
+    shown.render().to_string()
 }
 
 fn command_line(
@@ -295,7 +318,11 @@ mod tests {
                 &[],
                 "'300' is not an exit code",
             ),
-            ("--on-exit 3=fine -- cat", &[], "'fine' is not one of done"),
+            (
+                "--on-exit 3=fine -- cat",
+                &[],
+                "'fine' is not a class: write one of done",
+            ),
             ("--stop-signal BOO -- cat", &[], "TERM"),
             ("--log-level loud -- cat", &[], "loud"),
             ("--hook '' -- cat", &[], "it does not name a program"),

@@ -86,6 +86,7 @@ fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -
         Other::Replay(options) => Task::Replay(Box::new(replay::settings(*options)?)),
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
+        Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
         Other::Man => Task::Show(cli::man()?),
         Other::Completions { shell } => Task::Show(cli::completions(shell)?),
     })

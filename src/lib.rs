@@ -8,7 +8,7 @@
 //! `app` has a file for each command.
 //!
 //! `clean` makes the words of others fit for the log and for names of files. `counters` counts what happens on the
-//! way, and `reporting` shows it.
+//! way, and `reporting` shows it. `suggest` knows which name was meant by one that does not exist.
 //!
 //! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, and `launch` starts
 //! the real daemon. `capture` writes what replay can play again.
@@ -44,6 +44,7 @@ mod record;
 mod record_json;
 mod replay;
 mod reporting;
+mod suggest;
 mod trigger;
 
 /// What the program's own tests and benchmarks need; nobody else is promised anything.

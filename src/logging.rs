@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::clean;
+use crate::suggest;
 
 static SHARD: OnceLock<String> = OnceLock::new();
 
@@ -65,6 +66,9 @@ impl Logging {
     }
 }
 
+/// The levels, from the quietest.
+pub(crate) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// Whether env_logger understands this level.
 ///
 /// # Errors
@@ -80,7 +84,10 @@ pub(crate) fn check_level(level: &str) -> Result<()> {
         let known =
             ["kclpipe", "handler"].contains(&word) || word.parse::<log::LevelFilter>().is_ok();
         if !known {
-            bail!("'{word}' is not a level: write error, warn, info, debug, trace or off");
+            bail!(
+                "'{word}' is not a level: {}",
+                suggest::choice(word, &LEVELS)
+            );
         }
     }
     Ok(())

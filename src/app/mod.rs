@@ -17,16 +17,20 @@ use crate::process;
 
 /// What a user gets who types the program's name and no more.
 pub const FIRST_STEPS: &str = "\
-kclpipe runs a command for each record of an Amazon Kinesis stream. Amazon's MultiLangDaemon
-starts it, once for each shard, and talks to it. Without AWS and Java, let replay play the daemon:
+kclpipe runs a command for each record of an Amazon Kinesis stream. Amazon's
+MultiLangDaemon starts it, once for each shard, and talks to it.
 
-  seq 3 | kclpipe replay - -- kclpipe -- sh -c 'cat >&2'   three records, and a handler that prints them
-  kclpipe replay FILE -- kclpipe -- ./handler.sh           a file with a record a line, and a handler of yours
+Without AWS and Java, let replay play the daemon. Three records, and a handler
+that prints them:
+  seq 3 | kclpipe replay - -- kclpipe -- sh -c 'cat >&2'
+Records of yours, one a line, and a handler of yours:
+  kclpipe replay FILE -- kclpipe -- ./handler.sh
 
-Then name it in the daemon's configuration:  executableName = kclpipe -- ./handler.sh
+Then name it in the daemon's configuration:
+  executableName = kclpipe -- ./handler.sh
 
-  kclpipe -h               the options
-  kclpipe --help           the options at length, and examples
+  kclpipe -h               the options that most users set
+  kclpipe --help           all options, and examples
   kclpipe man | man -l -   the manual page
 ";
 

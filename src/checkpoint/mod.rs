@@ -685,6 +685,71 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_shard_is_not_asked_for_before_all_is_done() {
+        let (mut it, now) = lease(|s| s.manual = true);
+        it.delivered(at(2, 0));
+        it.advance(at(1, 0), 1);
+        assert!(!it.is_all_done());
+        assert_eq!(it.next(now, Phase::ShardEnd, None), None);
+        it.advance(at(2, 0), 1);
+        assert!(it.is_all_done());
+        assert_eq!(it.next(now, Phase::ShardEnd, None), Some(Request::ShardEnd));
+    }
+
+    #[test]
+    fn nothing_awaits_an_action_while_an_ack_is_awaited_or_when_the_lease_is_gone() {
+        let (mut it, now) = lease(|s| s.records = Some(1));
+        assert_eq!(it.awaits_action(now), Due::Never);
+        it.advance(at(1, 0), 1);
+        assert_eq!(it.awaits_action(now), Due::Now(()));
+        it.next(now, Phase::Working, None);
+        it.advance(at(2, 0), 1);
+        assert_eq!(it.awaits_action(now), Due::Never);
+        it.answered(now, None);
+        assert_eq!(it.awaits_action(now), Due::Now(()));
+        it.lose_lease();
+        assert_eq!(it.awaits_action(now), Due::Never);
+    }
+
+    #[test]
+    fn each_answer_is_counted_but_those_to_what_only_keeps_alive() {
+        let now = Instant::now();
+        let strategy = Strategy {
+            records: Some(1),
+            ..Strategy::default()
+        };
+        let mut it = Checkpoints::new(strategy, DELAYS, Some(SECOND), now);
+        it.begin(&Start::After(at(4, 2)), now);
+        let mut at_time = now + SECOND;
+        let repeat = Some(Request::Repeat(at(4, 2)));
+        assert_eq!(it.next(at_time, Phase::Working, None), repeat);
+        it.answered(at_time, None);
+        let refusals = [
+            None,
+            Some("ThrottlingException"),
+            None,
+            Some("IllegalArgumentException"),
+            None,
+        ];
+        for (number, error) in (5..).zip(refusals) {
+            at_time += SECOND;
+            it.advance(at(number, 0), 1);
+            assert!(it.next(at_time, Phase::Working, None).is_some());
+            it.answered(at_time, error);
+        }
+        it.advance(at(20, 0), 1);
+        it.next(at_time, Phase::Working, None);
+        it.answered(at_time, Some("ShutdownException"));
+        let counted = Results {
+            stored: 3,
+            failed: 1,
+            refused: 1,
+            lease_lost: 1,
+        };
+        assert_eq!(it.results(), counted);
+    }
+
+    #[test]
     fn shard_end_is_tried_for_ever_unless_it_is_refused() {
         let (mut it, mut now) = lease(|s| s.manual = true);
         for _ in 0..20 {
@@ -797,6 +862,15 @@ mod tests {
             None
         );
         assert_eq!(it.wake(now, Some(&blocked)), None);
+        let again = BlockedRecord {
+            since: now,
+            next: at(4, 0),
+        };
+        assert_eq!(
+            it.wake(now, Some(&again)),
+            None,
+            "a record that was delivered again"
+        );
 
         let (mut manual, now) = lease(|s| s.manual = true);
         let blocked = BlockedRecord {

@@ -15,20 +15,22 @@ Examples:
   For a daemon that a service manager starts elsewhere:
     kclpipe check --directory /srv/orders /srv/orders/kclpipe.properties
   In a build, for KCL 2.x; let only errors stop it:
-    kclpipe check --kcl 2 --json kclpipe.properties > report.json || [ $? -eq 1 ]
+    kclpipe check --kcl 2 --json kclpipe.properties || [ $? -eq 1 ]
 
-Each finding gives the file and line, what is wrong, its id, why it matters, and how to fix it.
-An error: the daemon would not start or not stay up, or would not do what the line says.
-A warning: it would do as the line says, and that is rarely what is wanted.
-If the child is kclpipe, its options are checked, too: those in executableName, in @FILE, and in the
-environment.
-Exit code: 0 nothing found, 1 warnings only, 2 errors, or the file cannot be read, 64 a mistake in
-the command line.";
+Each finding gives the file and line, what is wrong, its id, why it matters, and
+how to fix it.
+An error: the daemon would not start or not stay up, or would not do what the
+line says. A warning: it would do as the line says, and that is rarely what is
+wanted.
+If the child is kclpipe, its options are checked, too: those in executableName,
+in @FILE, and in the environment.
+Exit code: 0 nothing found, 1 warnings only, 2 errors, or the file cannot be
+read, 64 a mistake in the command line.";
 
 /// What was typed after `check`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    about = "Find mistakes in a properties file before you start the daemon with it",
+    about = "Find mistakes in a properties file before the daemon starts",
     long_about = "Finds mistakes in a properties file of the MultiLangDaemon, which is silent about most of them: \
                   it skips keys and values that it does not understand.",
     override_usage = "kclpipe check [OPTIONS] FILE",

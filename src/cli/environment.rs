@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use anyhow::{Result, anyhow, bail};
-use clap::CommandFactory;
+use clap::{Arg, Command, CommandFactory};
 
 use super::launch::JARS;
 use super::{Cli, renamed};
 use crate::launch::PROPERTY;
+use crate::suggest;
 
 /// Variables of the environment that stand for options: the option's name, and its value.
 pub(crate) type Variables = BTreeMap<String, String>;
@@ -35,7 +36,7 @@ pub(crate) fn variables(
             .get_arguments()
             .find(|a| a.get_long() == Some(&option))
         else {
-            others.push(renamed::variable(name));
+            others.push(unknown(name, &option, &options));
             continue;
         };
         let value = value
@@ -51,6 +52,22 @@ pub(crate) fn variables(
         known.insert(option, value);
     }
     Ok((known, others))
+}
+
+/// What to say of a variable that stands for no option.
+fn unknown(name: &str, option: &str, command: &Command) -> String {
+    if let Some(new) = renamed::variable(name) {
+        return format!("{name} is ignored: its new name is {new}");
+    }
+    let options = command.get_arguments().filter_map(Arg::get_long);
+    let known: Vec<String> = suggest::meant(option, options)
+        .into_iter()
+        .map(variable)
+        .collect();
+    match known.first() {
+        Some(meant) => format!("{name} is set, but there is no such option: did you mean {meant}?"),
+        None => format!("{name} is set, but there is no such option"),
+    }
 }
 
 /// The variable that stands for an option.
@@ -86,7 +103,7 @@ mod tests {
             (known.len(), unknown),
             (
                 0,
-                vec!["KCLPIPE_CHECKPOINT_EVRY is set, but there is no such option".to_owned()]
+                vec!["KCLPIPE_CHECKPOINT_EVRY is set, but there is no such option: did you mean KCLPIPE_CHECKPOINT_EVERY?".to_owned()]
             )
         );
     }

@@ -25,15 +25,17 @@ Examples:
   Only print the command, to paste it elsewhere:
     kclpipe launch --print kclpipe.properties
 
-A property comes from --set, else KCLPIPE_PROPERTY_NAME, else FILE. Java comes from --java, else JAVA_HOME,
-else PATH. The jars come from --jars, else KCLPIPE_JARS, else kclpipe/kcl-VERSION under XDG_DATA_HOME or
-~/.local/share. Errors that kclpipe check finds stop the launch.
-Exit code: 78 the daemon was not started, 64 a mistake in the command line, otherwise Java's own.";
+A property comes from --set, else KCLPIPE_PROPERTY_NAME, else FILE. Java comes
+from --java, else JAVA_HOME, else PATH. The jars come from --jars, else
+KCLPIPE_JARS, else kclpipe/kcl-VERSION under XDG_DATA_HOME or ~/.local/share.
+Errors that kclpipe check finds stop the launch.
+Exit code: 78 the daemon was not started, 64 a mistake in the command line,
+otherwise Java's own.";
 
 /// What was typed after `launch`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    about = "Start Amazon's MultiLangDaemon, and download it first with --fetch",
+    about = "Start Amazon's MultiLangDaemon; --fetch downloads it first",
     long_about = "Starts Amazon's MultiLangDaemon with a properties file: finds Java and the daemon's jars, checks the \
                   file, and becomes Java.",
     override_usage = "kclpipe launch [OPTIONS] FILE\n       kclpipe launch --fetch [--kcl VERSION] [FILE]",

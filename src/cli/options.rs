@@ -1,5 +1,5 @@
-//! The options of the bridge, as they were typed, in a file for each thing that they are about. Those that most
-//! users never set are not in `-h`.
+//! The options of the bridge, as they were typed, in a file for each thing that they are about. What `-h`
+//! shows of them is in `help`.
 
 mod checkpoints;
 mod daemon;

@@ -39,10 +39,8 @@ pub(super) fn value(option: &str, old: &str) -> Option<String> {
     Some(format!("{option} {old} is now {option} {new}"))
 }
 
-/// What to say of a variable that stands for no option.
-pub(super) fn variable(name: &str) -> String {
-    match VARIABLES.iter().find(|(old, _)| *old == name) {
-        Some((_, new)) => format!("{name} is ignored: its new name is {new}"),
-        None => format!("{name} is set, but there is no such option"),
-    }
+/// The new name of a variable, if it had another one.
+pub(super) fn variable(name: &str) -> Option<&'static str> {
+    let mut known = VARIABLES.iter();
+    known.find(|(old, _)| *old == name).map(|(_, new)| *new)
 }

@@ -14,35 +14,39 @@ Examples:
   One record a line, and a checkpoint after every second record:
     kclpipe replay records.txt -- kclpipe --checkpoint-records 2 -- ./handler.sh
   A few lines from a pipe, to see what a handler gets; its stderr is in the log:
-    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'printenv KCLPIPE_SEQUENCE_NUMBER >&2; cat >&2'
+    seq 3 | kclpipe replay - -- kclpipe -- sh -c 'printenv >&2; cat >&2'
   Records that were taken from a stream, on four shards:
     aws kinesis get-records --shard-iterator \"$ITERATOR\" > records.json
     kclpipe replay --shards 4 records.json -- kclpipe -- ./handler.sh
-  Windows of 5 s on a shard that gets 10 records every 2 s:
-    kclpipe replay --batch-size 10 --empty-reads 2s records.txt -- kclpipe --per batch --batch-window 5s -- ./batch.sh
+  Windows of 5 s on a shard that gets records every 2 s:
+    kclpipe replay --empty-reads 2s records.txt -- \\
+      kclpipe --per batch --batch-window 5s -- ./batch.sh
   The test event of a Lambda function:
-    kclpipe replay event.json -- kclpipe --per batch --format lambda -- lambda/run.js
+    kclpipe replay event.json -- kclpipe --per batch --format lambda -- ./run.js
   Dead letters again, after you fixed the handler:
-    kclpipe replay dead.jsonl -- kclpipe --dead-letter dead-again.jsonl -- ./handler.sh
-  A rehearsal with errors, lost leases, ends of input and kills at random, and the same one again:
-    kclpipe replay --inject all records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
-    kclpipe replay --inject all --seed 4711 records.txt -- kclpipe --retry-delay 10ms -- ./handler.sh
+    kclpipe replay dead.jsonl -- kclpipe --dead-letter new.jsonl -- ./handler.sh
+  A rehearsal with errors, lost leases, ends of input and kills at random, and
+  the same one again:
+    kclpipe replay --inject all records.txt -- kclpipe -- ./handler.sh
+    kclpipe replay --inject all --seed 42 records.txt -- kclpipe -- ./handler.sh
   Play a conversation again that kclpipe --capture captured:
     kclpipe replay capture.jsonl -- kclpipe -- ./handler.sh
   Exactly what the daemon would run, and how it copes with losing its lease:
     kclpipe replay records.txt --properties my.properties --shutdown lease-lost
 
-'kclpipe' as CHILD is always this program itself. CHILD may be any child of the MultiLangDaemon.
-Options of replay never come from the environment; CHILD gets the environment as it is.
-A record without a partition key gets key-N, where N is its number in the input; one without a
-sequence number gets one.
-Exit code: 0 the protocol was kept and every shard reached its end, 1 otherwise, 64 a mistake in the
-command line or the input.";
+'kclpipe' as CHILD is always this program itself. CHILD may be any child of the
+MultiLangDaemon.
+Options of replay never come from the environment; CHILD gets the environment as
+it is.
+A record without a partition key gets key-N, where N is its number in the input;
+one without a sequence number gets one.
+Exit code: 0 the protocol was kept and every shard reached its end, 1 otherwise,
+64 a mistake in the command line or the input.";
 
 /// What was typed after `replay`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    about = "Play the daemon: try a child without AWS and Java, on real or made-up records",
+    about = "Play the daemon, to try a handler without AWS and Java",
     long_about = "Plays Amazon's MultiLangDaemon, so that its child can be tried without AWS, Java and network. \
                   It follows the daemon's rules, and says in plain words what the child does wrong.",
     override_usage = "kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]\n       \

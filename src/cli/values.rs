@@ -8,6 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::args_file::split;
 use crate::outcome::{CLASSES, Class, SIGNALS};
+use crate::suggest;
 
 /// A duration that may be off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +128,11 @@ pub(super) fn on_exit(text: &str) -> Result<(u8, Class), String> {
         .parse()
         .map_err(|_| format!("'{code}' is not an exit code from 0 to 255"))?;
     let known = CLASSES.iter().find(|(name, _)| *name == class.trim());
-    let names = || CLASSES.map(|(name, _)| name).join(", ");
-    let (_, class) = known.ok_or_else(|| format!("'{class}' is not one of {}", names()))?;
+    let unknown = || {
+        let choice = suggest::choice(class, &CLASSES.map(|(name, _)| name));
+        format!("'{class}' is not a class: {choice}")
+    };
+    let (_, class) = known.ok_or_else(unknown)?;
     Ok((code, *class))
 }
 
@@ -139,10 +143,9 @@ pub(super) fn signal(text: &str) -> Result<rustix::process::Signal, String> {
     let known = SIGNALS
         .iter()
         .find(|(known, signal)| *known == name || signal.as_raw().to_string() == name);
-    let names = || SIGNALS.map(|(name, _)| name).join(", ");
     known
         .map(|(_, signal)| *signal)
-        .ok_or_else(|| format!("write one of {}", names()))
+        .ok_or_else(|| suggest::choice(name, &SIGNALS.map(|(name, _)| name)))
 }
 
 /// A level of the log, or several.

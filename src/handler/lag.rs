@@ -92,6 +92,16 @@ mod tests {
             [false, false, false],
             "it has time left"
         );
+        assert_eq!(warnings(54, &[0, 1000]), [false, false], "just enough");
+    }
+
+    #[test]
+    fn a_handler_that_is_at_work_still_has_been_busy_until_now() {
+        let (mut lag, start) = (Lag::default(), Instant::now());
+        lag.judge(start, Some(0));
+        lag.note(true, start);
+        assert!(!lag.judge(start + WINDOW / 2, Some(1000)), "too early");
+        assert!(lag.judge(start + WINDOW, Some(1000)));
     }
 
     #[test]

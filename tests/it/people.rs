@@ -182,12 +182,40 @@ fn at_a_terminal_the_bare_name_shows_first_steps() {
 }
 
 #[test]
+fn what_a_beginner_sees_first_is_80_columns_wide() {
+    let help = [&["-h"][..], &["--help"], &["help", "replay"]].map(printed);
+    let first = kclpipe::testing::FIRST_STEPS.to_owned();
+    for line in help.iter().chain([&first]).flat_map(|text| text.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn help_is_a_word_too() {
+    assert_eq!(printed(&["help"]), printed(&["--help"]));
+    for command in ["replay", "check", "launch"] {
+        let help = printed(&["help", command]);
+        assert!(
+            help.contains(&format!("Usage: kclpipe {command} ")),
+            "{help}"
+        );
+        assert!(help.contains("\nExamples:\n"), "{help}");
+    }
+    let output = kclpipe(&["help", "reply"]).output().expect("it starts");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{told}");
+    assert!(
+        told.contains("there is no command 'reply': did you mean 'replay'?"),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_first_of_the_first_steps_works_as_it_is_printed() {
     let line = kclpipe::testing::FIRST_STEPS
         .lines()
         .find(|line| line.contains("seq 3"))
         .expect("it");
-    let (line, _) = line.split_once("   three").expect("what it does");
     let folder = tempfile::tempdir().expect("a folder");
     let program = env!("CARGO_BIN_EXE_kclpipe");
     std::os::unix::fs::symlink(program, folder.path().join("kclpipe")).expect("linked");

@@ -1098,7 +1098,7 @@ fn a_mistake_is_one_line_and_64() {
         ("--shutdown now in -- cat", "--shutdown"),
         (
             "--inject kil in -- cat",
-            "'kil' is not a fault: write all, or one of throttle",
+            "'kil' is not a fault: did you mean 'kill'?",
         ),
         ("--seed 1 in -- cat", "--inject"),
     ] {

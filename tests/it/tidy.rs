@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 31] = [
+const LAYERS: [(&str, u32); 32] = [
     ("append_line", 0),
     ("clean", 0),
     ("clock", 0),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, u32); 31] = [
     ("plural", 0),
     ("properties", 0),
     ("random", 0),
+    ("suggest", 0),
     ("backoff", 1),
     ("logging", 1),
     ("process", 1),

@@ -15,7 +15,7 @@ pub(crate) struct Checkpoints {
     #[arg(long, value_name = "N")]
     pub checkpoint_records: Option<u64>,
     /// Checkpoint at the end of every batch
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     pub checkpoint_batch: bool,
     /// Checkpoint only where the handler asks for it
     #[arg(long)]

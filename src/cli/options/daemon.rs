@@ -12,7 +12,7 @@ use crate::cli::values::{Limit, Words, limit, path, words};
 pub(crate) struct Lease {
     /// Run COMMAND with KCLPIPE_EVENT=initialize, lease-lost, shard-end or shutdown; the first record and
     /// the end of a shard wait until it exits with 0
-    #[arg(long, value_parser = words, value_name = "COMMAND", hide_short_help = true)]
+    #[arg(long, value_parser = words, value_name = "COMMAND")]
     pub hook: Option<Words>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Lease {
 #[command(next_help_heading = "Talking to the daemon")]
 pub(crate) struct Daemon {
     /// During long work, restart the daemon's timeoutInSeconds at this interval; 0 for never [default: 0]
-    #[arg(long, value_parser = limit, value_name = "DURATION", hide_short_help = true)]
+    #[arg(long, value_parser = limit, value_name = "DURATION")]
     pub keepalive: Option<Limit>,
 }
 
@@ -31,9 +31,9 @@ pub(crate) struct Daemon {
 pub(crate) struct Debugging {
     /// Append the conversation with the daemon to FILE, for kclpipe replay; {shard} and {name} are
     /// replaced
-    #[arg(long, value_parser = path(), value_name = "FILE", hide_short_help = true)]
+    #[arg(long, value_parser = path(), value_name = "FILE")]
     pub capture: Option<PathBuf>,
     /// Capture payloads and partition keys, too
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     pub capture_data: bool,
 }

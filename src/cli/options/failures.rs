@@ -20,10 +20,10 @@ pub(crate) struct Failures {
     #[arg(long, value_parser = limit, value_name = "DURATION")]
     pub max_record_age: Option<Limit>,
     /// The delay before the second attempt; it doubles with each attempt [default: 1s]
-    #[arg(long, value_parser = delay, value_name = "DURATION", hide_short_help = true)]
+    #[arg(long, value_parser = delay, value_name = "DURATION")]
     pub retry_delay: Option<Duration>,
     /// The longest delay [default: 1m]
-    #[arg(long, value_parser = delay, value_name = "DURATION", hide_short_help = true)]
+    #[arg(long, value_parser = delay, value_name = "DURATION")]
     pub retry_max_delay: Option<Duration>,
     /// What an exit code means, for example 99=checkpoint; done, checkpoint, reject, retry, fail, broken
     /// or halt
@@ -38,11 +38,11 @@ pub(crate) struct Failures {
     #[arg(long, value_parser = path(), value_name = "FILE")]
     pub dead_letter: Option<PathBuf>,
     /// Pipe each such record to COMMAND as the same JSON object; exit status 0 means the record is safe
-    #[arg(long, value_parser = words, value_name = "COMMAND", hide_short_help = true)]
+    #[arg(long, value_parser = words, value_name = "COMMAND")]
     pub dead_letter_command: Option<Words>,
     /// After giving up on N records in a row, assume the handler is broken and hold on to further records;
     /// 0 for never [default: 10]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N")]
     pub max_consecutive_failures: Option<u32>,
 }
 

@@ -21,28 +21,28 @@ pub(crate) struct Handover {
     pub jobs: Option<usize>,
     /// With --format jsonl: text writes a payload as "data" if it is UTF-8 and as "dataBase64" if not;
     /// base64 always as "dataBase64" [default: text]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_enum)]
     pub data: Option<DataName>,
     /// Answer the daemon once no more than SIZE of its records wait or are at work, so that handlers go on
     /// while it reads; 0 answers when all are done [default: 0, or with --batch-window 64MiB or three
     /// times --batch-bytes, whichever is more]
-    #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true)]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
     pub read_ahead: Option<u64>,
     /// Keep the records that wait in files in DIR, which have no names, instead of memory
-    #[arg(long, value_parser = path(), value_name = "DIR", hide_short_help = true)]
+    #[arg(long, value_parser = path(), value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
     /// Replace {shard}, {id}, {sequence}, {first}, {last} and {name} in COMMAND's arguments
-    #[arg(short = 'I', long, hide_short_help = true)]
+    #[arg(short = 'I', long)]
     pub placeholders: bool,
     /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
     /// gzip does [default: off]
-    #[arg(long, value_enum, value_name = "WHICH", hide_short_help = true)]
+    #[arg(long, value_enum, value_name = "WHICH")]
     pub decompress: Option<DecompressName>,
     /// Reject a payload that is larger than this when decompressed; 0 for no limit [default: 64MiB]
-    #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true)]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
     pub max_decompressed: Option<u64>,
     /// The directory the handler runs in [default: the daemon's]
-    #[arg(long, value_parser = path(), value_name = "DIR", hide_short_help = true)]
+    #[arg(long, value_parser = path(), value_name = "DIR")]
     pub chdir: Option<PathBuf>,
 }
 

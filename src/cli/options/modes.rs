@@ -13,15 +13,15 @@ pub(crate) struct PerBatch {
     pub batch_size: Option<usize>,
     /// The most bytes of payload in a handler's batch, for example 512KiB or 6MB, counted when
     /// decompressed; 0 for no limit [default: 0, or 256MiB if payloads are decompressed]
-    #[arg(long, value_parser = size, value_name = "SIZE", hide_short_help = true)]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
     pub batch_bytes: Option<u64>,
     /// Collect records over several reads before a handler is started, for this long at most; 0 disables
     /// [default: 0]
-    #[arg(long, value_parser = window, value_name = "DURATION", hide_short_help = true)]
+    #[arg(long, value_parser = window, value_name = "DURATION")]
     pub batch_window: Option<Limit>,
     /// With --batch-window: end a batch where the arrival time crosses a multiple of the window, so that a
     /// restart makes the same batches
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     pub batch_align: bool,
 }
 
@@ -30,13 +30,13 @@ pub(crate) struct PerBatch {
 #[command(next_help_heading = "Per shard")]
 pub(crate) struct PerShard {
     /// How many records a handler may have in flight [default: 1]
-    #[arg(long, value_parser = at_least_one, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_parser = at_least_one, value_name = "N")]
     pub inflight: Option<usize>,
     /// Accept answers without the token, too
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     pub plain_answers: bool,
     /// End a handler's input after N records and start a new handler; 0 for never [default: 0]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N")]
     pub max_records_per_handler: Option<u64>,
 }
 
@@ -45,6 +45,6 @@ pub(crate) struct PerShard {
 #[command(next_help_heading = "Lambda")]
 pub(crate) struct Lambda {
     /// With --format lambda: the stream's ARN, for eventSourceARN and awsRegion
-    #[arg(long, value_name = "ARN", hide_short_help = true)]
+    #[arg(long, value_name = "ARN")]
     pub stream_arn: Option<String>,
 }

@@ -15,7 +15,7 @@ pub(crate) struct Watching {
     #[arg(long, value_parser = log_level, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// The form of a log line [default: text]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_enum)]
     pub log_format: Option<LogFormatName>,
     /// Append the log to FILE instead of stderr; {name} is replaced
     #[arg(long, value_parser = path(), value_name = "FILE")]
@@ -27,7 +27,7 @@ pub(crate) struct Watching {
     #[arg(long, value_parser = path(), value_name = "DIR")]
     pub metrics_dir: Option<PathBuf>,
     /// Distinguishes the applications on one machine [default: the last part of the daemon's directory]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     pub name: Option<String>,
 }
 

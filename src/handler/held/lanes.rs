@@ -461,6 +461,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_waits_only_when_none_of_its_records_is_out() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let mut lanes = lanes(&["a", "a"], 2);
+        take(&mut lanes, 0, now);
+        take(&mut lanes, 0, now);
+        lanes.put_back(0, Some(later));
+        assert_eq!(lanes.due(now), Due::Never, "1 comes back first");
+        assert_eq!(take(&mut lanes, 0, later), None);
+        lanes.put_back(1, None);
+        assert_eq!(lanes.due(now), Due::At(later));
+        assert_eq!(take(&mut lanes, 0, later), Some(0));
+    }
+
+    #[test]
     fn an_empty_batch_is_done() {
         assert!(lanes(&[], 3).all_done());
     }

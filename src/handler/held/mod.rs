@@ -577,7 +577,7 @@ impl Records {
             batch_ended: if windowed {
                 batch_done
             } else {
-                self.queue.has_end_between(self.reported, through)
+                self.queue.ends_by(through)
             },
         });
         self.reported = through;

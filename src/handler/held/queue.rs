@@ -108,16 +108,15 @@ impl Queue {
         held.batch.moved(index - held.first, file, at);
     }
 
-    /// Whether a batch ends at one of the records before `through` that were not before `from`.
-    pub(in crate::handler) fn has_end_between(&self, from: usize, through: usize) -> bool {
-        let mut ends = self.batches.iter().map(Held::end);
-        ends.any(|end| from < end && end <= through)
+    /// Whether the oldest batch is done, where every record before `done_through` is.
+    pub(in crate::handler) fn ends_by(&self, done_through: usize) -> bool {
+        let oldest = self.batches.front();
+        oldest.is_some_and(|held| held.end() <= done_through)
     }
 
     /// Frees the batches that are done through here.
     pub(in crate::handler) fn free(&mut self, done_through: usize) {
-        let is_done = |held: &Held| held.end() <= done_through;
-        while self.batches.front().is_some_and(is_done) {
+        while self.ends_by(done_through) {
             self.batches.pop_front();
         }
     }
@@ -174,7 +173,7 @@ mod tests {
             (0, 2)
         );
         assert_eq!(queue.position(2).to_string(), "13.0");
-        assert!(!queue.has_end_between(0, 1) && queue.has_end_between(1, 2));
+        assert!(!queue.ends_by(1) && queue.ends_by(2));
         queue.free(1);
         assert_eq!(queue.position(1).to_string(), "12.0");
         queue.free(2);
@@ -182,6 +181,7 @@ mod tests {
             (queue.end(), queue.position(2).to_string()),
             (3, "13.0".to_owned())
         );
+        assert!(!queue.ends_by(2), "the one that is done has left");
         queue.free(3);
         assert_eq!((queue.bytes_from(3), queue.push(batch(&[14]), now)), (0, 3));
     }

@@ -243,6 +243,31 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_full_by_payload_or_by_lines() {
+        let now = Instant::now();
+        let full = |payload, line| {
+            let waiting = Waiting {
+                size: Size {
+                    records: 1,
+                    payload,
+                    line,
+                },
+                taken_in: now,
+                arrived: None,
+                crossed: false,
+            };
+            let window = Window {
+                length: MINUTE,
+                aligned: false,
+            };
+            let reads = behind(now, UNIX_EPOCH);
+            let due = window.due(&waiting, &MOST, &reads, (now, UNIX_EPOCH));
+            due == Due::Now(Trigger::Bytes)
+        };
+        assert!(full(1000, 0) && full(0, 5000) && !full(999, 4999));
+    }
+
+    #[test]
     fn what_waited_in_the_stream_waits_until_the_shard_is_caught_up() {
         assert_eq!(seconds(due(false, 1, 1, 300, behind)), "59");
         assert_eq!(seconds(due(false, 1, 1, 300, caught_up)), "Window");
@@ -255,6 +280,12 @@ mod tests {
         assert_eq!(seconds(due(true, 1, 59, 59, caught_up)), "Clock");
         // Its window ends at 00:11:00; what is read now says nothing of what comes until then.
         assert_eq!(seconds(due(true, 1, 5, 5, caught_up)), "90");
+        // It is over, but what arrived just before that may be late.
+        let soon = |now: Instant, time_of_day: SystemTime| Reads {
+            last: now,
+            caught_up: Some(time_of_day - Duration::from_secs(25)),
+        };
+        assert_eq!(seconds(due(true, 1, 59, 59, soon)), "60");
         // It is over, but there are reads, and none says that nothing more is there.
         assert_eq!(seconds(due(true, 1, 59, 59, behind)), "60");
         let silent = |now: Instant, _| Reads {

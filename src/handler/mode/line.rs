@@ -115,6 +115,7 @@ mod tests {
             ("t0ken  ok", Line::Malformed),
             ("t0ken okay", Line::Malformed),
             ("t0ken ok -1", Line::Malformed),
+            ("t0ken ok +1", Line::Malformed),
             ("t0ken ok 1 2", Line::Malformed),
             ("t0ken ok 99999999999999999999", Line::Malformed),
             ("t0ken ok\r\r", Line::Malformed),

@@ -470,10 +470,7 @@ impl Handlers for Pool<'_> {
                 // It sees the end of its input, and has until then for what it has.
                 Finish::Drain(_) if self.is_at_work(slot) => self.children.close_input(role),
                 Finish::Drain(_) => self.children.finish(role, self.settings.stop),
-                Finish::Stop if self.slots[slot].attempt.is_some() => {
-                    self.stop(slot, Stopped::Withdrawn)
-                }
-                Finish::Stop => {}
+                Finish::Stop => self.stop(slot, Stopped::Withdrawn),
             }
         }
         if how == Finish::Stop {

@@ -10,6 +10,8 @@ pub(crate) mod schedule;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::suggest;
+
 pub use records::make_hostile;
 pub use rng::Rng;
 pub use schedule::Schedule;
@@ -297,11 +299,8 @@ impl Kind {
 }
 
 fn unknown(name: &str) -> String {
-    let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    format!(
-        "'{name}' is not a fault: write all, or one of {}",
-        known.join(", ")
-    )
+    let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).chain(["all"]).collect();
+    format!("'{name}' is not a fault: {}", suggest::choice(name, &known))
 }
 
 #[cfg(test)]
@@ -335,7 +334,7 @@ mod tests {
         for (text, said) in [
             (
                 "throtle",
-                "'throtle' is not a fault: write all, or one of throttle, dependency",
+                "'throtle' is not a fault: did you mean 'throttle'? Write one of throttle",
             ),
             ("", "'' is not a fault"),
             ("all=1", "'all' is not a fault"),

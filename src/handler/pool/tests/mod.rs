@@ -8,7 +8,7 @@ mod script;
 
 use std::time::Duration;
 
-use super::super::{OnFailure, Per, Settings};
+use super::super::{OnFailure, Per, Settings, Window};
 use crate::process::Command;
 use script::{play, settings};
 
@@ -278,7 +278,7 @@ fn a_record_is_done_when_its_letter_is_kept_and_only_the_letter_is_tried_again()
          < letter 1: refused
          * 1s later
          < letter 1: locked
-         * 1s later
+         * 5ms later
          < letter 1: kept
          < start 0: 2
          < close 0
@@ -404,6 +404,123 @@ fn an_orderly_finish_ends_the_input_and_waits() {
          < finish 0
          * exit 0 0
          = finished",
+    );
+}
+
+#[test]
+fn a_drain_lets_handlers_finish_what_they_have_and_starts_nothing() {
+    play(
+        with(RECORD, |s| s.jobs = 2),
+        "> offer a:1 b:2 a:3
+         < start 0: 1
+         < close 0
+         < start 1: 2
+         < close 1
+         > finish in 20s
+         < close 0
+         < close 1
+         * exit 1 0
+         * exit 0 0
+         = done 2
+         = finished",
+    );
+}
+
+#[test]
+fn at_the_end_of_a_drain_handlers_are_stopped_and_their_records_are_not_ours() {
+    play(
+        settings(shard(2)),
+        "> offer 1 2
+         < start 0: 1 2
+         > finish in 20s
+         < close 0
+         * says 0 ok 1
+         = done 1
+         * 20s later
+         < stop 0
+         * exit 0 0
+         = finished",
+    );
+}
+
+#[test]
+fn a_drain_ends_a_handler_that_has_no_record_as_an_orderly_finish_does() {
+    play(
+        settings(shard(1)),
+        "> offer 1
+         < start 0: 1
+         * says 0 ok 1
+         = done 1
+         > finish in 20s
+         < finish 0
+         * exit 0 0
+         = finished",
+    );
+}
+
+#[test]
+fn a_handler_that_prints_nothing_is_spoken_of_after_ten_seconds_or_half_its_limit() {
+    play(
+        settings(shard(1)),
+        "> offer 1
+         < start 0: 1
+         * 10s later
+         * says 0 ok 1
+         = done 1",
+    );
+    play(
+        with(shard(1), |s| s.timeout = Some(Duration::from_secs(12))),
+        "> offer 1
+         < start 0: 1
+         * 6s later
+         * 6s later
+         < stop 0
+         * exit 0 1
+         * 1s later
+         < start 0: 1
+         * says 0 progress
+         * 6s later
+         * says 0 ok 1
+         = done 1",
+    );
+    play(
+        with(shard(1), |s| s.timeout = Some(Duration::from_secs(60))),
+        "> offer 1
+         < start 0: 1
+         * says 0 progress
+         * 30s later
+         * says 0 ok 1
+         = done 1",
+    );
+}
+
+#[test]
+fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first() {
+    let per = Per::Batch {
+        size: Some(2),
+        bytes: None,
+    };
+    play(
+        with(per, |s| {
+            s.read_ahead = 1 << 20;
+            s.window = Some(Window {
+                length: Duration::from_secs(60),
+                aligned: true,
+            });
+        }),
+        "> offer 1@60 2@61 3@59 4@62 5@120
+         < start 0: 1 2
+         < close 0
+         * exit 0 0
+         < start 0: 3
+         < close 0
+         = done 2
+         * exit 0 0
+         < start 0: 4
+         < close 0
+         = done 3
+         * exit 0 0
+         = done 4",
     );
 }
 

@@ -65,8 +65,10 @@ pub(super) fn play(settings: Settings, transcript: &str) {
         .map(|line| line.trim().to_owned())
         .collect();
     let given = |line: &&String| line.starts_with(['>', '*']);
+    let began = Instant::now();
     let stage = Stage {
-        now: RefCell::new(Instant::now()),
+        began,
+        now: RefCell::new(began),
         told: RefCell::new(Vec::new()),
     };
     let mut children = Scripted {
@@ -87,7 +89,7 @@ pub(super) fn play(settings: Settings, transcript: &str) {
     let mut numbers = 0;
     for step in steps {
         stage.told.borrow_mut().push(step.clone());
-        tell(&mut pool, &step, &mut numbers);
+        tell(&mut pool, &step, &mut numbers, stage.now());
         loop {
             let event = pool.wait(true, None).expect("nothing fails");
             if event == Event::Input {
@@ -105,6 +107,7 @@ pub(super) fn play(settings: Settings, transcript: &str) {
 
 /// What all share: the time, and the transcript so far.
 struct Stage {
+    began: Instant,
     now: RefCell<Instant>,
     told: RefCell<Vec<String>>,
 }
@@ -115,21 +118,26 @@ impl Clock for Stage {
     }
 
     fn time_of_day(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
+        SystemTime::UNIX_EPOCH + (self.now() - self.began)
     }
 }
 
-fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32) {
+fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32, now: Instant) {
     let words: Vec<&str> = step.split_whitespace().skip(1).collect();
     match words.as_slice() {
         ["offer", "alone", records @ ..] => pool.offer(read(batch(records, numbers), First::Alone)),
         ["offer", records @ ..] => pool.offer(read(batch(records, numbers), First::WithOthers)),
         ["finish", "orderly"] => pool.finish(Finish::Orderly),
         ["finish", "stop"] => pool.finish(Finish::Stop),
+        ["finish", "in", time] => pool.finish(Finish::Drain(now + duration(time))),
         ["hook", "shard-end"] => assert!(pool.hook(HookEvent::ShardEnd)),
         ["hook", "lease-lost"] => assert!(pool.hook(HookEvent::LeaseLost)),
         _ => panic!("no such thing: {step}"),
     }
+}
+
+fn duration(text: &str) -> Duration {
+    humantime::parse_duration(text).expect("a duration")
 }
 
 fn in_words(event: Event) -> String {
@@ -144,15 +152,17 @@ fn in_words(event: Event) -> String {
     }
 }
 
-/// Records by their payloads, each perhaps with a key before it; sequence numbers go on from batch to batch.
+/// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
+/// sequence numbers go on from batch to batch.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
         .map(|record| {
             *numbers += 1;
-            let (key, payload) = record.split_once(':').unwrap_or(("k", record));
+            let (key, record) = record.split_once(':').unwrap_or(("k", record));
+            let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
             let data = STANDARD.encode(payload);
-            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0}}"#)
+            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
         })
         .collect();
     let line = format!(
@@ -230,19 +240,18 @@ impl Scripted<'_> {
                 Vec::new()
             }
             [time, "later"] => {
-                self.pass(humantime::parse_duration(time).expect("a duration"), until);
+                self.pass(duration(time), until);
                 Vec::new()
             }
             _ => panic!("no such thing: {step}"),
         }
     }
 
-    /// Time passes, and the pool must have asked to be woken by then, and not before now.
+    /// Time passes, and the pool must have asked to be woken just then.
     fn pass(&self, time: Duration, until: Option<Instant>) {
         let mut now = self.stage.now.borrow_mut();
-        assert!(until.is_none_or(|until| until > *now), "it does not sleep");
         *now += time;
-        assert!(until.is_some_and(|until| until <= *now), "it sleeps on");
+        assert_eq!(until, Some(*now), "it sleeps until then");
     }
 
     fn exit(&mut self, role: Role, code: &str, unread: u64) -> Happening {
