@@ -11,6 +11,7 @@ mod mistake;
 mod options;
 mod renamed;
 mod replay;
+mod status;
 mod values;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ pub(crate) use options::{
     Options, PerName,
 };
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
+pub(crate) use status::StatusOptions;
 pub(crate) use values::{Limit, Words};
 
 const USAGE: &str = "\
@@ -43,7 +45,8 @@ kclpipe [OPTIONS] -- COMMAND [ARG...]
        kclpipe @FILE
        kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]
        kclpipe check [OPTIONS] FILE
-       kclpipe launch [OPTIONS] FILE";
+       kclpipe launch [OPTIONS] FILE
+       kclpipe status [OPTIONS] DIR";
 
 /// What `--help` shows after the options.
 const EXAMPLES: &str = "\
@@ -100,6 +103,8 @@ pub(crate) enum Other {
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon; --fetch downloads it first
     Launch(Box<LaunchOptions>),
+    /// Show which shard of this machine is stuck, and why
+    Status(Box<StatusOptions>),
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
     /// Print a shell's completion script for this command line

@@ -7,6 +7,7 @@ mod records;
 mod replay;
 mod rules;
 mod settings;
+mod status;
 mod watching;
 
 use std::collections::BTreeSet;
@@ -60,6 +61,8 @@ pub enum Task {
     Check(Box<crate::check::Settings>),
     /// To start the daemon.
     Launch(Box<crate::launch::Settings>),
+    /// To look at the shards of this machine.
+    Status(Box<crate::status::Settings>),
     /// To print this and be done.
     Show(String),
 }
@@ -86,6 +89,7 @@ fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -
         Other::Replay(options) => Task::Replay(Box::new(replay::settings(*options)?)),
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
+        Other::Status(options) => Task::Status(Box::new(status::settings(*options))),
         Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
         Other::Man => Task::Show(cli::man()?),
         Other::Completions { shell } => Task::Show(cli::completions(shell)?),
@@ -209,7 +213,7 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            other @ (Task::Replay(_) | Task::Check(_) | Task::Launch(_)) => {
+            other @ (Task::Replay(_) | Task::Check(_) | Task::Launch(_) | Task::Status(_)) => {
                 Err(anyhow!("{other:?}"))
             }
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::outcome::{CLASSES, Class, Ended};
+use crate::shard_state::LastFailure;
 use crate::trigger::{TRIGGERS, Trigger};
 
 /// Upper ends of the spans that a handler's time falls into, in seconds.
@@ -51,6 +52,10 @@ pub struct Counters {
     pub held_records: u64,
     /// The length of the daemon's lines from the first of them on.
     pub held_bytes: u64,
+    /// Attempts of the record that everything waits for, if there is one.
+    pub blocking_attempts: u32,
+    /// How the last handler ended that did not end well.
+    pub last_failure: Option<LastFailure>,
     /// How many records handlers got at their start.
     pub batch_records: Histogram,
     /// The bytes of their payloads.
@@ -81,6 +86,8 @@ impl Default for Counters {
             in_flight: 0,
             held_records: 0,
             held_bytes: 0,
+            blocking_attempts: 0,
+            last_failure: None,
             batch_records: Histogram::new(BATCH_RECORDS),
             batch_bytes: Histogram::new(BATCH_BYTES),
             times: Histogram::new(TIMES),

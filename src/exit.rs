@@ -95,6 +95,23 @@ exits! {
 }
 
 exits! {
+    /// A look at the shards of a machine.
+    Status, fault: Internal;
+    /// They are shown, and no limit is passed.
+    Fine = 0,
+    /// A limit of the user's is passed.
+    Failing = 1,
+    /// The command line is wrong.
+    Usage = 64,
+    /// The directory cannot be read (`EX_NOINPUT`).
+    Unreadable = 66,
+    /// The address cannot be listened on (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
+}
+
+exits! {
     /// What only prints: help, the version, the manual page, completions; and what could not be understood.
     Show, fault: Internal;
     /// It is printed.

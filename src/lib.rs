@@ -32,6 +32,7 @@ mod due;
 mod exit;
 mod format;
 mod handler;
+mod http;
 mod launch;
 mod logging;
 mod outcome;
@@ -44,6 +45,8 @@ mod record;
 mod record_json;
 mod replay;
 mod reporting;
+mod shard_state;
+mod status;
 mod suggest;
 mod trigger;
 

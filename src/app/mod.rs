@@ -4,6 +4,7 @@ mod bridge;
 mod check;
 mod launch;
 mod replay;
+mod status;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +49,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Task::Check(settings)) => guarded(|| check::run(&settings)),
         Ok(Task::Launch(settings)) => guarded(|| Ok(launch::run(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| replay::run(&settings)),
+        Ok(Task::Status(settings)) => guarded(|| status::run(&settings)),
         Err(e) => complain(&e, exit::Show::Usage).to_system(),
     }
 }

@@ -134,7 +134,11 @@ mod tests {
     fn typed(line: &str) -> Result<Settings> {
         match read(line.split(' ').map(OsString::from), std::iter::empty())? {
             Task::Check(settings) => Ok(*settings),
-            other @ (Task::Bridge(_) | Task::Replay(_) | Task::Launch(_) | Task::Show(_)) => {
+            other @ (Task::Bridge(_)
+            | Task::Replay(_)
+            | Task::Launch(_)
+            | Task::Status(_)
+            | Task::Show(_)) => {
                 bail!("{other:?}")
             }
         }

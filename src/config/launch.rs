@@ -63,9 +63,11 @@ mod tests {
             .map(|(name, value)| (name.into(), value.into()));
         match read(arguments, environment)? {
             Task::Launch(settings) => Ok(*settings),
-            other @ (Task::Bridge(_) | Task::Replay(_) | Task::Check(_) | Task::Show(_)) => {
-                Err(anyhow!("{other:?}"))
-            }
+            other @ (Task::Bridge(_)
+            | Task::Replay(_)
+            | Task::Check(_)
+            | Task::Status(_)
+            | Task::Show(_)) => Err(anyhow!("{other:?}")),
         }
     }
 

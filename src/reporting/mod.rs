@@ -3,7 +3,9 @@
 //! Nothing here may stop, slow or fail the work: what cannot be written is said once and tried again.
 
 mod families;
+mod replacement;
 mod stats;
+mod status_file;
 mod textfile;
 
 use std::path::PathBuf;
@@ -125,6 +127,20 @@ pub(crate) fn age(arrived: i64, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A shard where nothing has happened.
+    pub(super) fn snapshot() -> Snapshot {
+        Snapshot {
+            time: UNIX_EPOCH + Duration::from_secs(100),
+            counters: Counters::default(),
+            checkpoints: Results::default(),
+            unsaved: 0,
+            since_checkpoint: Duration::from_secs(40),
+            blocked: None,
+            behind: None,
+            oldest: None,
+        }
+    }
 
     #[test]
     fn lag_grows_while_a_record_is_not_done() {

@@ -144,24 +144,17 @@ fn shown(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::outcome::Class;
     use crate::record::Position;
+    use crate::reporting::tests::snapshot;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn snapshot() -> Snapshot {
+    fn idle() -> Snapshot {
         Snapshot {
-            time: SystemTime::UNIX_EPOCH,
-            counters: Counters::default(),
-            checkpoints: Results::default(),
-            unsaved: 0,
             since_checkpoint: MINUTE,
-            blocked: None,
-            behind: None,
-            oldest: None,
+            ..snapshot()
         }
     }
 
@@ -172,7 +165,7 @@ mod tests {
         stats.begin(now);
         assert_eq!(stats.due(), Some(now + MINUTE));
         assert_eq!(
-            stats.line(&snapshot(), now + MINUTE),
+            stats.line(&idle(), now + MINUTE),
             "in 1m: 0 records done (0.0/s); checkpoints: 0 stored, none in 1m; unknown behind latest, 0 in flight"
         );
         assert_eq!(stats.due(), Some(now + MINUTE * 2));
@@ -182,7 +175,7 @@ mod tests {
     fn a_line_is_about_its_interval_and_names_what_went_wrong() {
         let (mut stats, now) = (Stats::new(MINUTE), Instant::now());
         stats.begin(now);
-        let mut so_far = snapshot();
+        let mut so_far = idle();
         so_far.counters.done = 1000;
         so_far.counters.rejected = 5;
         so_far.checkpoints.stored = 7;

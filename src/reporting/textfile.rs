@@ -1,10 +1,11 @@
 //! The file that Prometheus' node_exporter picks up: one per shard and process, replaced whole.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::replacement::Replacement;
+use super::status_file::StatusFile;
 use super::{Snapshot, render};
 use crate::clean::{self, file_name};
 use crate::process;
@@ -33,11 +34,14 @@ pub(super) struct Textfile {
     due: Option<Instant>,
     /// It could not be written, which was said.
     in_trouble: bool,
+    /// The file beside it.
+    status: StatusFile,
 }
 
 impl Textfile {
     pub(super) fn new(directory: &Path, name: &str) -> Textfile {
         Textfile {
+            status: StatusFile::new(directory, name, Instant::now()),
             directory: directory.to_path_buf(),
             name: name.to_owned(),
             shard_id: String::new(),
@@ -56,6 +60,7 @@ impl Textfile {
             std::process::id()
         );
         self.path = Some(self.directory.join(file));
+        self.status.begin(shard_id, now);
         self.due = Some(now);
         self.sweep(|number| number == std::process::id() || !process::is_alive(number));
     }
@@ -64,7 +69,7 @@ impl Textfile {
         self.due
     }
 
-    /// Writes the file anew.
+    /// Writes the files anew.
     pub(super) fn update(&mut self, snapshot: &Snapshot, now: Instant) {
         self.due = Some(now + EVERY);
         let Some(path) = &self.path else {
@@ -72,7 +77,8 @@ impl Textfile {
         };
         self.sweep(|_| false);
         let written = render(snapshot, &self.name, &self.shard_id)
-            .and_then(|text| Ok(replace(path, text.as_bytes())?));
+            .and_then(|text| Ok(Replacement::new(path)?.put(text.as_bytes())?))
+            .and_then(|_| Ok(self.status.update(snapshot, now)?));
         match &written {
             Err(e) if !self.in_trouble => log::warn!(
                 "cannot write the metrics file '{}': {e:#}; work continues without it (--metrics-dir)",
@@ -130,45 +136,16 @@ fn is_forgotten(entry: &fs::DirEntry) -> bool {
     age.is_some_and(|age| age > FORGOTTEN)
 }
 
-/// Puts a file there that is whole for whoever looks. Others may write into the directory: what they put in
-/// the place of ours, a link or a pipe, is removed and neither followed nor waited for.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let part = path.with_extension(PART.trim_start_matches('.'));
-    let _ = fs::remove_file(&part);
-    let made = OpenOptions::new().write(true).create_new(true).open(&part);
-    let written = made
-        .and_then(|mut file| file.write_all(text))
-        .and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::time::SystemTime;
 
     use super::*;
-    use crate::checkpoint::Results;
-    use crate::counters::Counters;
+    use crate::reporting::tests::snapshot;
 
     /// A number that no process can have.
     const NOBODY: u32 = 4_194_305;
-
-    fn snapshot() -> Snapshot {
-        Snapshot {
-            time: SystemTime::UNIX_EPOCH + Duration::from_secs(100),
-            counters: Counters::default(),
-            checkpoints: Results::default(),
-            unsaved: 0,
-            since_checkpoint: Duration::from_secs(40),
-            blocked: None,
-            behind: None,
-            oldest: None,
-        }
-    }
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).expect("a directory");
@@ -190,7 +167,8 @@ mod tests {
         file.update(&snapshot(), now);
         assert_eq!(file.due(), Some(now + EVERY));
         let name = format!("kclpipe-a_b-shardId-0-{}.prom", std::process::id());
-        assert_eq!(names(folder.path()), [name.as_str()]);
+        let status = name.replace(".prom", ".json");
+        assert_eq!(names(folder.path()), [status.as_str(), name.as_str()]);
         let text = fs::read_to_string(folder.path().join(name)).expect("the file");
         let line = r#"kclpipe_last_checkpoint_timestamp_seconds{name="a/b",shard="shardId-0"} 60"#;
         assert!(text.lines().any(|of| of == line), "{text}");
@@ -241,40 +219,6 @@ mod tests {
         fs::create_dir(&directory).expect("made");
         file.update(&snapshot(), now);
         assert!(!file.in_trouble);
-        assert_eq!(names(&directory).len(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_written_leaves_the_old_file_whole() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a.prom");
-        replace(&path, b"one\n").expect("written");
-        fs::create_dir(folder.path().join("a.prom.part")).expect("made");
-        assert!(replace(&path, b"two\n").is_err());
-        assert_eq!(fs::read(&path).expect("the file"), b"one\n");
-    }
-
-    /// As somebody may do who can write into the directory, too.
-    #[test]
-    fn no_link_is_followed_and_no_pipe_waited_for() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (path, part) = (
-            folder.path().join("a.prom"),
-            folder.path().join("a.prom.part"),
-        );
-        let victim = folder.path().join("victim");
-        fs::write(&victim, "precious").expect("written");
-        std::os::unix::fs::symlink(&victim, &part).expect("linked");
-        replace(&path, b"one\n").expect("written");
-        assert_eq!(fs::read(&victim).expect("the file"), b"precious");
-        assert!(path.symlink_metadata().expect("the file").is_file());
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::fs::{CWD, FileType, mknodat};
-            mknodat(CWD, &part, FileType::Fifo, 0o600.into(), 0).expect("made");
-            replace(&path, b"two\n").expect("written");
-            assert_eq!(fs::read(&path).expect("the file"), b"two\n");
-        }
-        assert_eq!(names(folder.path()), ["a.prom", "victim"]);
+        assert_eq!(names(&directory).len(), 2);
     }
 }

@@ -40,6 +40,8 @@ mod safe;
 mod sidecars;
 /// What holds up its shard, and how that is seen.
 mod standstill;
+/// `kclpipe status`.
+mod status;
 /// The repository checks itself.
 mod tidy;
 /// Whole conversations with the daemon, without a process.

@@ -23,13 +23,20 @@ fn begun(bridge: Bridge) -> Daemon {
     daemon
 }
 
-/// The names of the files in `m`.
-fn files(daemon: &Daemon) -> Vec<String> {
+/// The names of all files in `m`.
+fn all_files(daemon: &Daemon) -> Vec<String> {
     let entries = fs::read_dir(daemon.path("m")).expect("m");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     names
         .map(|name| name.to_string_lossy().into_owned())
         .collect()
+}
+
+/// Those for Prometheus.
+fn files(daemon: &Daemon) -> Vec<String> {
+    let mut files = all_files(daemon);
+    files.retain(|name| name.ends_with(".prom"));
+    files
 }
 
 /// The one metrics file as it is now, each line as a name with its labels and a value.
@@ -100,7 +107,7 @@ fn the_metrics_file_has_what_became_of_the_records_and_goes_with_the_lease() {
     );
     daemon.end_input();
     assert_eq!(daemon.wait_exit(), 0);
-    assert_eq!(files(&daemon), [""; 0]);
+    assert_eq!(all_files(&daemon), [""; 0]);
 }
 
 #[test]
@@ -135,7 +142,7 @@ fn the_metrics_of_a_handler_that_lives_on_are_of_its_answers() {
     );
     daemon.end_input();
     assert_eq!(daemon.wait_exit(), 0);
-    assert_eq!(files(&daemon), [""; 0]);
+    assert_eq!(all_files(&daemon), [""; 0]);
 }
 
 #[test]
@@ -157,7 +164,7 @@ fn no_way_out_leaves_the_metrics_file_behind() {
         daemon.until("the file is there", |daemon| files(daemon).len() == 1);
         end(&mut daemon);
         assert_eq!(daemon.wait_exit_whatever_it_said(), code, "{script}");
-        assert_eq!(files(&daemon), [""; 0]);
+        assert_eq!(all_files(&daemon), [""; 0]);
     }
 }
 
@@ -204,7 +211,7 @@ fn a_replay_has_metrics_as_the_daemon_has() {
     let status = Command::new(kclpipe)
         .args(["replay", "records.txt", "--"])
         .args(child)
-        .args(["sh", "-c", "ls m >>seen"])
+        .args(["sh", "-c", "cd m; ls *.prom >>../seen"])
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

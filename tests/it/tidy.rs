@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each with its layer: a module may use only modules of lower layers.
-const LAYERS: [(&str, u32); 32] = [
+const LAYERS: &[(&str, u32)] = &[
     ("append_line", 0),
     ("clean", 0),
     ("clock", 0),
@@ -14,6 +14,8 @@ const LAYERS: [(&str, u32); 32] = [
     ("plural", 0),
     ("properties", 0),
     ("random", 0),
+    ("shard_state", 0),
+    ("http", 0),
     ("suggest", 0),
     ("backoff", 1),
     ("logging", 1),
@@ -33,6 +35,7 @@ const LAYERS: [(&str, u32); 32] = [
     ("bridge", 6),
     ("launch", 6),
     ("replay", 6),
+    ("status", 6),
     ("cli", 7),
     ("config", 8),
     ("app", 9),

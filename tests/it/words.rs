@@ -49,7 +49,9 @@ const DIALECT: [(&str, &str); 38] = [
 ];
 
 /// Where such a word is the field's own: lag is how far one is behind, and a program is run.
-const ALLOWED: [&str; 18] = [
+const ALLOWED: [&str; 20] = [
+    "behind  records/s",
+    "behind=1h",
     "{behind} ms",
     "{behind}",
     "behind latest",

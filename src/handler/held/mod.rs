@@ -599,6 +599,14 @@ impl Records {
         Some((index, self.attempts.get(&index)?.since?))
     }
 
+    /// How often that record was handed over; 0 if there is none.
+    pub(super) fn blocking_attempts(&self) -> u32 {
+        let attempts = self
+            .blocking()
+            .and_then(|(index, _)| self.attempts.get(&index));
+        attempts.map_or(0, |attempts| attempts.handed)
+    }
+
     pub(super) fn position(&self, index: usize) -> Position {
         self.queue.position(index)
     }

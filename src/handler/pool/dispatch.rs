@@ -28,6 +28,7 @@ use crate::handler::held::{Most, Report};
 use crate::handler::mode::{Given, Reason, environment, placeholders};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Input, Spawn, Stderr};
+use crate::shard_state::LastFailure;
 use crate::trigger::Trigger;
 
 /// About this much is made ready for a handler that lives on before its pipe has taken it: enough for the
@@ -211,6 +212,7 @@ impl Pool<'_> {
         self.records.counters.exit(Ended::NotStarted, Class::Broken);
         let given: Vec<usize> = attempt.unanswered.into();
         let outcome = reason.to_string();
+        self.records.counters.last_failure = Some(LastFailure::new(outcome.clone(), &[]));
         let report = Report {
             outcome: &outcome,
             stderr: &[],

@@ -500,6 +500,7 @@ impl Handlers for Pool<'_> {
             .map(|attempt| attempt.unanswered.len() as u64)
             .sum();
         (counters.held_records, counters.held_bytes) = self.records.held();
+        counters.blocking_attempts = self.records.blocking_attempts();
         counters
     }
 }

@@ -19,6 +19,7 @@ use crate::handler::held::{Disposition, Records, Report, Why, shown};
 use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
 use crate::outcome::{Class, Ended};
 use crate::process;
+use crate::shard_state::LastFailure;
 
 impl Pool<'_> {
     pub(super) fn hear(&mut self, slot: usize, line: &[u8], now: Instant) {
@@ -165,6 +166,10 @@ impl Pool<'_> {
         }
         let class = self.class(&attempt, &end);
         self.records.counters.exit(end.ended, class);
+        if !class.is_good() {
+            let failure = LastFailure::new(end.ended.to_string(), &end.stderr);
+            self.records.counters.last_failure = Some(failure);
+        }
         if !self.mode.lives_on() {
             self.records.counters.took(now - attempt.started);
         }

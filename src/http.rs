@@ -1,0 +1,459 @@
+//! A small HTTP/1.1 server for this machine: a thread for each connection, of which there are a bounded number, and
+//! time limits on both directions, so that no client can hold it up. `httparse` reads heads and chunk sizes.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// The longest head of a request.
+const HEAD: usize = 16 * 1024;
+
+/// The most fields in it.
+const FIELDS: usize = 64;
+
+/// The pause after a connection could not be accepted: there may be no descriptor for it now.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a client asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// For example `GET`.
+    pub(crate) method: String,
+    /// With what comes after a `?`.
+    pub(crate) path: String,
+    /// The field `Host`.
+    pub(crate) host: Option<String>,
+    /// All of it, also where it came in chunks.
+    pub(crate) body: Vec<u8>,
+}
+
+/// What it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    /// For example 200.
+    pub(crate) status: u16,
+    /// The media type.
+    pub(crate) content_type: &'static str,
+    /// Other fields.
+    pub(crate) fields: Vec<(&'static str, String)>,
+    /// The content.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// A response with content.
+    pub(crate) fn new(
+        status: u16,
+        content_type: &'static str,
+        body: impl Into<Vec<u8>>,
+    ) -> Response {
+        Response {
+            status,
+            content_type,
+            fields: Vec::new(),
+            body: body.into(),
+        }
+    }
+
+    /// A response of plain text.
+    pub(crate) fn text(status: u16, text: &str) -> Response {
+        Response::new(status, "text/plain; charset=utf-8", text)
+    }
+}
+
+/// What a server bears.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at a time; more are answered with 503.
+    pub(crate) connections: usize,
+    /// The longest body of a request, in bytes.
+    pub(crate) body: usize,
+    /// How long a client may take for a part of its request, or to take a part of its answer.
+    pub(crate) patience: Duration,
+}
+
+/// Answers requests for as long as this process lives.
+pub(crate) fn serve(
+    listener: &TcpListener,
+    bounds: Bounds,
+    answer: impl Fn(&Request, SocketAddr) -> Response + Send + Sync + 'static,
+) {
+    let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+    loop {
+        let Ok((stream, peer)) = listener.accept() else {
+            thread::sleep(PAUSE);
+            continue;
+        };
+        let connection = Connection::new(stream, peer, bounds, Arc::clone(&open));
+        let answer = Arc::clone(&answer);
+        // Where no thread can be had the connection is dropped, which closes it.
+        let _ = thread::Builder::new().spawn(move || connection.talk(&*answer));
+    }
+}
+
+/// A client, which is counted for as long as this lives.
+struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    bounds: Bounds,
+    open: Arc<AtomicUsize>,
+    is_one_too_many: bool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        bounds: Bounds,
+        open: Arc<AtomicUsize>,
+    ) -> Connection {
+        let before = open.fetch_add(1, Ordering::Relaxed);
+        Connection {
+            stream,
+            peer,
+            bounds,
+            open,
+            is_one_too_many: before >= bounds.connections,
+        }
+    }
+
+    /// Answers one request after the other. Whatever goes wrong ends the connection, and nothing else.
+    fn talk(&self, answer: &dyn Fn(&Request, SocketAddr) -> Response) {
+        let patience = Some(self.bounds.patience);
+        let _ = self.stream.set_read_timeout(patience);
+        let _ = self.stream.set_write_timeout(patience);
+        let _ = self.stream.set_nodelay(true);
+        if self.is_one_too_many {
+            let _ = write(
+                &self.stream,
+                &Response::text(503, "busy\n"),
+                Sends::All,
+                false,
+            );
+            return;
+        }
+        let mut reader = BufReader::new(&self.stream);
+        while let Some(stays) = self.exchange(&mut reader, answer) {
+            if !stays {
+                return;
+            }
+        }
+    }
+
+    /// One request and its answer; whether another may follow. `None` where the client is gone.
+    fn exchange(
+        &self,
+        reader: &mut BufReader<&TcpStream>,
+        answer: &dyn Fn(&Request, SocketAddr) -> Response,
+    ) -> Option<bool> {
+        let head = match read_head(reader) {
+            Ok(head) => head?,
+            Err(status) => {
+                let refusal = Response::text(status, "this request cannot be read\n");
+                let _ = write(&self.stream, &refusal, Sends::All, false);
+                return None;
+            }
+        };
+        if head.expects_continue {
+            (&self.stream)
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .ok()?;
+        }
+        let body = match read_body(reader, &head, self.bounds.body) {
+            Ok(body) => body,
+            Err(status) => {
+                let refusal = Response::text(status, "this body cannot be read\n");
+                let _ = write(&self.stream, &refusal, Sends::All, false);
+                return None;
+            }
+        };
+        let request = Request {
+            body,
+            ..head.request
+        };
+        let sends = match request.method.as_str() {
+            "HEAD" => Sends::Head,
+            _ => Sends::All,
+        };
+        let response = answer(&request, self.peer);
+        write(&self.stream, &response, sends, head.stays).ok()?;
+        Some(head.stays)
+    }
+}
+
+/// What a head says.
+#[derive(Debug, Default)]
+struct Head {
+    request: Request,
+    /// The client may ask again.
+    stays: bool,
+    expects_continue: bool,
+    length: usize,
+    chunked: bool,
+}
+
+/// The status that a bad request is answered with.
+type Status = u16;
+
+/// The next head; `None` at the end.
+fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, Status> {
+    let mut bytes = Vec::new();
+    loop {
+        let line_end = reader
+            .by_ref()
+            .take((HEAD - bytes.len()) as u64)
+            .read_until(b'\n', &mut bytes);
+        match line_end {
+            Ok(0) if bytes.is_empty() => return Ok(None),
+            Ok(0) if bytes.len() >= HEAD => return Err(431),
+            Ok(0) | Err(_) if bytes.is_empty() => return Ok(None),
+            Ok(0) | Err(_) => return Err(400),
+            Ok(_) => {}
+        }
+        if bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\n\n") {
+            return parse(&bytes).map(Some);
+        }
+        if bytes.len() >= HEAD {
+            return Err(431);
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Head, Status> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut parsed = httparse::Request::new(&mut fields);
+    match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(431),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(400),
+    }
+    let mut head = Head {
+        request: Request {
+            method: parsed.method.unwrap_or_default().to_owned(),
+            path: parsed.path.unwrap_or_default().to_owned(),
+            ..Request::default()
+        },
+        stays: parsed.version == Some(1),
+        ..Head::default()
+    };
+    for field in parsed.headers.iter() {
+        head.take(field.name, &String::from_utf8_lossy(field.value))?;
+    }
+    Ok(head)
+}
+
+impl Head {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), Status> {
+        let value = value.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "host" => self.request.host = Some(value.to_owned()),
+            "content-length" => self.length = value.parse().map_err(|_| 400_u16)?,
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => self.chunked = true,
+            "transfer-encoding" => return Err(501),
+            "connection" => self.stays &= !value.eq_ignore_ascii_case("close"),
+            "expect" => self.expects_continue = value.eq_ignore_ascii_case("100-continue"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn read_body(reader: &mut impl BufRead, head: &Head, most: usize) -> Result<Vec<u8>, Status> {
+    if head.chunked {
+        return read_chunks(reader, most);
+    }
+    if head.length > most {
+        return Err(413);
+    }
+    let mut body = vec![0; head.length];
+    reader.read_exact(&mut body).map_err(|_| 400_u16)?;
+    Ok(body)
+}
+
+fn read_chunks(reader: &mut impl BufRead, most: usize) -> Result<Vec<u8>, Status> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        let size = match httparse::parse_chunk_size(&line) {
+            Ok(httparse::Status::Complete((_, size))) => size,
+            Ok(httparse::Status::Partial) | Err(_) => return Err(400),
+        };
+        let begin = body.len();
+        if size > (most - begin) as u64 {
+            return Err(413);
+        }
+        if size == 0 {
+            // Fields may follow, up to an empty line.
+            while !matches!(read_line(reader)?.as_slice(), b"\r\n" | b"\n") {}
+            return Ok(body);
+        }
+        body.resize(begin + size as usize, 0);
+        reader.read_exact(&mut body[begin..]).map_err(|_| 400_u16)?;
+        if read_line(reader)?.trim_ascii() != b"" {
+            return Err(400);
+        }
+    }
+}
+
+fn read_line(reader: &mut impl BufRead) -> Result<Vec<u8>, Status> {
+    let mut line = Vec::new();
+    let read = reader.take(1024).read_until(b'\n', &mut line);
+    match read {
+        Ok(_) if line.ends_with(b"\n") => Ok(line),
+        Ok(_) | Err(_) => Err(400),
+    }
+}
+
+/// Which part of a response is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sends {
+    Head,
+    All,
+}
+
+fn write(mut stream: &TcpStream, response: &Response, sends: Sends, stays: bool) -> io::Result<()> {
+    let connection = if stays { "keep-alive" } else { "close" };
+    let mut text = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {connection}\r\nX-Content-Type-Options: nosniff\r\n",
+        response.status,
+        reason(response.status),
+        response.content_type,
+        response.body.len()
+    );
+    for (name, value) in &response.fields {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text += "\r\n";
+    let mut bytes = text.into_bytes();
+    if sends == Sends::All {
+        bytes.extend_from_slice(&response.body);
+    }
+    stream.write_all(&bytes)
+}
+
+/// What a status is called; clients do not read it.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        202 => "Accepted",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        _ => "Other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(connections: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let bounds = Bounds {
+            connections,
+            body: 1000,
+            patience: Duration::from_secs(5),
+        };
+        thread::spawn(move || {
+            serve(&listener, bounds, |request, _| {
+                let Request {
+                    method, path, body, ..
+                } = request;
+                let text = format!("{method} {path} {}", String::from_utf8_lossy(body));
+                Response::text(200, &text)
+            });
+        });
+        address
+    }
+
+    /// What comes back for these bytes, to the end of the connection.
+    fn told(address: SocketAddr, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address).expect("connected");
+        stream.write_all(bytes).expect("sent");
+        stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("half closed");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    #[test]
+    fn requests_follow_each_other_with_bodies_of_both_kinds() {
+        let address = started(4);
+        let answer = told(
+            address,
+            b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\nPOST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhiPOST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nA: b\r\n\r\n",
+        );
+        let bodies: Vec<&str> = answer.split("\r\n\r\n").skip(1).collect();
+        assert!(bodies[0].starts_with("GET /a?b "), "{answer}");
+        assert!(bodies[1].starts_with("POST /c hi"), "{answer}");
+        assert!(bodies[2].starts_with("POST /d hello"), "{answer}");
+    }
+
+    #[test]
+    fn a_head_is_answered_without_its_content() {
+        let answer = told(started(4), b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(
+            answer.contains("Content-Length: 7") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_the_connection_ends() {
+        let address = started(4);
+        let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(HEAD));
+        for (bytes, status) in [
+            (&b"nonsense\r\n\r\n"[..], 400),
+            (b"GET / HTTP/1.1\r\nHost", 400),
+            (long.as_bytes(), 431),
+            (b"POST / HTTP/1.1\r\nContent-Length: 2000\r\n\r\n", 413),
+            (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+            (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhi", 400),
+            (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+            (
+                b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d1\r\n",
+                413,
+            ),
+            (
+                b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                400,
+            ),
+        ] {
+            let answer = told(address, bytes);
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{status}: {answer}");
+        }
+    }
+
+    #[test]
+    fn one_client_too_many_is_told_so() {
+        let address = started(1);
+        let mut first = TcpStream::connect(address).expect("connected");
+        first.write_all(b"GET /1 HTTP/1.1\r\n\r\n").expect("sent");
+        // Answered, so it is counted, and it stays.
+        let mut answer = [0; 12];
+        first.read_exact(&mut answer).expect("an answer");
+        let busy = told(address, b"GET /2 HTTP/1.1\r\n\r\n");
+        assert!(busy.starts_with("HTTP/1.1 503"), "{busy}");
+    }
+}
