@@ -21,9 +21,9 @@ Examples:
   For Prometheus, a probe and a browser, without a node_exporter:
     kclpipe status --listen 9300 /run/kclpipe
 
-DIR is what kclpipe's --metrics-dir names. The worst shard comes first: gone (its
-kclpipe was killed), blocked (everything waits for one record), stale (its file
-is old), then the one that is farthest behind.
+DIR is what --metrics-dir names. The worst shard comes first: gone (its kclpipe
+was killed), blocked (everything waits for one record), stale (its file is old),
+then the one that is farthest behind.
 Exit code: 0, 1 a limit of --fail-if is passed, 64 a mistake in the command
 line, 66 DIR cannot be read, 69 the address cannot be listened on.";
 
