@@ -113,7 +113,7 @@ fn say_why_empty(directory: &Path) {
     );
 }
 
-/// Colours and a width only for a person: https://no-color.org.
+/// Colours and a width only for a person: <https://no-color.org>.
 fn style() -> Style {
     let is_terminal = io::stdout().is_terminal();
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
