@@ -4,6 +4,7 @@ mod args_file;
 mod check;
 mod environment;
 mod help;
+mod init;
 mod launch;
 mod man;
 mod misplaced;
@@ -29,6 +30,7 @@ pub(crate) use check::CheckOptions;
 pub(crate) use clap_complete::Shell;
 pub(crate) use environment::{Variables, variable, variables};
 pub(crate) use help::help;
+pub(crate) use init::InitOptions;
 pub(crate) use launch::{JARS, LaunchOptions};
 pub(crate) use man::{completions, man};
 pub(crate) use misplaced::misplaced;
@@ -44,6 +46,7 @@ const USAGE: &str = "\
 kclpipe [OPTIONS] -- COMMAND [ARG...]
        kclpipe @FILE
        kclpipe replay [OPTIONS] [INPUT...] -- CHILD [ARG...]
+       kclpipe init [OPTIONS] -- COMMAND [ARG...]
        kclpipe check [OPTIONS] FILE
        kclpipe launch [OPTIONS] FILE
        kclpipe status [OPTIONS] DIR";
@@ -99,6 +102,8 @@ struct Cli {
 pub(crate) enum Other {
     /// Play the daemon, to try a handler without AWS and Java
     Replay(Box<ReplayOptions>),
+    /// Write the daemon's configuration for a stream and a handler
+    Init(Box<InitOptions>),
     /// Find mistakes in a properties file before the daemon starts
     Check(Box<CheckOptions>),
     /// Start Amazon's MultiLangDaemon; --fetch downloads it first

@@ -2,6 +2,7 @@
 
 mod check;
 mod failures;
+mod init;
 mod launch;
 mod records;
 mod replay;
@@ -59,6 +60,8 @@ pub enum Task {
     Replay(Box<crate::replay::Settings>),
     /// To look at a properties file.
     Check(Box<crate::check::Settings>),
+    /// To write the files of a new worker.
+    Init(Box<crate::init::Settings>),
     /// To start the daemon.
     Launch(Box<crate::launch::Settings>),
     /// To look at the shards of this machine.
@@ -88,6 +91,7 @@ fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -
     Ok(match other {
         Other::Replay(options) => Task::Replay(Box::new(replay::settings(*options)?)),
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
+        Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
         Other::Status(options) => Task::Status(Box::new(status::settings(*options))),
         Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
@@ -213,9 +217,11 @@ mod tests {
         )? {
             Task::Bridge(config) => Ok(config),
             Task::Show(text) => Err(anyhow!("shown: {text}")),
-            other @ (Task::Replay(_) | Task::Check(_) | Task::Launch(_) | Task::Status(_)) => {
-                Err(anyhow!("{other:?}"))
-            }
+            other @ (Task::Replay(_)
+            | Task::Check(_)
+            | Task::Init(_)
+            | Task::Launch(_)
+            | Task::Status(_)) => Err(anyhow!("{other:?}")),
         }
     }
 

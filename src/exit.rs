@@ -82,6 +82,23 @@ exits! {
 }
 
 exits! {
+    /// The files of a new worker, written and checked.
+    Init, fault: Internal;
+    /// Nothing was found in them.
+    Clean = 0,
+    /// There are warnings only.
+    Warnings = 1,
+    /// There are errors, for example no such handler.
+    Errors = 2,
+    /// The command line is wrong.
+    Usage = 64,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
+    /// A file is there already, or cannot be written (`EX_CANTCREAT`).
+    CannotCreate = 73,
+}
+
+exits! {
     /// The real daemon: once it is started, the exit code is Java's own.
     Launch, fault: Internal;
     /// The jars are fetched, or the command is printed.

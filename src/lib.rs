@@ -10,8 +10,8 @@
 //! `clean` makes the words of others fit for the log and for names of files. `counters` counts what happens on the
 //! way, and `reporting` shows it. `suggest` knows which name was meant by one that does not exist.
 //!
-//! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, and `launch` starts
-//! the real daemon. `capture` writes what replay can play again.
+//! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, `init` writes
+//! one, and `launch` starts the real daemon. `capture` writes what replay can play again.
 //!
 //! `docs/architecture.md` has the reasons.
 
@@ -33,6 +33,7 @@ mod exit;
 mod format;
 mod handler;
 mod http;
+mod init;
 mod launch;
 mod logging;
 mod outcome;

@@ -6,6 +6,7 @@ use super::{complain, print};
 use crate::check::{self, Context, Report, Settings};
 use crate::config;
 use crate::exit;
+use crate::properties::Properties;
 
 /// Reads the file, and prints what is found in it.
 ///
@@ -23,16 +24,7 @@ pub(super) fn run(settings: &Settings) -> Result<exit::Check> {
         );
         return Ok(complain(&error, exit::Check::Errors));
     }
-    let context = Context {
-        file: &settings.file,
-        kcl: settings.kcl,
-        directory: settings.directory.as_deref(),
-        last_in_path: None,
-        region_is_known: config::region_is_known(std::env::vars_os()),
-        // check is below config, so it is lent the way to read a child's options.
-        child: &|arguments| config::child(arguments, settings.directory.as_deref()),
-    };
-    let report = check::examine(&properties, &context);
+    let report = examine(&properties, settings);
     let text = if settings.json {
         report.to_json()
     } else {
@@ -42,7 +34,29 @@ pub(super) fn run(settings: &Settings) -> Result<exit::Check> {
     Ok(exit_of(&report))
 }
 
-fn exit_of(report: &Report) -> exit::Check {
+/// What is found in a file of our own making.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn report(settings: &Settings) -> Result<Report> {
+    Ok(examine(&check::read(&settings.file)?, settings))
+}
+
+fn examine(properties: &Properties, settings: &Settings) -> Report {
+    let context = Context {
+        file: &settings.file,
+        kcl: settings.kcl,
+        directory: settings.directory.as_deref(),
+        last_in_path: None,
+        region_is_known: config::region_is_known(std::env::vars_os()),
+        // check is below config, so it is lent the way to read a child's options.
+        child: &|arguments| config::child(arguments, settings.directory.as_deref()),
+    };
+    check::examine(properties, &context)
+}
+
+/// How a check with these findings ends.
+pub(super) fn exit_of(report: &Report) -> exit::Check {
     match (report.errors, report.warnings) {
         (0, 0) => exit::Check::Clean,
         (0, _) => exit::Check::Warnings,

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod check;
+mod init;
 mod launch;
 mod replay;
 mod status;
@@ -23,12 +24,12 @@ MultiLangDaemon starts it, once for each shard, and talks to it.
 
 Without AWS and Java, let replay play the daemon. Three records, and a handler
 that prints them:
-  seq 3 | kclpipe replay - -- kclpipe -- sh -c 'cat >&2'
+  seq 3 | kclpipe replay -- kclpipe -- sh -c 'cat >&2'
 Records of yours, one a line, and a handler of yours:
   kclpipe replay FILE -- kclpipe -- ./handler.sh
 
-Then name it in the daemon's configuration:
-  executableName = kclpipe -- ./handler.sh
+Then let it write the daemon's configuration:
+  kclpipe init --help
 
   kclpipe -h               the options that most users set
   kclpipe --help           all options, and examples
@@ -47,6 +48,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Task::Show(text)) => guarded(|| print(&text).map(|()| exit::Show::Done)),
         Ok(Task::Bridge(config)) => guarded(|| Ok(bridge::run(*config))),
         Ok(Task::Check(settings)) => guarded(|| check::run(&settings)),
+        Ok(Task::Init(settings)) => guarded(|| init::run(&settings)),
         Ok(Task::Launch(settings)) => guarded(|| Ok(launch::run(&settings))),
         Ok(Task::Replay(settings)) => guarded(|| replay::run(&settings)),
         Ok(Task::Status(settings)) => guarded(|| status::run(&settings)),

@@ -168,6 +168,23 @@ pub fn examine(properties: &Properties, context: &Context) -> Report {
     Report::new(context.file.to_path_buf(), context.kcl, findings)
 }
 
+/// What is wrong with each of these lines by itself, whatever else is in a file or missing.
+pub(crate) fn examine_lines(properties: &Properties, kcl: Version) -> Vec<Finding> {
+    let context = Context {
+        file: Path::new(""),
+        kcl,
+        directory: None,
+        last_in_path: None,
+        region_is_known: false,
+        child: &|_| bail!("no line by itself has a child"),
+    };
+    let scope = Scope::new(properties, &context);
+    let lines = scope.in_force.iter();
+    lines
+        .flat_map(|property| values::examine(property, &scope))
+        .collect()
+}
+
 /// The properties as the daemon sees them.
 struct Scope<'a> {
     properties: &'a Properties,

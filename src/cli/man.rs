@@ -35,18 +35,18 @@ const ABOUT: [Entry; 4] = [
     ),
 ];
 
-const OWN_EXITS: [Entry; 6] = [
+const OWN_EXITS: [Entry; 7] = [
     (
         "0",
         "The lease was lost, the shard ended, or the daemon closed the input. Of replay: the protocol was kept. Of \
-         check: nothing was found.",
+         check and init: nothing was found.",
     ),
     (
         "1",
         "The handler or --on-failure halt stopped the worker. Of replay: the protocol was broken, or a shard did not \
-         reach its end. Of check: there are warnings only.",
+         reach its end. Of check and init: there are warnings only.",
     ),
-    ("2", "Of check: there are errors."),
+    ("2", "Of check and init: there are errors."),
     (
         "64",
         "A mistake on the command line, in an @FILE or in the environment.",
@@ -54,6 +54,10 @@ const OWN_EXITS: [Entry; 6] = [
     (
         "70",
         "The daemon broke the protocol, or kclpipe has a fault.",
+    ),
+    (
+        "73",
+        "Of init: a file is there already, or cannot be written.",
     ),
     (
         "78",

@@ -136,6 +136,7 @@ mod tests {
             Task::Check(settings) => Ok(*settings),
             other @ (Task::Bridge(_)
             | Task::Replay(_)
+            | Task::Init(_)
             | Task::Launch(_)
             | Task::Status(_)
             | Task::Show(_)) => {

@@ -66,6 +66,7 @@ mod tests {
             other @ (Task::Bridge(_)
             | Task::Replay(_)
             | Task::Check(_)
+            | Task::Init(_)
             | Task::Status(_)
             | Task::Show(_)) => Err(anyhow!("{other:?}")),
         }

@@ -6,8 +6,11 @@
 mod aggregates;
 mod check;
 mod checkpoints;
+mod container;
 mod crash;
 mod delivery;
+#[path = "../dockerfile.rs"]
+mod dockerfile;
 mod failure;
 mod harness;
 mod keepalive;

@@ -4,8 +4,12 @@
 mod check;
 /// The command line, its other two sources, and the log.
 mod cli;
+/// The files of docs/container/.
+mod container;
 /// Deaths at random moments, while records are held over several reads.
 mod deaths;
+#[path = "../dockerfile.rs"]
+mod dockerfile;
 /// What README and docs/ say, held against the program.
 mod docs;
 /// The examples of docs/handlers.md.
@@ -14,6 +18,8 @@ mod examples;
 mod failure;
 /// The built program between a scripted daemon and scripted handlers.
 mod harness;
+/// `kclpipe init`, up to what a check and replay make of its files.
+mod init;
 /// Several handlers at a time.
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("handler", 5),
     ("reporting", 5),
     ("bridge", 6),
+    ("init", 6),
     ("launch", 6),
     ("replay", 6),
     ("status", 6),

@@ -36,9 +36,11 @@ struct Stage {
     now: Instant,
     /// The bytes of a daemon line that were not read yet.
     line: Vec<u8>,
-    /// Records of the batch, and how many of them are in the run.
+    /// Records that were delivered, and how many of them are in the run.
     records: Vec<Position>,
     run: usize,
+    /// How many records may be held while the daemon reads on.
+    read_ahead: usize,
     blocked: Option<Instant>,
 }
 
@@ -115,16 +117,18 @@ impl Handlers for Play {
             self.note("# the first record goes alone");
         }
         let mut stage = self.0.borrow_mut();
-        stage.records = (0..batch.len())
-            .map(|index| batch.header(index).position())
-            .collect();
+        let run = stage.run;
+        stage.records.drain(..run);
+        let records = (0..batch.len()).map(|index| batch.header(index).position());
+        stage.records.extend(records);
         stage.run = 0;
     }
 
     fn shard_ended(&mut self) {}
 
     fn has_room(&self) -> bool {
-        !self.holds_any()
+        let stage = self.0.borrow();
+        stage.records.len() - stage.run <= stage.read_ahead
     }
 
     fn holds_any(&self) -> bool {
@@ -133,7 +137,7 @@ impl Handlers for Play {
     }
 
     fn reads_ahead(&self) -> bool {
-        false
+        self.0.borrow().read_ahead > 0
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> anyhow::Result<Event> {
@@ -235,6 +239,11 @@ impl Stage {
                 );
                 Event::Deadline
             }
+            // Something else wakes the bridge then.
+            [time, "pass"] => {
+                self.now += humantime::parse_duration(time).expect("a duration");
+                Event::Deadline
+            }
             _ => panic!("no such thing: {happened}"),
         }
     }
@@ -312,6 +321,8 @@ fn short(line: &str) -> String {
 struct Flags {
     strategy: Strategy,
     keepalive: Option<Duration>,
+    /// In records.
+    read_ahead: usize,
 }
 
 /// Plays a conversation and compares it; how the bridge left.
@@ -337,6 +348,7 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         line: Vec::new(),
         records: Vec::new(),
         run: 0,
+        read_ahead: flags.read_ahead,
         blocked: None,
     };
     let play = Play(Rc::new(RefCell::new(stage)));
@@ -833,6 +845,7 @@ fn a_command_that_is_missing_is_looked_for_again_and_then_given_up() {
         Exit::Done,
         "> initialize TRIM_HORIZON
          * missing
+         * signal
          * 250ms later
          * missing
          * 250ms later
@@ -864,6 +877,81 @@ fn a_blocked_shard_probes_its_lease_until_it_is_found_gone() {
          > ack ShutdownException
          # finish stop
          * finished
+         < status processRecords",
+    );
+}
+
+#[test]
+fn a_read_is_answered_as_soon_as_there_is_room_and_what_is_due_meanwhile_goes_into_the_next() {
+    let mut flags = strategy(|s| s.records = Some(1));
+    flags.read_ahead = 1;
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         < status processRecords
+         * done 1
+         > records 2 3
+         < checkpoint 1.0
+         * done 2
+         > ack
+         < checkpoint 2.0
+         > ack
+         < status processRecords
+         * done 3
+         > shardEnded
+         # finish orderly
+         * finished
+         < checkpoint the end
+         > ack
+         < status shardEnded",
+    );
+}
+
+#[test]
+fn a_lease_is_probed_only_when_an_action_has_been_open_for_long() {
+    let flags = Flags {
+        read_ahead: 1,
+        ..Flags::default()
+    };
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         < status processRecords
+         * blocked
+         * 40s pass
+         > records 3
+         * 30s later
+         < checkpoint 1.1
+         > ack
+         * done 2
+         < status processRecords",
+    );
+}
+
+#[test]
+fn the_keep_alive_begins_anew_with_each_message_of_the_daemon() {
+    let flags = Flags {
+        keepalive: Some(Duration::from_secs(10)),
+        ..Flags::default()
+    };
+    leaves(
+        flags,
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         * 8s pass
+         > records 1
+         * 9s pass
+         * 1s later
+         < something to ignore
+         * done 1
          < status processRecords",
     );
 }

@@ -208,6 +208,7 @@ fn help_is_plain_english() {
         "--help",
         "-h",
         "replay --help",
+        "init --help",
         "check --help",
         "launch --help",
     ] {

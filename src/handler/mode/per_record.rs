@@ -88,6 +88,10 @@ mod tests {
 
     /// What these lines and this exit code lead to; `@` stands for the token.
     fn ends(lines: &[&str], code: u8) -> Finding {
+        ends_by(&OnExit::default(), lines, code)
+    }
+
+    fn ends_by(on_exit: &OnExit, lines: &[&str], code: u8) -> Finding {
         let now = Instant::now();
         let mut attempt = Attempt::new(now);
         attempt.give(0, now);
@@ -96,7 +100,7 @@ mod tests {
             PerRecord.hear(&mut attempt, line.as_bytes(), now);
         }
         let evidence = Evidence {
-            on_exit: &OnExit::default(),
+            on_exit,
             is_suspect: false,
             find: &|_| None,
         };
@@ -121,6 +125,8 @@ mod tests {
         ] {
             assert_eq!(ends(lines, code), expected, "{lines:?} {code}");
         }
+        let nine_is_done = OnExit(vec![(9, Class::Done)]);
+        assert_eq!(ends_by(&nine_is_done, &["@ reject"], 9), DONE);
     }
 
     #[test]

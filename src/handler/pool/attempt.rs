@@ -166,7 +166,7 @@ impl Attempt {
     /// Whether the handler has not even begun to read the records that it has, given how much of its input
     /// it left unread: it ended between two records.
     pub(in crate::handler) fn has_read_none(&self, unread: u64) -> bool {
-        self.fed > 0 && unread >= self.fed
+        unread >= self.fed
     }
 
     /// The handler showed that it is alive.

@@ -294,7 +294,6 @@ impl Pool<'_> {
     /// Appends to the input what the attempt may have now; how many bytes of payload that is.
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<u64> {
         let mut run = Run::new(slot, self.mode.most(), now);
-        let before = self.input.len();
         if attempt.unanswered.is_empty() {
             attempt.fed = 0;
         }
@@ -308,7 +307,7 @@ impl Pool<'_> {
         while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
             next = self.append(index, attempt, &mut run)?;
         }
-        attempt.fed += self.input.len() - before;
+        attempt.fed += self.input.len();
         self.free_rest(&mut run);
         Ok(run.bytes)
     }

@@ -112,11 +112,6 @@ impl LetterBox {
             }
         }
     }
-
-    /// Nobody needs it for now.
-    pub(super) fn withdraw(&mut self) {
-        (self.failures, self.not_before, self.locked) = (0, None, None);
-    }
 }
 
 impl Locked {
@@ -170,13 +165,13 @@ mod tests {
             said.extend(
                 locked
                     .judge(now)
-                    .map(|level| ((now - start).as_secs(), level)),
+                    .map(|level| ((now - start).as_millis() / 100, level)),
             );
             now += locked.pause();
             looks += 1;
         }
         use log::Level::{Error, Warn};
-        assert_eq!(said, [(0, Warn), (10, Error), (70, Error)]);
+        assert_eq!(said, [(3, Warn), (100, Error), (700, Error)], "tenths");
         assert!(looks > 700, "{looks} looks");
     }
 

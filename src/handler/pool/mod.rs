@@ -42,7 +42,6 @@ pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
 use dispatch::Turn;
-use letter_box::LetterBox;
 pub use processes::HandlerProcesses;
 use sidecars::Sidecars;
 
@@ -251,7 +250,6 @@ impl<'a> Pool<'a> {
         for sidecar in self.sidecars.all_mut() {
             sidecar.withdraw(self.children);
         }
-        self.sidecars.file.iter_mut().for_each(LetterBox::withdraw);
     }
 
     /// Judges what is due by time; everything readable has been read before.

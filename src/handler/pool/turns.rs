@@ -2,17 +2,21 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::{Children, ExitReport, Happening, Pool, Role};
 use crate::backoff::Delays;
 use crate::clock::Clock;
 use crate::dead_letter::Appended;
-use crate::format::Format;
+use crate::format::{Decompress, Decompression, Format};
 use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Read, Settings};
 use crate::outcome::{Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
@@ -214,6 +218,7 @@ fn play(
         left -= records;
     }
     drop(pool);
+    assert!(children.sleeps.is_empty(), "the pool sleeps too seldom");
     (
         done,
         String::from_utf8_lossy(&children.started.concat()).replace('\n', " "),
@@ -251,6 +256,36 @@ fn what_happens_while_unfit_records_are_passed_leads_to_something_before_the_nex
         (done.as_slice(), started.as_str()),
         ([2, 1, 1].as_slice(), "a c d ")
     );
+}
+
+#[test]
+fn a_turn_passes_so_many_unfit_records_and_then_it_is_the_others_turn() {
+    // The pool looks up before it reports each of the two events.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[]), (0, &[])];
+    let (done, started) = play(settings(1, None), &["YQpi"; 129], sleeps, b"");
+    assert_eq!(
+        (done.as_slice(), started.as_str()),
+        ([128, 1].as_slice(), "")
+    );
+}
+
+#[test]
+fn a_turn_passes_so_many_bytes_of_unfit_records_when_they_have_to_be_decompressed() {
+    let compressed = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).expect("memory");
+        STANDARD.encode(encoder.finish().expect("memory"))
+    };
+    let large = compressed(&vec![b'\n'; 16 * 1024 * 1024]);
+    let small = compressed(b"a\nb");
+    let mut settings = settings(1, None);
+    settings.decompress = Some(Decompression {
+        which: Decompress::Gzip,
+        largest: Decompression::LARGEST,
+    });
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[]), (0, &[])];
+    let (done, _) = play(settings, &[&large, &small], sleeps, b"");
+    assert_eq!(done, [1, 1]);
 }
 
 #[test]

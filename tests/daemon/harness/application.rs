@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::process::{Pid, test_kill_process};
 use tempfile::TempDir;
 
-use super::daemon::{Daemon, HANDLER_ARGS};
+use super::daemon::{self, Daemon, HANDLER_ARGS};
 use super::journal::{Entry, Journal};
 use super::leases::{Checkpoint, Leases};
 use super::stack::Stack;
@@ -64,6 +64,16 @@ impl Application {
             &self.stream.name,
             &self.leases,
             options,
+        )
+    }
+
+    /// The properties that a daemon is started with.
+    pub(crate) fn properties(&self) -> String {
+        daemon::properties(
+            self.case,
+            &self.stack,
+            &self.stream.name,
+            &self.leases.application,
         )
     }
 

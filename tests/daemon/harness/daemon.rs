@@ -196,7 +196,7 @@ fn without_kclpipe_options(command: &mut Command) {
 }
 
 /// Intervals far below the defaults, so that leases and shards move within seconds.
-fn properties(case: Case, stack: &Stack, stream: &str, application: &str) -> String {
+pub(super) fn properties(case: Case, stack: &Stack, stream: &str, application: &str) -> String {
     let executable = format!("{} @{HANDLER_ARGS}", env!("CARGO_BIN_EXE_kclpipe"));
     let kinesis = match case.kcl {
         Kcl::V3 | Kcl::V2 => &stack.kinesis_http2,

@@ -8,9 +8,9 @@ mod script;
 
 use std::time::Duration;
 
-use super::super::{OnFailure, Per, Settings, Window};
+use super::super::{Handlers, OnFailure, Per, Settings, Window};
 use crate::process::Command;
-use script::{play, settings};
+use script::{offered, play, settings};
 
 const RECORD: Per = Per::Record;
 const BATCH: Per = Per::Batch {
@@ -522,6 +522,50 @@ fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first
          * exit 0 0
          = done 4",
     );
+}
+
+#[test]
+fn who_has_ended_in_time_is_in_time_however_late_its_output_ends() {
+    play(
+        with(RECORD, |s| {
+            s.timeout = Some(Duration::from_secs(60));
+            s.on_failure = OnFailure::DeadLetterCommand(Command::default());
+        }),
+        "> offer 1
+         < start 0: 1
+         < close 0
+         * ends 0
+         * 60s pass
+         * exit 0 65
+         < start letter: 1
+         < close letter
+         * ends letter
+         * 60s pass
+         * exit letter 0
+         = done 1",
+    );
+}
+
+#[test]
+fn held_is_what_is_there_from_the_first_record_on_that_is_not_done() {
+    let (records, bytes) = offered(settings(RECORD), &["1", "2"], |pool| pool.records.held());
+    assert_eq!(records, 2);
+    for (read_ahead, has_room) in [(0, false), (bytes - 1, false), (bytes, true)] {
+        let settings = with(RECORD, |s| s.read_ahead = read_ahead);
+        offered(settings, &["1", "2"], |pool| {
+            assert_eq!(pool.has_room(), has_room, "{read_ahead}");
+            assert_eq!(pool.reads_ahead(), read_ahead > 0);
+        });
+    }
+    offered(settings(RECORD), &["1@60", "2@50"], |pool| {
+        assert_eq!(pool.oldest(), Some(60_000));
+        pool.records.lanes.take(0, 0);
+        pool.records.lanes.done(0);
+        assert_eq!((pool.oldest(), pool.records.held().0), (Some(50_000), 1));
+    });
+    offered(settings(RECORD), &[], |pool| {
+        assert_eq!(pool.oldest(), None)
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Plays a transcript: children, letters and a clock that do what it says.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,20 +65,10 @@ pub(super) fn play(settings: Settings, transcript: &str) {
         .map(|line| line.trim().to_owned())
         .collect();
     let given = |line: &&String| line.starts_with(['>', '*']);
-    let began = Instant::now();
-    let stage = Stage {
-        began,
-        now: RefCell::new(began),
-        told: RefCell::new(Vec::new()),
-    };
-    let mut children = Scripted {
-        // The first thing that the bridge says is said before the first wait.
-        steps: lines.iter().filter(given).skip(1).cloned().collect(),
-        stage: &stage,
-        running: BTreeMap::new(),
-        disk_is_full: false,
-        letters: 0,
-    };
+    let stage = Stage::new();
+    // The first thing that the bridge says is said before the first wait.
+    let script = lines.iter().filter(given).skip(1).cloned().collect();
+    let mut children = Scripted::new(&stage, script);
     let steps: Vec<String> = lines
         .iter()
         .filter(|line| line.starts_with('>'))
@@ -105,11 +95,35 @@ pub(super) fn play(settings: Settings, transcript: &str) {
     assert_eq!(stage.told.into_inner().join("\n"), lines.join("\n"));
 }
 
+/// What `look` finds in a pool that was offered these records.
+pub(super) fn offered<T>(
+    settings: Settings,
+    records: &[&str],
+    look: impl FnOnce(&mut Pool<'_>) -> T,
+) -> T {
+    let stage = Stage::new();
+    let mut children = Scripted::new(&stage, VecDeque::new());
+    let mut pool = Pool::new(settings, &mut children, &stage);
+    pool.offer(read(batch(records, &mut 0), First::WithOthers));
+    look(&mut pool)
+}
+
 /// What all share: the time, and the transcript so far.
 struct Stage {
     began: Instant,
     now: RefCell<Instant>,
     told: RefCell<Vec<String>>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let began = Instant::now();
+        Stage {
+            began,
+            now: RefCell::new(began),
+            told: RefCell::new(Vec::new()),
+        }
+    }
 }
 
 impl Clock for Stage {
@@ -182,6 +196,8 @@ struct Scripted<'a> {
     stage: &'a Stage,
     /// The tokens of those that run.
     running: BTreeMap<Role, String>,
+    /// Those of them that have ended, and whose output is still read.
+    ended: BTreeSet<Role>,
     disk_is_full: bool,
     /// How often letters were offered.
     letters: u32,
@@ -216,7 +232,18 @@ fn payloads(input: &[u8]) -> String {
     text.lines().map(payload).collect::<Vec<_>>().join(" ")
 }
 
-impl Scripted<'_> {
+impl<'a> Scripted<'a> {
+    fn new(stage: &'a Stage, steps: VecDeque<String>) -> Scripted<'a> {
+        Scripted {
+            steps,
+            stage,
+            running: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            disk_is_full: false,
+            letters: 0,
+        }
+    }
+
     fn note(&self, line: impl Into<String>) {
         self.stage.told.borrow_mut().push(line.into());
     }
@@ -225,6 +252,10 @@ impl Scripted<'_> {
         let words: Vec<&str> = step.split_whitespace().skip(1).collect();
         match words.as_slice() {
             ["exit", who, code] => vec![self.exit(role(who), code, 0)],
+            ["ends", who] => {
+                self.ended.insert(role(who));
+                Vec::new()
+            }
             ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
             ["says", who, answer @ ..] => {
                 let token = &self.running[&role(who)];
@@ -243,6 +274,11 @@ impl Scripted<'_> {
                 self.pass(duration(time), until);
                 Vec::new()
             }
+            // Something else wakes the pool then.
+            [time, "pass"] => {
+                *self.stage.now.borrow_mut() += duration(time);
+                Vec::new()
+            }
             _ => panic!("no such thing: {step}"),
         }
     }
@@ -256,6 +292,7 @@ impl Scripted<'_> {
 
     fn exit(&mut self, role: Role, code: &str, unread: u64) -> Happening {
         self.running.remove(&role).expect("it runs");
+        self.ended.remove(&role);
         Happening::Ended {
             role,
             report: ExitReport {
@@ -298,7 +335,7 @@ impl Children for Scripted<'_> {
     }
 
     fn has_ended(&self, role: Role) -> bool {
-        !self.running.contains_key(&role)
+        !self.running.contains_key(&role) || self.ended.contains(&role)
     }
 
     fn is_fed(&self, _role: Role) -> bool {
