@@ -427,7 +427,7 @@ impl<'a> Bridge<'a> {
             Event::Signal(signal) => self.signalled(signal),
             Event::Finished => self.stage_is_over(Stage::Finishing),
             Event::Hooked => self.stage_is_over(Stage::Hooking),
-            Event::Blocked | Event::Deadline => {}
+            Event::Blocked | Event::Room | Event::Deadline => {}
         }
     }
 

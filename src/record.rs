@@ -115,6 +115,9 @@ struct Place {
     file: u32,
 }
 
+/// What stands around a record's texts in the daemon's line: names, quotes, and two numbers.
+const AROUND: u64 = 140;
+
 /// No time of arrival.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -250,6 +253,15 @@ impl Batch {
             header,
             data_base64,
         })
+    }
+
+    /// About what the record at `index` takes in the daemon's line: the same wherever it stands, so that
+    /// borders which depend on it are a function of the records.
+    pub fn length(&self, index: usize) -> u64 {
+        let place = &self.records[index];
+        let data = place.payload.div_ceil(3) * 4;
+        let texts = place.partition_key.len() + place.sequence_number.len();
+        u64::from(data) + texts as u64 + AROUND
     }
 
     /// How many bytes the payload at `index` has.
@@ -592,6 +604,25 @@ mod tests {
             batch.text.contains("aGk="),
             "before the place that others are counted from"
         );
+    }
+
+    #[test]
+    fn a_record_is_as_long_wherever_it_stands() {
+        let record = |key: &str| {
+            format!(r#"{{"data":"aGk=","partitionKey":"{key}","sequenceNumber":"12"}}"#)
+        };
+        let of = |records: &[String]| {
+            Batch::of(&format!(
+                r#"{{"action":"processRecords","records":[{}]}}"#,
+                records.join(",")
+            ))
+        };
+        let (one, two) = (of(&[record("a")]), of(&[record("abc"), record("a")]));
+        assert_eq!(
+            (one.length(0), two.length(1)),
+            (4 + 1 + 2 + AROUND, one.length(0))
+        );
+        assert_eq!(two.length(0), one.length(0) + 2);
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub enum Event {
     Hooked,
     /// Another record blocks the shard than before, or none, as [`Handlers::blocked`] says.
     Blocked,
+    /// There is room for more records, as [`Handlers::has_room`] says.
+    Room,
     /// Nothing, until now.
     Deadline,
 }

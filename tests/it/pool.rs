@@ -146,6 +146,7 @@ impl Play {
                     | Event::Finished
                     | Event::Hooked
                     | Event::Blocked
+                    | Event::Room
                     | Event::Deadline) => panic!("{other:?} in the middle of a batch"),
                 }
             }
@@ -237,7 +238,7 @@ fn next(pool: &mut Pool<'_>, give_up_at: Instant) -> Event {
             .wait(false, Some(give_up_at))
             .expect("the system works");
         assert_ne!(event, Event::Deadline, "nothing comes of it");
-        if event != Event::Blocked {
+        if !matches!(event, Event::Blocked | Event::Room) {
             return event;
         }
     }

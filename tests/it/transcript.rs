@@ -189,6 +189,7 @@ impl Handlers for Play {
         let next = stage.records.get(stage.run)?.clone();
         Some(BlockedRecord {
             since: stage.blocked?,
+            after: next.clone(),
             next,
         })
     }

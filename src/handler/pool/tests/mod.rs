@@ -4,6 +4,7 @@
 //! children, `=` what it reports to the bridge. A test is the whole transcript: `>` and `*` are taken from it, and
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
+mod held;
 mod script;
 
 use std::time::Duration;
@@ -514,13 +515,13 @@ fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first
          * exit 0 0
          < start 0: 3
          < close 0
-         = done 2
+         = done 2, a batch
          * exit 0 0
          < start 0: 4
          < close 0
-         = done 3
+         = done 3, a batch
          * exit 0 0
-         = done 4",
+         = done 4, a batch",
     );
 }
 
