@@ -65,7 +65,7 @@ const OWN_EXITS: [Entry; 7] = [
     ),
 ];
 
-const ENVIRONMENT: [Entry; 19] = [
+const ENVIRONMENT: [Entry; 20] = [
     (
         "KCLPIPE_<OPTION>",
         "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s. The command line takes precedence. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
@@ -75,6 +75,10 @@ const ENVIRONMENT: [Entry; 19] = [
         "None of these reaches the handler. Its environment has these instead, where they apply:",
     ),
     ("KCLPIPE_SHARD_ID", "The shard."),
+    (
+        "KCLPIPE_STREAM, KCLPIPE_APPLICATION",
+        "The stream and the applicationName, under kclpipe launch.",
+    ),
     (
         "KCLPIPE_SEQUENCE_NUMBER, KCLPIPE_SUB_SEQUENCE_NUMBER",
         "The record's position; the pair is its key.",
