@@ -1,5 +1,6 @@
 //! What was typed, turned into what is needed.
 
+mod beside;
 mod check;
 mod failures;
 mod init;
@@ -98,10 +99,11 @@ fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
+        Other::Complete { words } => Task::Show(cli::complete(&words)),
         Other::Status(options) => Task::Status(Box::new(status::settings(*options))),
         Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
         Other::Man => Task::Show(cli::man()?),
-        Other::Completions { shell } => Task::Show(cli::completions(shell)?),
+        Other::Completions { shell } => Task::Show(cli::completions(shell).to_owned()),
     })
 }
 
