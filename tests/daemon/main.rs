@@ -20,3 +20,4 @@ mod probe;
 mod reshard;
 mod sentences;
 mod shutdown;
+mod systemd;
