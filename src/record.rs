@@ -115,6 +115,9 @@ struct Place {
     file: u32,
 }
 
+/// What stands around a record's texts in the daemon's line: names, quotes, and two numbers.
+const AROUND: u64 = 140;
+
 /// No time of arrival.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -138,11 +141,8 @@ enum Stands {
 
 /// How many bytes this base64 stands for: three for four, without what its end only fills up.
 fn decoded_len(base64: &str) -> u32 {
-    let filling = base64
-        .bytes()
-        .rev()
-        .take_while(|byte| *byte == b'=')
-        .count();
+    let end = base64.bytes().rev().take(2);
+    let filling = end.filter(|byte| *byte == b'=').count();
     (base64.len() / 4 * 3).saturating_sub(filling) as u32
 }
 
@@ -253,6 +253,15 @@ impl Batch {
             header,
             data_base64,
         })
+    }
+
+    /// About what the record at `index` takes in the daemon's line: the same wherever it stands, so that
+    /// borders which depend on it are a function of the records.
+    pub fn length(&self, index: usize) -> u64 {
+        let place = &self.records[index];
+        let data = place.payload.div_ceil(3) * 4;
+        let texts = place.partition_key.len() + place.sequence_number.len();
+        u64::from(data) + texts as u64 + AROUND
     }
 
     /// How many bytes the payload at `index` has.
@@ -433,9 +442,7 @@ impl Layout {
         let sequence_number = self.span(line, sequence_number)?;
         // What stands in the line with escapes says nothing of where the record begins.
         let spans = [data, partition_key, sequence_number].map(|span| span.start);
-        let in_line = spans
-            .into_iter()
-            .filter(|start| (*start as usize) < line.len());
+        let first = spans[0].min(spans[1]).min(spans[2]);
         let before = self.records.last().map_or(0, |place| place.begins);
         Ok(Place {
             data,
@@ -444,7 +451,10 @@ impl Layout {
             approximate_arrival_timestamp: record.approximate_arrival_timestamp.unwrap_or(UNKNOWN),
             payload: decoded_len(record.data.as_deref().unwrap_or_default()),
             sub_sequence_number: record.sub_sequence_number.unwrap_or(0),
-            begins: in_line.min().unwrap_or(before).max(before),
+            begins: match (first as usize) < line.len() {
+                true => first.max(before),
+                false => before,
+            },
             file: 0,
         })
     }
@@ -594,6 +604,25 @@ mod tests {
             batch.text.contains("aGk="),
             "before the place that others are counted from"
         );
+    }
+
+    #[test]
+    fn a_record_is_as_long_wherever_it_stands() {
+        let record = |key: &str| {
+            format!(r#"{{"data":"aGk=","partitionKey":"{key}","sequenceNumber":"12"}}"#)
+        };
+        let of = |records: &[String]| {
+            Batch::of(&format!(
+                r#"{{"action":"processRecords","records":[{}]}}"#,
+                records.join(",")
+            ))
+        };
+        let (one, two) = (of(&[record("a")]), of(&[record("abc"), record("a")]));
+        assert_eq!(
+            (one.length(0), two.length(1)),
+            (4 + 1 + 2 + AROUND, one.length(0))
+        );
+        assert_eq!(two.length(0), one.length(0) + 2);
     }
 
     #[test]

@@ -74,8 +74,11 @@ pub enum Phase {
 pub struct BlockedRecord {
     /// When its first attempt failed.
     pub since: Instant,
-    /// The record: the next after the run.
+    /// The record.
     pub next: Position,
+    /// The first record after all that may be stored: this one, or the first of its batch where only ends of
+    /// batches are stored.
+    pub after: Position,
 }
 
 /// Something to send to the daemon that it answers with an ack.
@@ -451,7 +454,8 @@ impl Checkpoints {
             sub_sequence_number: last.sub_sequence_number.checked_add(1)?,
             ..last.clone()
         };
-        let clear = blocked.next > probe && blocked.next.sequence_number != run.sequence_number;
+        let next = &blocked.after;
+        let clear = *next > probe && next.sequence_number != run.sequence_number;
         (clear && self.may_send(&probe)).then_some(probe)
     }
 
@@ -561,6 +565,14 @@ mod tests {
 
     fn at(number: u32, sub: u64) -> Position {
         Position::new(&number.to_string(), sub).expect("digits")
+    }
+
+    fn blocked_by(since: Instant, next: Position) -> BlockedRecord {
+        BlockedRecord {
+            since,
+            after: next.clone(),
+            next,
+        }
     }
 
     fn store(number: u32, sub: u64) -> Option<Request> {
@@ -816,10 +828,7 @@ mod tests {
     #[test]
     fn a_blocked_shard_probes_its_lease_just_behind_the_run() {
         let (mut it, now) = lease(|_| ());
-        let blocked = BlockedRecord {
-            since: now,
-            next: at(9, 0),
-        };
+        let blocked = blocked_by(now, at(9, 0));
         assert_eq!(
             it.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             None,
@@ -853,19 +862,13 @@ mod tests {
     fn there_is_no_probe_into_an_aggregate_or_beyond_what_was_wished_for() {
         let (mut it, now) = lease(|_| ());
         it.advance(at(5, 0), 1);
-        let blocked = BlockedRecord {
-            since: now,
-            next: at(5, 1),
-        };
+        let blocked = blocked_by(now, at(5, 1));
         assert_eq!(
             it.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             None
         );
         assert_eq!(it.wake(now, Some(&blocked)), None);
-        let again = BlockedRecord {
-            since: now,
-            next: at(4, 0),
-        };
+        let again = blocked_by(now, at(4, 0));
         assert_eq!(
             it.wake(now, Some(&again)),
             None,
@@ -873,10 +876,7 @@ mod tests {
         );
 
         let (mut manual, now) = lease(|s| s.manual = true);
-        let blocked = BlockedRecord {
-            since: now,
-            next: at(9, 0),
-        };
+        let blocked = blocked_by(now, at(9, 0));
         manual.advance(at(5, 0), 1);
         assert_eq!(
             manual.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
@@ -892,6 +892,18 @@ mod tests {
             manual.next(now + PROBE_AFTER, Phase::Working, Some(&blocked)),
             store(5, 1)
         );
+    }
+
+    #[test]
+    fn there_is_no_probe_into_a_batch_whose_end_alone_is_stored() {
+        let (mut it, now) = lease(|_| ());
+        it.advance(at(5, 0), 1);
+        let within = BlockedRecord {
+            after: at(5, 1),
+            ..blocked_by(now, at(9, 0))
+        };
+        let later = now + PROBE_AFTER;
+        assert_eq!(it.next(later, Phase::Working, Some(&within)), None);
     }
 
     #[test]
@@ -946,10 +958,7 @@ mod tests {
         let (mut it, now) = lease(|_| ());
         it.begin(&Start::After(at(5, 0)), now);
         it.advance(at(5, 0), 1);
-        let blocked = BlockedRecord {
-            since: now,
-            next: at(6, 0),
-        };
+        let blocked = blocked_by(now, at(6, 0));
         let probe = now + PROBE_AFTER;
         assert_eq!(it.next(probe, Phase::Working, Some(&blocked)), store(5, 1));
         it.answered(probe, Some("ThrottlingException"));

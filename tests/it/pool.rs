@@ -85,6 +85,8 @@ impl Play {
             read_ahead: 0,
             window: None,
             spool_dir: None,
+            stream: None,
+            application: None,
             placeholders: None,
         };
         Play {
@@ -146,6 +148,7 @@ impl Play {
                     | Event::Finished
                     | Event::Hooked
                     | Event::Blocked
+                    | Event::Room
                     | Event::Deadline) => panic!("{other:?} in the middle of a batch"),
                 }
             }
@@ -237,7 +240,7 @@ fn next(pool: &mut Pool<'_>, give_up_at: Instant) -> Event {
             .wait(false, Some(give_up_at))
             .expect("the system works");
         assert_ne!(event, Event::Deadline, "nothing comes of it");
-        if event != Event::Blocked {
+        if !matches!(event, Event::Blocked | Event::Room) {
             return event;
         }
     }

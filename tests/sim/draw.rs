@@ -6,7 +6,7 @@ use std::time::Duration;
 use kclpipe::testing::backoff::Delays;
 use kclpipe::testing::checkpoint::Strategy;
 use kclpipe::testing::format::{Data, Format};
-use kclpipe::testing::handler::{Limits, OnFailure, Per, Settings};
+use kclpipe::testing::handler::{Limits, OnFailure, Per, Settings, Window};
 use kclpipe::testing::outcome::{Class, OnExit};
 use kclpipe::testing::process::{Command, Stop};
 
@@ -41,6 +41,13 @@ pub(crate) struct Draw {
     pub(crate) timeout: Option<Duration>,
     pub(crate) stop_timeout: Duration,
     pub(crate) hook: bool,
+    /// The daemon is answered when no more bytes than that are held.
+    pub(crate) read_ahead: u64,
+    pub(crate) window: Option<Window>,
+    /// Handlers may go on for so long after a request to shut down.
+    pub(crate) drain: Duration,
+    /// What is held waits in files.
+    pub(crate) spools: bool,
     pub(crate) initial: Initial,
     pub(crate) records: usize,
     pub(crate) keys: u64,
@@ -63,6 +70,8 @@ pub(crate) struct Draw {
     /// The old `shutdown` in place of the newer messages.
     pub(crate) old: bool,
     pub(crate) empty_reads: bool,
+    /// Nothing comes for long before the shard's end.
+    pub(crate) quiet: bool,
 }
 
 /// What becomes of records that will not be done.
@@ -80,6 +89,7 @@ impl Draw {
         let mut rng = Dice(seed).rng("life", &[]);
         let rng = &mut rng;
         let per = per(rng);
+        let ahead = Ahead::new(per, &mut Dice(seed).rng("ahead", &[]));
         let policy = rng.pick(&[
             Policy::Block,
             Policy::File,
@@ -93,7 +103,7 @@ impl Draw {
             seed,
             format: format(per, rng),
             per,
-            jobs: rng.pick(&[1, 1, 2, 3]),
+            jobs: ahead.jobs(rng.pick(&[1, 1, 2, 3])),
             strategy: strategy(rng),
             keepalive: rng
                 .chance(40)
@@ -110,6 +120,10 @@ impl Draw {
                 .then(|| Duration::from_secs(rng.pick(&[2, 8, 60]))),
             stop_timeout: Duration::from_secs(rng.pick(&[0, 1, 3])),
             hook: rng.chance(40),
+            read_ahead: ahead.bytes,
+            window: ahead.window,
+            drain: ahead.drain,
+            spools: ahead.spools,
             initial: rng.pick(&[
                 Initial::TrimHorizon,
                 Initial::TrimHorizon,
@@ -130,6 +144,7 @@ impl Draw {
             pipe: rng.pick(&[65_536, 65_536, 30, 300]),
             old: rng.chance(20),
             empty_reads: rng.chance(85),
+            quiet: ahead.quiet,
         }
     }
 
@@ -158,9 +173,11 @@ impl Draw {
             timeout: self.timeout,
             stop: self.stop(),
             hook: self.hook.then(|| command("hook")),
-            read_ahead: 0,
-            window: None,
-            spool_dir: None,
+            read_ahead: self.read_ahead,
+            window: self.window,
+            spool_dir: self.spools.then(|| PathBuf::from("spool")),
+            stream: None,
+            application: None,
             placeholders: None,
         }
     }
@@ -170,6 +187,11 @@ impl Draw {
             signal: kclpipe::testing::outcome::SIGNALS[12].1,
             timeout: self.stop_timeout,
         }
+    }
+
+    /// Whether batches end where the arrival time crosses a multiple of the window.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.window.is_some_and(|window| window.aligned)
     }
 
     /// Whether a handler lives as long as the lease.
@@ -211,8 +233,59 @@ impl Draw {
         push(&|draw| draw.max_age = None);
         push(&|draw| draw.pipe = 65_536);
         push(&|draw| draw.old = false);
+        push(&|draw| draw.spools = false);
+        push(&|draw| draw.window = None);
+        push(&|draw| {
+            if let Some(window) = &mut draw.window {
+                window.aligned = false;
+            }
+        });
+        push(&|draw| draw.read_ahead = if draw.window.is_some() { 100_000 } else { 0 });
         push(&|draw| draw.keys = 1);
         simpler
+    }
+}
+
+/// What is held over several reads, by the rules for options (`src/config.rs`).
+struct Ahead {
+    bytes: u64,
+    window: Option<Window>,
+    drain: Duration,
+    spools: bool,
+    quiet: bool,
+}
+
+impl Ahead {
+    fn new(per: Per, rng: &mut Rng) -> Ahead {
+        let windowed = matches!(per, Per::Batch { .. }) && rng.chance(65);
+        let window = windowed.then(|| Window {
+            length: Duration::from_secs(rng.pick(&[1, 2, 10, 60])),
+            aligned: rng.chance(45),
+        });
+        let bytes = match window {
+            Some(_) => rng.pick(&[300, 1_500, 6_000, 100_000]),
+            None => rng.pick(&[0, 0, 0, 100, 700, 3_000, 100_000]),
+        };
+        let reads_ahead = bytes > 0;
+        Ahead {
+            bytes,
+            window,
+            drain: Duration::from_secs(if reads_ahead {
+                rng.pick(&[0, 1, 5, 15])
+            } else {
+                15
+            }),
+            spools: reads_ahead && rng.chance(25),
+            quiet: windowed && rng.chance(60),
+        }
+    }
+
+    /// An aligned window allows one job.
+    fn jobs(&self, jobs: usize) -> usize {
+        match self.window {
+            Some(window) if window.aligned => 1,
+            _ => jobs,
+        }
     }
 }
 

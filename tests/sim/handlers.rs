@@ -241,7 +241,17 @@ impl Children for SimChildren {
     }
 
     fn spool(&mut self, _directory: &Path, _batch: &mut Batch) -> io::Result<()> {
-        Ok(())
+        self.0.with(|world| {
+            let numbers = [u64::from(world.daemon.session), world.effects];
+            let fails = world.now < RECOVERY && world.dice.rng("spool", &numbers).chance(10);
+            if fails {
+                world.tell('*', || "the disk is full".to_owned());
+                world.seen.hit("the disk is full");
+                world.judge.spool_failed = true;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        })
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {

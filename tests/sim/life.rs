@@ -112,8 +112,10 @@ fn session(shared: &Shared, draw: &Draw) {
     let mut pool = Pool::new(draw.settings(), &mut children, shared);
     let checkpoints = Checkpoints::new(draw.strategy, draw.delays, draw.keepalive, shared.now());
     let wire = Wire::new(&mut input, &mut output);
-    let drain = draw.stop_timeout;
-    let exit = Bridge::new(wire, &mut pool, checkpoints, shared, drain).run();
+    let storing = draw.stop_timeout;
+    let exit = Bridge::new(wire, &mut pool, checkpoints, shared, storing)
+        .drained_for(draw.drain)
+        .run();
     let counters = pool.counters();
     let counted = Counted {
         done: counters.done,
@@ -137,7 +139,7 @@ impl World {
         let judge = &self.judge;
         let over = judge.input_ended || judge.lease_gone || self.daemon.stored == Stored::ShardEnd;
         let right = match &exit {
-            Ok(exit::Bridge::Halted) => judge.halted,
+            Ok(exit::Bridge::Halted) => judge.halted || judge.ends_unread,
             Ok(exit::Bridge::Done) => over,
             Ok(exit::Bridge::Protocol) => judge.shard_end_refused,
             _ => false,

@@ -18,7 +18,7 @@ mod world;
 use coverage::{Coverage, NAMED};
 use draw::Draw;
 
-const LIVES: u64 = 4_000;
+const LIVES: u64 = 3_200;
 
 #[test]
 fn no_life_breaks_a_rule_and_every_named_state_is_reached() {

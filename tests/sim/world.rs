@@ -1,6 +1,7 @@
 //! What everything in a life shares: the time, the dice, and what has been seen.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -94,6 +95,8 @@ pub(crate) struct World {
     pub(crate) seen: Coverage,
     /// How often kclpipe did something that others can see, in this session.
     pub(crate) effects: u64,
+    /// Where batches ended whose borders are a function of the records, by their first records.
+    pub(crate) batches: BTreeMap<usize, usize>,
     /// How often a handler has had trouble with each record.
     pub(crate) tries: Vec<u64>,
     /// The process is gone: nothing that it does counts any more.
@@ -123,6 +126,7 @@ impl World {
             judge: Judge::default(),
             seen: Coverage::default(),
             effects: 0,
+            batches: BTreeMap::new(),
             tries: vec![0; life.records],
             killed: false,
             broken: None,

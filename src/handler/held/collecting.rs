@@ -1,6 +1,7 @@
 //! Records that are collected before a handler is started with them: what is known for [`Window`], and which
 //! batch is under way where batches have borders that a restart finds again.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Instant, SystemTime};
 
@@ -18,8 +19,9 @@ pub(in crate::handler) struct Collecting {
     pub(super) ended: bool,
     /// A batch of a handler is done, which was not reported yet.
     pub(super) batch_done: bool,
-    /// The aligned batch that was begun last: nothing of it is reported before its end.
-    batch: Range<usize>,
+    /// Aligned batches that were begun and are not done, oldest first: nothing of one is reported before its
+    /// end. The next may begin while a letter of the last is under way.
+    batches: VecDeque<Range<usize>>,
     /// From this record on the next one behind its aligned window was looked for, up to the second.
     looked: (usize, usize),
 }
@@ -33,7 +35,7 @@ impl Collecting {
             },
             ended: false,
             batch_done: false,
-            batch: 0..0,
+            batches: VecDeque::new(),
             looked: (0, 0),
         }
     }
@@ -57,16 +59,33 @@ impl Collecting {
     }
 
     /// How far what is done may be reported.
-    pub(super) fn storable(&mut self, done_through: usize) -> usize {
-        if self.batch.contains(&done_through) {
-            self.batch.start
-        } else {
-            done_through
+    pub(super) fn storable(&self, done_through: usize) -> usize {
+        self.batch_of(done_through)
+            .map_or(done_through, |batch| batch.start)
+    }
+
+    /// What is done through here is reported.
+    pub(super) fn reported(&mut self, through: usize) {
+        let is_over = |batch: &Range<usize>| batch.end <= through;
+        while self.batches.front().is_some_and(is_over) {
+            self.batches.pop_front();
         }
     }
 
+    /// The aligned batch that has this record.
+    fn batch_of(&self, index: usize) -> Option<&Range<usize>> {
+        self.batches.iter().find(|batch| batch.contains(&index))
+    }
+
+    /// Whether a checkpoint at this record would lie within an aligned batch: only ends of batches are stored.
+    pub(super) fn is_within_batch(&self, index: usize) -> bool {
+        self.batch_of(index)
+            .is_some_and(|batch| index + 1 < batch.end)
+    }
+
     pub(super) fn withdraw(&mut self) {
-        (self.batch, self.looked, self.batch_done) = (0..0, (0, 0), false);
+        self.batches.clear();
+        (self.looked, self.batch_done) = ((0, 0), false);
     }
 }
 
@@ -135,28 +154,32 @@ impl Records {
     }
 
     /// Whether `index` may stand in a run that begins with `first`, as far as borders go that are a function
-    /// of the records.
+    /// of the records; `line` is what all of them take in the daemon's lines.
     pub(in crate::handler) fn may_stand_with(
         &self,
         first: usize,
         index: usize,
+        line: u64,
         most: &Most,
     ) -> bool {
         if self.attempts.contains_key(&first) {
             return true;
         }
+        !self.is_crossed(first, index) && line <= most.line
+    }
+
+    /// Whether a record belongs to a later aligned window than `first`.
+    pub(in crate::handler) fn is_crossed(&self, first: usize, index: usize) -> bool {
         let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
         let window = self.settings.window;
-        let crossed =
-            window.is_some_and(|window| window.is_crossed(arrived(first), arrived(index)));
-        !crossed && (most.line == u64::MAX || self.queue.bytes_through(first, index) <= most.line)
+        window.is_some_and(|window| window.is_crossed(arrived(first), arrived(index)))
     }
 
     /// A handler starts with these records, from the first through the last, for this reason.
     pub(in crate::handler) fn begin_run(&mut self, first: usize, last: usize) {
         let aligned = self.settings.window.is_some_and(|window| window.aligned);
         if aligned && !self.attempts.contains_key(&first) {
-            self.collecting.batch = first..last + 1;
+            self.collecting.batches.push_back(first..last + 1);
         }
     }
 

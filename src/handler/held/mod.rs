@@ -144,19 +144,17 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
-        let count = batch.len();
+        for place in 0..batch.len() {
+            let size = Size {
+                records: 1,
+                payload: batch.payload(place),
+                line: batch.length(place),
+            };
+            self.lanes.push(batch.header(place).partition_key, size);
+        }
         let index = self.queue.push(batch, now);
         if first == First::Alone {
             self.alone = Some(index);
-        }
-        for index in index..index + count {
-            let size = Size {
-                records: 1,
-                payload: self.queue.payload(index),
-                line: self.queue.bytes_through(index, index),
-            };
-            self.lanes
-                .push(self.queue.header(index).partition_key, size);
         }
     }
 
@@ -187,20 +185,30 @@ impl Records {
         if self.attempts.is_empty() {
             return self.lanes.peek(lane, now);
         }
-        let run = |index: usize| self.attempts.get(&index).and_then(|attempts| attempts.run);
+        let (attempts, alone) = (&self.attempts, self.alone);
+        // One that was never given is of no run.
+        let run = |index: usize| attempts.get(&index).map(|attempts| attempts.run);
+        let is_suspect = |index: usize| attempts.get(&index).is_some_and(|attempts| attempts.alone);
         let of_first = run(first);
-        let blocked = self.broken_until.is_some_and(|until| now < until);
+        let blocked = self.broken_until.is_some_and(|until| now < until) && of_first.is_none();
         self.lanes.peek_where(lane, now, |index| {
-            run(index) == of_first && !(blocked && of_first.is_none())
+            let goes_alone = alone == Some(index) || is_suspect(index);
+            run(index) == of_first && !goes_alone && !blocked
         })
     }
 
-    /// Whether what is held is no more than may be read ahead. Nothing is read ahead of a record that goes
-    /// alone, for as long as nothing is stored.
+    /// Whether the daemon may be answered. Nothing is read ahead of a record that goes alone, for as long as
+    /// nothing is stored; and what is done and not reported may make a checkpoint due, which goes before the
+    /// answer.
     pub(super) fn has_room(&self) -> bool {
+        let waits = self.alone.is_some() || self.has_news();
+        !self.holds_any() || !(waits || self.is_full())
+    }
+
+    /// Whether more is held than may be read ahead.
+    pub(super) fn is_full(&self) -> bool {
         let (_, held) = self.held();
-        let waits = self.alone.is_some() || self.spool_failed;
-        !self.holds_any() || (held <= self.settings.read_ahead && !waits)
+        held > self.settings.read_ahead || self.spool_failed
     }
 
     /// How many records are held from the first that is not done on, and the bytes of the daemon's lines from
@@ -213,8 +221,14 @@ impl Records {
 
     /// Whether there are records that are not done, or not known to be done.
     pub(super) fn holds_any(&self) -> bool {
+        !self.lanes.all_done() || self.has_news()
+    }
+
+    /// Whether the bridge does not know yet how far everything is done.
+    fn has_news(&self) -> bool {
         let is_news = |event: &Event| matches!(event, Event::Done { .. } | Event::Halted(_));
-        !self.lanes.all_done() || self.events.iter().any(is_news)
+        self.collecting.storable(self.lanes.done_through()) > self.reported
+            || self.events.iter().any(is_news)
     }
 
     /// When a record may be tried that must wait now.
@@ -321,6 +335,7 @@ impl Records {
             }
             Class::Reject => {
                 attempts.handed += 1;
+                attempts.alone = true;
                 attempts.since.get_or_insert(now);
             }
             // Who finds the handler broken is noted with all that it was given.
@@ -458,6 +473,9 @@ impl Records {
 
     /// The handler asks for a checkpoint at this record.
     fn checkpoint_request(&mut self, index: usize) {
+        if self.collecting.is_within_batch(index) {
+            return;
+        }
         let position = self.position(index);
         self.events.push_back(Event::CheckpointRequested(position));
     }
@@ -565,14 +583,14 @@ impl Records {
     /// Reports what is done. Batches that are done are let go at once: the next ones may be as large.
     pub(super) fn report_done(&mut self) {
         let through = self.collecting.storable(self.lanes.done_through());
-        if through <= self.reported {
+        let Some(end) = self.queue.furthest(self.reported..through) else {
             return;
-        }
+        };
         self.note_ages(self.reported..through);
         let windowed = self.settings.window.is_some();
         let batch_done = std::mem::take(&mut self.collecting.batch_done);
         self.events.push_back(Event::Done {
-            end: self.position(through - 1),
+            end,
             records: (through - self.reported) as u64,
             batch_ended: if windowed {
                 batch_done
@@ -581,6 +599,7 @@ impl Records {
             },
         });
         self.reported = through;
+        self.collecting.reported(through);
         self.queue.free(through);
         if self.lanes.all_done() {
             self.withdraw();
@@ -592,6 +611,7 @@ impl Records {
         Some(BlockedRecord {
             since,
             next: self.position(index),
+            after: self.position(self.collecting.storable(index)),
         })
     }
 

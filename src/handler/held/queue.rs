@@ -54,11 +54,6 @@ impl Queue {
         self.bytes - self.offset(index)
     }
 
-    /// How many bytes of the daemon's lines the records from `first` through `last` take.
-    pub(in crate::handler) fn bytes_through(&self, first: usize, last: usize) -> u64 {
-        self.offset(last + 1) - self.offset(first)
-    }
-
     /// The lengths of all lines before the record at `index`.
     fn offset(&self, index: usize) -> u64 {
         if index >= self.next {
@@ -77,6 +72,12 @@ impl Queue {
     /// The position of the record at `index`.
     pub(in crate::handler) fn position(&self, index: usize) -> Position {
         self.header(index).position()
+    }
+
+    /// About what the record at `index` takes in the daemon's line.
+    pub(in crate::handler) fn length(&self, index: usize) -> u64 {
+        let held = self.held(index);
+        held.batch.length(index - held.first)
     }
 
     /// How many bytes the payload at `index` has.
@@ -114,6 +115,16 @@ impl Queue {
         oldest.is_some_and(|held| held.end() <= done_through)
     }
 
+    /// The furthest position of these records. A batch is in order, but an older position may come again in a
+    /// later one.
+    pub(in crate::handler) fn furthest(&self, records: Range<usize>) -> Option<Position> {
+        let ends = self.batches.iter().map(Held::end);
+        let last = records.clone().next_back()?;
+        let within = ends.map(|end| end - 1).filter(|end| records.contains(end));
+        let furthest = within.chain([last]).map(|index| self.position(index));
+        furthest.max()
+    }
+
     /// Frees the batches that are done through here.
     pub(in crate::handler) fn free(&mut self, done_through: usize) {
         while self.ends_by(done_through) {
@@ -131,6 +142,14 @@ impl Queue {
     }
 
     fn place(&self, index: usize) -> usize {
+        // Each record is asked for many times, and nearly always it is one of the oldest batch.
+        if self
+            .batches
+            .get(1)
+            .is_none_or(|second| index < second.first)
+        {
+            return 0;
+        }
         let after = self.batches.partition_point(|held| held.first <= index);
         after
             .checked_sub(1)
@@ -187,6 +206,19 @@ mod tests {
     }
 
     #[test]
+    fn an_older_position_that_comes_again_is_not_the_furthest() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for numbers in [&[11, 12][..], &[11], &[11, 12, 13]] {
+            queue.push(batch(numbers), now);
+        }
+        let furthest = |records| queue.furthest(records).expect("records").to_string();
+        assert_eq!(
+            [furthest(0..3), furthest(2..3), furthest(2..6)],
+            ["12.0", "11.0", "13.0"]
+        );
+    }
+
+    #[test]
     fn held_is_counted_from_the_first_record_that_is_not_done() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let (one, two) = (batch(&[11, 12]), batch(&[13]));
@@ -195,10 +227,6 @@ mod tests {
         queue.push(two, now);
         assert_eq!(queue.bytes_from(1), lines[0] - begins + lines[1]);
         assert_eq!(queue.bytes_from(3), 0);
-        assert_eq!(
-            queue.bytes_through(1, 1),
-            lines[0] - begins + queue.batch(2).0.begins(0)
-        );
         queue.free(2);
         assert!(queue.bytes_from(2) < lines[1]);
     }

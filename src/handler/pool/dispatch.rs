@@ -90,6 +90,8 @@ struct Run {
     now: Instant,
     /// Bytes of their payloads.
     bytes: u64,
+    /// Bytes that they take in the daemon's lines.
+    line: u64,
     /// The last one: the record, its number, and where it begins in the input's buffer.
     last: Option<(usize, u64, usize)>,
     /// Records whose payload will be read from the input's file if it is needed again, and where in it.
@@ -105,6 +107,7 @@ impl Run {
             most,
             now,
             bytes: 0,
+            line: 0,
             last: None,
             in_input: VecDeque::new(),
         }
@@ -191,7 +194,7 @@ impl Pool<'_> {
 
     /// Why a handler starts now with what waits, if it does; else it is noted when it does.
     fn start_due(&mut self, slot: usize, now: Instant) -> Option<Trigger> {
-        let needs_room = !self.records.has_room() && !self.is_busy();
+        let needs_room = self.records.is_full() && !self.is_busy();
         let most = self.mode.most();
         let due = self.records.start_due(slot, &most, needs_room, now);
         let starts = [self.turn.start_at, due.wake(now)].into_iter().flatten();
@@ -229,7 +232,7 @@ impl Pool<'_> {
     ) -> Result<(), String> {
         let settings = &self.settings;
         let mut environment =
-            environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
+            environment::of_handler(&self.records.shard_id, &attempt.token, settings);
         let given = Given {
             queue: &self.records.queue,
             first,
@@ -322,8 +325,9 @@ impl Pool<'_> {
         self.records.lanes.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
-        let bytes_before = run.bytes;
+        let before = (run.bytes, run.line);
         run.bytes += self.known_size(index);
+        run.line += self.records.queue.length(index);
         let next = self.next(index, attempt, run);
         self.spill(run);
         let start = self.input.buffer().len();
@@ -332,11 +336,11 @@ impl Pool<'_> {
         self.turn.decompressed += self.framer.decompressed();
         match framed {
             Framed::Unfit(why) => {
-                run.bytes = bytes_before;
+                (run.bytes, run.line) = before;
                 self.take_back(index, Some(why), attempt, run)
             }
             Framed::Written if attempt.unanswered.len() > 1 && run.bytes > run.most.payload => {
-                run.bytes = bytes_before;
+                (run.bytes, run.line) = before;
                 self.input.buffer().truncate(start);
                 self.take_back(index, None, attempt, run)
             }
@@ -374,8 +378,9 @@ impl Pool<'_> {
     fn may_follow(&self, index: usize, attempt: &Attempt, run: &Run) -> bool {
         let alone = self.records.goes_alone(index) && !attempt.unanswered.is_empty();
         let first = run.first.filter(|first| *first != index);
+        let line = run.line + self.records.queue.length(index);
         !alone
-            && first.is_none_or(|first| self.records.may_stand_with(first, index, &run.most))
+            && first.is_none_or(|first| self.records.may_stand_with(first, index, line, &run.most))
             && !self
                 .mode
                 .is_full(attempt, run.bytes + self.known_size(index))
@@ -406,6 +411,8 @@ impl Pool<'_> {
                 self.records.unfit(index, why, run.now);
                 let goes_on = !self.records.halted && !self.turn.is_over();
                 let next = self.records.peek(run.slot, run.now);
+                // A later window has not been waited for.
+                let next = next.filter(|next| !self.records.is_crossed(index, *next));
                 // Those after it go with each other, not with it.
                 run.first = run.first.and(next);
                 Ok(next.filter(|_| goes_on))

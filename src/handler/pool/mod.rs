@@ -410,7 +410,7 @@ impl Handlers for Pool<'_> {
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
-        let blocking = self.records.blocking();
+        let (blocking, room) = (self.records.blocking(), self.records.has_room());
         loop {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
@@ -447,6 +447,9 @@ impl Handlers for Pool<'_> {
             if self.records.blocking() != blocking {
                 // Whoever waits has an `until` that does not know of it yet.
                 return Ok(Event::Blocked);
+            }
+            if !room && self.reads_ahead() && self.records.has_room() {
+                return Ok(Event::Room);
             }
             if until.is_some_and(|until| now >= until) {
                 return Ok(Event::Deadline);
@@ -504,6 +507,6 @@ impl Handlers for Pool<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod turns;

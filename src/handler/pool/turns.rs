@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::dead_letter::Appended;
 use crate::format::{Decompress, Decompression, Format};
 use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Read, Settings};
-use crate::outcome::{Ended, OnExit};
+use crate::outcome::{Class, Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
 use crate::protocol::Message;
 use crate::record::{Batch, Layout};
@@ -153,6 +153,8 @@ fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
         read_ahead: 0,
         window: None,
         spool_dir: None,
+        stream: None,
+        application: None,
         placeholders: None,
     }
 }
@@ -309,4 +311,33 @@ fn who_waits_hears_of_a_record_that_begins_to_block_and_only_then() {
         (done.as_slice(), started.as_str()),
         ([0, 1].as_slice(), "a a a ")
     );
+}
+
+#[test]
+fn there_is_no_room_before_it_is_told_what_is_done_for_a_checkpoint_may_be_due() {
+    let time = Time {
+        base: Instant::now(),
+        passed: Cell::default(),
+    };
+    let mut children = Script {
+        time: &time,
+        sleeps: [(SECOND, vec![(0, 99)])].into(),
+        refused: BTreeSet::new(),
+        started: Vec::new(),
+        running: BTreeSet::new(),
+    };
+    let settings = Settings {
+        on_exit: OnExit(vec![(99, Class::Checkpoint)]),
+        read_ahead: 1_000_000,
+        ..settings(1, None)
+    };
+    let mut pool = Pool::new(settings, &mut children, &time);
+    pool.offer(Read {
+        batch: batch(&["YQ==", "Yg=="]),
+        first: First::WithOthers,
+        fresh: true,
+    });
+    let mut next = || (pool.wait(false, None).expect("it goes on"), pool.has_room());
+    assert!(matches!(next(), (Event::CheckpointRequested(_), false)));
+    assert!(matches!(next(), (Event::Done { records: 1, .. }, true)));
 }

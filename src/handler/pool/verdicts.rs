@@ -128,6 +128,9 @@ impl Pool<'_> {
             return;
         };
         let more = !attempt.unanswered.is_empty();
+        if let Some(run) = attempt.run {
+            self.records.found(run);
+        }
         let outcome = format!("the handler answered '{class}'");
         let done = self.records.settle(
             index,
@@ -184,6 +187,9 @@ impl Pool<'_> {
         }
         if attempt.unanswered.is_empty() || self.is_unread(&attempt, &end) {
             self.records.come_back(attempt.unanswered.drain(..), None);
+            if !self.mode.lives_on() {
+                self.records.end_run();
+            }
             return self.ended_idle(slot, &attempt, &end, now);
         }
         let verdict = self.verdict(&attempt, &end);

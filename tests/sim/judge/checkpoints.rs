@@ -21,7 +21,8 @@ impl World {
 
     pub(crate) fn judge_status(&mut self, name: &str) {
         self.judge.last_sign = self.now;
-        if self.judge.halted {
+        self.judge.answered = self.now;
+        if self.judge.halted || self.judge.ends_unread {
             return self.breaks(format!("'{name}' is answered after a halt"));
         }
         let busy = self
@@ -33,16 +34,30 @@ impl World {
                 self.breaks("the lease begins before its hook has succeeded");
             }
             "initialize" => self.judge.last = self.now,
-            "processRecords" if self.judge.batch.iter().any(|place| !place.done) => {
-                self.breaks("processRecords is answered before all is done");
-            }
-            "processRecords" => self.judge.batch.clear(),
+            "processRecords" => self.judge_answer(),
             _ if busy => self.breaks(format!("'{name}' is answered while a handler runs")),
             "shutdownRequested" => self.judge_shutdown(),
             "shardEnded" | "shutdown" if self.is_end_missing() => {
                 self.breaks("the shard's end is answered before it is stored");
             }
             _ => {}
+        }
+    }
+
+    /// There is room for more, and what is due is stored or has failed.
+    fn judge_answer(&mut self) {
+        self.note_report();
+        if !self.room().0 && !self.judge.dropped {
+            self.breaks("processRecords is answered while too much is held");
+        }
+        if self.is_checkpoint_due() {
+            self.breaks("processRecords is answered, and a checkpoint is due");
+        }
+        if self.is_everything_done() {
+            self.forget_held();
+        }
+        if self.judge.hands.iter().any(|hand| !hand.places.is_empty()) {
+            self.seen.hit("a run under way while no action is open");
         }
     }
 
@@ -57,6 +72,8 @@ impl World {
         if !excused && self.unsaved_end().is_some() {
             self.breaks("an orderly shutdown is answered before all that is done is stored");
         }
+        self.drop_held();
+        (self.judge.finishing, self.judge.drain_until) = (false, None);
     }
 
     /// Records done since the last checkpoint.
@@ -78,6 +95,7 @@ impl World {
 
     pub(crate) fn judge_checkpoint(&mut self, asked: Option<Pos>, ends: bool) {
         self.judge.last_sign = self.now;
+        self.note_report();
         if self.judge.lease_gone {
             return self.breaks("a checkpoint after the lease was lost");
         }
@@ -121,6 +139,17 @@ impl World {
         }
         if is_repeat && self.life.keepalive.is_none() {
             return self.breaks("a checkpoint that does not advance");
+        }
+        if self
+            .judge
+            .borders
+            .iter()
+            .any(|batch| batch.contains(&through.wrapping_sub(1)))
+            && !is_repeat
+        {
+            return self.breaks(format!(
+                "the checkpoint {asked:?} is within an aligned batch"
+            ));
         }
         let is_probe = through == 0 || self.daemon.records[through - 1].pos != asked;
         if is_probe && !is_repeat {
@@ -180,6 +209,7 @@ impl World {
     fn end_round(&mut self) {
         self.judge.failures = 0;
         self.judge.not_before = Duration::ZERO;
+        (self.judge.owed_from, self.judge.uncounted) = (Duration::ZERO, 0);
         self.judge.in_round = false;
     }
 
@@ -201,5 +231,12 @@ impl World {
             self.life.strategy.every.unwrap_or(Duration::from_secs(60))
         };
         self.judge.not_before = self.now + pause;
+        let one_more = self.judge.failures + self.judge.uncounted;
+        self.judge.owed_from = self.now + pause.max(self.delay(one_more));
+        if !forever && self.judge.finished_at == Some(self.now) {
+            // All was done at the same time: nobody knows which came first.
+            (self.judge.failures, self.judge.uncounted) = (0, 1);
+            self.judge.not_before = Duration::ZERO;
+        }
     }
 }

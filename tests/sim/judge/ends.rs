@@ -17,13 +17,15 @@ impl World {
         if !matches!(role, Role::Handler(_)) {
             // What it does after that does not matter, unless it has used up its time.
             let over = self.judge.halted || self.judge.withdrawn || self.judge.input_ended;
+            let over = over || self.is_drained();
             self.judge.letter_withdrawn |= role == Role::DeadLetter && over;
             return;
         }
         let over = self.judge.withdrawn
             || self.judge.halted
             || self.daemon.is_gone(self.now)
-            || self.judge.lease_gone;
+            || self.judge.lease_gone
+            || self.is_drained();
         let (now, limit) = (self.now, self.life.timeout);
         let ended = self.child(role).is_some_and(|child| child.ended.is_some());
         let Some(hand) = self.hand(role) else { return };
@@ -40,6 +42,13 @@ impl World {
         if why == Why::TimeLimit && !ended {
             self.seen.hit("time limit");
         }
+    }
+
+    /// Whether the time is over that handlers have at a shutdown.
+    fn is_drained(&self) -> bool {
+        self.judge
+            .drain_until
+            .is_some_and(|until| self.now >= until)
     }
 
     /// kclpipe has learnt of the end of a child.
@@ -94,8 +103,9 @@ impl World {
     fn batch_ended(&mut self, role: Role, hand: &Hand, ended: Ended, unread: u64) {
         let class = Class::of(ended);
         let Some(last) = hand.places.last() else {
-            if class == Class::Halt {
-                self.halt();
+            match class {
+                Class::Halt => self.halt(),
+                _ => self.note_batch_done(),
             }
             return;
         };
@@ -103,7 +113,9 @@ impl World {
             if hand.asked || class == Class::Checkpoint {
                 self.checkpoint_request(*last);
             }
-            return hand.places.iter().for_each(|place| self.done(*place));
+            self.cleared_by(hand, hand.places.len());
+            hand.places.iter().for_each(|place| self.done(*place));
+            return self.note_batch_done();
         }
         if class.is_good() {
             self.seen.hit("input unread");
@@ -111,22 +123,30 @@ impl World {
         let named = matches!(ended, Ended::Code(_)) && hand.said.is_some() && !class.is_good();
         let class = if class.is_good() { Class::Fail } else { class };
         if named || hand.given == 1 {
+            self.found(hand);
             self.settle(hand.places[0], class);
             return self.come_back(&hand.places[1..], None);
         }
-        self.unnamed(role, &hand.places, class);
+        self.unnamed(role, hand, class);
     }
 
     /// The handler failed, and it is not known at which record.
-    fn unnamed(&mut self, role: Role, places: &[usize], class: Class) {
+    fn unnamed(&mut self, role: Role, hand: &Hand, class: Class) {
+        let places = hand.places.as_slice();
         let until = match class {
             Class::Retry => self.all_again(places),
             Class::Broken => self.broken(places),
             Class::Halt => return self.halt(),
+            Class::Fail if self.keeps_whole(hand) => {
+                self.seen.hit("an aligned batch as it was");
+                self.all_again(places)
+            }
             _ if !self.life.lives_on() && places.len() > 1 => {
                 self.seen.hit("narrowing");
                 let until = self.now + self.delay(1);
-                return self.come_back(places, Some(until));
+                self.found(hand);
+                self.come_back(places, Some(until));
+                return self.suspect_last(places.len());
             }
             _ => {
                 self.judge.batch[places[0]].alone = true;
@@ -134,6 +154,11 @@ impl World {
             }
         };
         self.rest_as(role, Some(until));
+    }
+
+    /// An aligned batch keeps its name when it fails the first time.
+    fn keeps_whole(&self, hand: &Hand) -> bool {
+        self.life.is_aligned() && hand.run.is_none() && hand.places.len() > 1
     }
 
     fn stream_ended(&mut self, role: Role, hand: Hand, ended: Ended, unread: u64) {
@@ -164,7 +189,7 @@ impl World {
             self.rest_as(role, until);
             return self.come_back(&hand.places[1..], None);
         }
-        self.unnamed(role, &hand.places, class);
+        self.unnamed(role, &hand, class);
     }
 
     /// A handler that lives on died for nothing: the next one waits, longer each time.

@@ -27,6 +27,7 @@ impl World {
         if self.now < self.judge.rests[slot].until {
             self.breaks("a handler starts before its delay is over");
         }
+        self.judge_batch(frames);
         self.judge.hands.push(Hand {
             id: child.id,
             role: child.role,
@@ -40,6 +41,7 @@ impl World {
             asked: false,
             must_stop: None,
             stopped: None,
+            run: None,
         });
         self.judge_feed(child.role, frames, bytes);
         let first = self
@@ -48,6 +50,10 @@ impl World {
             .last()
             .and_then(|hand| hand.places.first().copied());
         let handed = first.map(|place| self.judge.batch[place].handed + 1);
+        let run = first.and_then(|place| self.judge.batch[place].run);
+        if let Some(hand) = self.judge.hands.last_mut() {
+            hand.run = run;
+        }
         if attempt.is_some() && attempt != handed {
             self.breaks(format!(
                 "KCLPIPE_ATTEMPT is {attempt:?} where {handed:?} is right"
@@ -109,12 +115,7 @@ impl World {
     }
 
     fn judge_given(&mut self, role: Role, frame: &Frame) {
-        let Some(place) = self
-            .judge
-            .batch
-            .iter()
-            .position(|place| place.rec == frame.rec)
-        else {
+        let Some(place) = self.place_of(frame.rec) else {
             return self.breaks(format!(
                 "record {} is handed over, which is not under way",
                 frame.rec
@@ -156,6 +157,14 @@ impl World {
             self.seen.hit("suspect given alone");
         }
         self.judge.batch[place].out = Some(id);
+    }
+
+    /// Where a record is: it may have come twice.
+    fn place_of(&self, rec: usize) -> Option<usize> {
+        let mut places = self.judge.batch.iter();
+        let waits = |place: &Place| place.out.is_none() && !place.done && place.letter.is_none();
+        let place = places.position(|place| place.rec == rec && waits(place));
+        place.or_else(|| self.judge.batch.iter().position(|place| place.rec == rec))
     }
 
     /// Why a record may not be handed over to this handler now.

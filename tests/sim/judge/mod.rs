@@ -7,17 +7,22 @@ mod beside;
 mod checkpoints;
 mod ends;
 mod given;
+mod held;
 mod owed;
 mod records;
+mod runs;
+mod windows;
 mod words;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use kclpipe::testing::format::Format;
 use kclpipe::testing::handler::Role;
 use kclpipe::testing::outcome::Ended;
 
-use crate::daemon::{Pos, Stored};
+use crate::daemon::{Pos, Read, Stored};
 use crate::draw::{CHECKPOINT, HALT, Initial};
 use crate::script::Word;
 use crate::world::World;
@@ -68,10 +73,15 @@ pub(crate) enum Why {
     Withdrawn,
 }
 
-/// One record of the batch under way.
+/// One record of those that were taken in.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) rec: usize,
+    /// Where it begins in all lines that were taken in, and when that was.
+    at: u64,
+    taken_in: Duration,
+    /// The run that it came back from.
+    run: Option<u64>,
     pub(crate) done: bool,
     /// Its letter waits, with these numbers of attempts and failures.
     pub(crate) letter: Option<(u32, u32)>,
@@ -104,6 +114,8 @@ pub(crate) struct Hand {
     asked: bool,
     must_stop: Option<Why>,
     stopped: Option<Why>,
+    /// The run that its records came back from.
+    run: Option<u64>,
 }
 
 /// What kclpipe's own counters must say.
@@ -132,7 +144,49 @@ pub(crate) struct Judge {
     pub(crate) last_sign: Duration,
     /// Records that are done or disposed of, of the whole stream.
     pub(crate) known: Vec<bool>,
+    /// Every record that was taken in since nothing was held last, in order.
     pub(crate) batch: Vec<Place>,
+    /// The last place of each read.
+    read_ends: Vec<usize>,
+    /// So many bytes of lines were taken in.
+    taken_in: u64,
+    /// When something was answered last.
+    answered: Duration,
+    last_read: Duration,
+    /// Nothing more was there at this time.
+    caught_up: Option<Duration>,
+    /// The disk has not taken a read that is held.
+    pub(crate) spool_failed: bool,
+    last_run: u64,
+    /// Of how many records of a run one failed.
+    suspects: BTreeMap<u64, usize>,
+    /// The aligned batches that began, by their places.
+    aligned: Vec<Range<usize>>,
+    /// Records of aligned batches that are not the last of theirs.
+    borders: Vec<Range<usize>>,
+    /// A handler's batch is done, which has not moved the end yet.
+    batch_done: bool,
+    /// So many places are done and may be reported, and are reported.
+    through: usize,
+    reported: usize,
+    /// A checkpoint is due through here, for a batch is done.
+    batch_end: Option<usize>,
+    /// The daemon said that the shard has ended.
+    shard_over: bool,
+    /// Records were dropped at a request to shut down.
+    dropped: bool,
+    /// The shard ended after that.
+    pub(crate) ends_unread: bool,
+    /// Handlers are stopped then.
+    drain_until: Option<Duration>,
+    /// It leaves as soon as what is done is stored.
+    leaves: bool,
+    /// Without an action kclpipe leaves then.
+    leaves_at: Option<Duration>,
+    /// All was done then that was held at the shard's end.
+    finished_at: Option<Duration>,
+    /// When the open action came.
+    opened: Duration,
     pub(crate) hands: Vec<Hand>,
     rests: Vec<Rest>,
     breaker: u32,
@@ -159,6 +213,9 @@ pub(crate) struct Judge {
     requested: Option<usize>,
     failures: u32,
     not_before: Duration,
+    owed_from: Duration,
+    /// A failure that may count or not.
+    uncounted: u32,
     in_round: bool,
     refused: Option<Pos>,
     draining: Duration,
@@ -205,73 +262,71 @@ impl World {
     }
 
     /// kclpipe has read an action.
-    pub(crate) fn judge_action(&mut self, name: &'static str, batch: Vec<usize>) {
-        self.tell('>', || format!("{name} {batch:?}"));
+    pub(crate) fn judge_action(&mut self, name: &'static str, read: Read) {
+        self.tell('>', || {
+            format!("{name} {:?}, {} ms behind", read.records, read.behind)
+        });
         self.judge.last_sign = self.now;
         self.daemon.heard_at = self.now;
-        let ends = self.daemon.shard_ended;
+        self.judge.opened = self.now;
+        self.judge.leaves_at = None;
+        let works = self.judge.hands.iter().any(|hand| !hand.places.is_empty());
         match name {
             "initialize" => {}
-            "processRecords" => self.begin_batch(batch),
-            "shutdownRequested" => {
-                self.judge.finishing = true;
-                self.give_last_chance();
-            }
-            "leaseLost" | "shutdown" if !ends => self.withdraw(),
-            _ if self.judge.halted => self.give_last_chance(),
-            _ => {
-                self.judge.finishing = true;
-                self.give_last_chance();
-                let unstored =
-                    self.judge.stored < self.judge.end.map(|end| self.daemon.records[end].pos);
-                if unstored {
-                    self.seen.hit("held records at a shard's end");
+            "processRecords" => self.begin_read(read),
+            "shutdownRequested" => self.begin_drain(works),
+            "leaseLost" | "shutdown" if !self.daemon.shard_ended => {
+                if works {
+                    self.seen.hit("leaseLost in mid-run");
                 }
+                self.withdraw();
             }
+            _ if self.judge.halted => self.give_last_chance(),
+            _ => self.begin_shard_end(),
         }
         if self.judge.halted {
             self.seen.hit("halt with no action open");
             self.judge.last_chance = true;
+            self.judge.leaves = true;
         }
     }
 
-    fn begin_batch(&mut self, batch: Vec<usize>) {
-        if self.judge.lease_gone || self.judge.halted {
+    fn begin_drain(&mut self, works: bool) {
+        self.give_last_chance();
+        if self.judge.lease_gone {
             return;
         }
-        let place = |rec: &usize| Place {
-            rec: *rec,
-            done: false,
-            letter: None,
-            handed: 0,
-            charged: 0,
-            unsuccessful: 0,
-            since: None,
-            alone: false,
-            first: false,
-            retry_at: Duration::ZERO,
-            out: None,
-        };
-        self.judge.batch = batch.iter().map(place).collect();
-        if self.judge.is_unprotected()
-            && let Some(first) = self.judge.batch.first_mut()
-        {
-            first.first = true;
-            self.seen.hit("LATEST: the first record alone");
+        if works {
+            self.seen.hit("shutdownRequested in mid-run");
         }
-        self.reject_unfit();
+        self.judge.finishing = true;
+        self.judge.drain_until = Some(self.now + self.life.drain);
     }
 
-    /// A line feed within a payload cannot stand in `lines`: such a record is rejected when its turn comes.
-    fn reject_unfit(&mut self) {
-        if self.life.format == Format::Lines
-            && self
-                .judge
-                .batch
-                .iter()
-                .any(|place| self.is_unfit(place.rec))
-        {
-            self.seen.hit("payload that does not fit the format");
+    /// Windows wait no more; SHARD_END is stored once all is done.
+    fn begin_shard_end(&mut self) {
+        self.judge.shard_over = true;
+        if !self.is_everything_done() {
+            self.seen.hit("records held at shardEnded");
+        }
+        let end = self.judge.end.map(|end| self.daemon.records[end].pos);
+        if self.judge.stored < end {
+            self.seen.hit("held records at a shard's end");
+        }
+        if self.judge.dropped {
+            self.seen.hit("a shard's end after a drop");
+            self.judge.ends_unread = true;
+            self.judge.last_chance = true;
+        }
+        self.finish_shard();
+    }
+
+    /// All that is held at the shard's end is done: handlers are let go.
+    fn finish_shard(&mut self) {
+        if self.judge.shard_over && !self.judge.lease_gone && self.is_everything_done() {
+            self.judge.finishing = true;
+            self.judge.finished_at = Some(self.now);
+            self.give_last_chance();
         }
     }
 
@@ -284,13 +339,14 @@ impl World {
         self.judge.round_failed = false;
         self.judge.failures = 0;
         self.judge.not_before = Duration::ZERO;
+        (self.judge.owed_from, self.judge.uncounted) = (Duration::ZERO, 0);
     }
 
     /// Nothing of what handlers do counts any more.
     fn withdraw(&mut self) {
         self.judge.withdrawn = true;
         self.judge.lease_gone = true;
-        self.judge.batch.clear();
+        self.forget_held();
         (self.judge.hook_until, self.judge.hook_failures) = (Duration::ZERO, 0);
     }
 
@@ -303,6 +359,25 @@ impl World {
 }
 
 impl Place {
+    fn of(rec: usize) -> Place {
+        Place {
+            rec,
+            at: 0,
+            taken_in: Duration::ZERO,
+            run: None,
+            done: false,
+            letter: None,
+            handed: 0,
+            charged: 0,
+            unsuccessful: 0,
+            since: None,
+            alone: false,
+            first: false,
+            retry_at: Duration::ZERO,
+            out: None,
+        }
+    }
+
     fn goes_alone(&self) -> bool {
         self.alone || self.first
     }

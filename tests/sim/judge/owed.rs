@@ -21,11 +21,41 @@ impl World {
         if let Some(owed) = self.owed() {
             self.breaks(format!("kclpipe sleeps, and {owed}"));
         }
+        self.judge_wake(next);
+        self.see_what_waits();
         let busy = !self.children.is_empty() || self.daemon.awaiting;
         let silent = next.unwrap_or(self.now) > self.judge.last_sign + STALL;
         if self.is_open() && !busy && silent {
             self.breaks("a stall: there is work, and nobody works");
         }
+    }
+
+    /// What falls due before kclpipe wakes is slept through.
+    fn judge_wake(&mut self, next: Option<Duration>) {
+        let Some(before) = next.and_then(|next| next.checked_sub(Duration::from_nanos(1))) else {
+            return;
+        };
+        let now = self.now;
+        self.now = before.max(now);
+        if let Some(owed) = self.owed() {
+            self.breaks(format!(
+                "kclpipe sleeps until {next:?}, and before that {owed}"
+            ));
+        }
+        self.now = now;
+    }
+
+    fn see_what_waits(&mut self) {
+        if !self.is_open() && !self.judge.halted && self.is_due() {
+            self.seen.hit("a checkpoint due with no action open");
+        }
+    }
+
+    /// Whether kclpipe has work that goes on whether an action is open or not.
+    fn is_at_work(&self) -> bool {
+        let judge = &self.judge;
+        let over = judge.halted || judge.lease_gone || judge.finishing || judge.dropped;
+        !over && !judge.input_ended && !judge.shard_end_refused && !self.daemon.is_gone(self.now)
     }
 
     /// Whether an action awaits its status, as far as kclpipe knows.
@@ -45,31 +75,26 @@ impl World {
     }
 
     fn owed(&mut self) -> Option<&'static str> {
+        self.note_report();
         if let Some(owed) = self.stop_owed() {
             return Some(owed);
         }
-        if !self.is_open() {
-            return None;
-        }
-        let handed_over =
-            self.action() == "processRecords" && !self.judge.halted && !self.judge.lease_gone;
+        let (open, works) = (self.is_open(), self.is_at_work());
         [
-            (self.is_status_owed(), "the status is owed"),
-            (self.is_checkpoint_due(), "a checkpoint is due"),
+            (open && self.is_status_owed(), "the status is owed"),
+            (open && self.is_checkpoint_due(), "a checkpoint is due"),
             (
-                self.is_keep_alive_due(),
+                open && self.is_keep_alive_due(),
                 "the daemon has heard nothing for too long",
             ),
+            (self.is_leave_owed(), "a halt is not carried out"),
+            (works && self.is_letter_owed(), "a letter waits for nothing"),
             (
-                handed_over && self.is_letter_owed(),
-                "a letter waits for nothing",
-            ),
-            (
-                handed_over && self.is_start_owed(),
+                works && self.is_start_owed(),
                 "a record may start, and a handler is free",
             ),
             (
-                handed_over && self.is_promise_broken(),
+                works && self.is_promise_broken(),
                 "a handler waits for a record that was promised by last: false",
             ),
         ]
@@ -99,6 +124,13 @@ impl World {
             if self.judge.finishing && self.children.iter().any(|child| open(&child)) {
                 return Some("a handler does not see the end of its input");
             }
+            let drained = self
+                .judge
+                .drain_until
+                .is_some_and(|until| self.now >= until);
+            if drained && !hand.places.is_empty() {
+                return Some("a handler goes on after the time that it had at a shutdown");
+            }
             if over {
                 return Some("a handler goes on, though its records are nobody's any more");
             }
@@ -111,15 +143,38 @@ impl World {
 
     fn is_status_owed(&self) -> bool {
         let judge = &self.judge;
-        let done = judge.batch.iter().all(|place| place.done);
+        let room = self.room().1 || judge.dropped;
         let handlers = judge.lease_gone && !self.children.is_empty();
-        let storing = self.daemon.awaiting || judge.in_round;
-        self.action() == "processRecords" && done && !handlers && !storing && !judge.halted
+        let waits = judge.in_round && (self.life.read_ahead == 0 || judge.lease_gone);
+        let storing = self.daemon.awaiting || waits;
+        self.action() == "processRecords" && room && !handlers && !storing && !judge.halted
     }
 
-    fn is_checkpoint_due(&mut self) -> bool {
+    /// Without an action a halt waits for a minute.
+    fn is_leave_owed(&self) -> bool {
+        let late = self.judge.leaves_at.is_some_and(|at| self.now >= at);
+        late && !self.judge.input_ended && !self.daemon.is_gone(self.now)
+    }
+
+    /// A handler's batch is done: where records are collected, a checkpoint is due with the next step.
+    pub(super) fn note_batch_done(&mut self) {
+        self.judge.batch_done = self.life.window.is_some();
+        self.note_report();
+    }
+
+    /// What is done is reported before every sleep: a batch that is done falls due with it.
+    pub(super) fn note_report(&mut self) {
+        if self.judge.through > self.judge.reported {
+            self.judge.reported = self.judge.through;
+            if std::mem::take(&mut self.judge.batch_done) {
+                self.judge.batch_end = self.judge.end;
+            }
+        }
+    }
+
+    pub(super) fn is_checkpoint_due(&mut self) -> bool {
         let judge = &self.judge;
-        let may = !self.daemon.awaiting && !judge.lease_gone && self.now >= judge.not_before;
+        let may = !self.daemon.awaiting && !judge.lease_gone && self.now >= judge.owed_from;
         may && self.action() != "initialize" && (self.is_due() || self.is_probe_due())
     }
 
@@ -137,8 +192,8 @@ impl World {
         if self.unsaved_end().is_none() && !withheld {
             return false;
         }
-        let batch_over =
-            self.action() == "processRecords" && judge.batch.iter().all(|place| place.done);
+        let batch_end = judge.batch_end.map(|end| self.daemon.records[end].pos);
+        let batch_over = batch_end > judge.stored;
         let leaving = judge.last_chance || (judge.finishing && !self.daemon.shard_ended);
         let due = checkpoint_request
             || judge.in_round
@@ -163,15 +218,17 @@ impl World {
     fn is_probe_due(&self) -> bool {
         let (judge, records) = (&self.judge, &self.daemon.records);
         let front = judge.batch.iter().find(|place| !place.done);
-        let Some(((since, next), end)) = front
-            .and_then(|front| Some((front.since?, front.rec)))
-            .zip(judge.end)
-        else {
+        // Within an aligned batch that is the batch's first record.
+        let next = judge.batch.get(judge.through);
+        let since = front.and_then(|front| front.since);
+        let Some(((since, next), end)) = since.zip(next).zip(judge.end) else {
             return false;
         };
+        let next = next.rec;
         let clear = next > end && records[next].pos.0 != records[end].pos.0;
         let plain = !self.life.strategy.manual && judge.refused.is_none();
         let works = self.action() == "processRecords" && !judge.halted;
+        let since = since.max(judge.opened);
         works && clear && plain && self.now >= since.max(judge.last) + PROBE
     }
 
@@ -188,7 +245,8 @@ impl World {
             .life
             .keepalive
             .is_some_and(|every| self.now >= self.daemon.heard_at + every);
-        due && !self.daemon.awaiting && !self.judge.lease_gone && self.action() != "initialize"
+        let over = self.judge.lease_gone || self.judge.leaves;
+        due && !self.daemon.awaiting && !over && self.action() != "initialize"
     }
 
     fn is_letter_owed(&self) -> bool {
@@ -214,8 +272,11 @@ impl World {
         let judge = &self.judge;
         let held = self.now < judge.paused_until.max(judge.broken_until);
         let busy = judge.hands.len() >= self.life.jobs || letters || judge.letter_fails || held;
-        if matches!(self.life.per, Per::Shard { .. }) || busy || judge.finishing {
+        if matches!(self.life.per, Per::Shard { .. }) || busy {
             return false;
+        }
+        if self.life.window.is_some() {
+            return self.is_batch_owed();
         }
         let key = |place: &Place| {
             if self.life.jobs == 1 {

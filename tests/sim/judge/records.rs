@@ -27,8 +27,17 @@ impl World {
     /// How far the batch has come.
     fn move_on(&mut self) {
         let judge = &mut self.judge;
-        let through = judge.batch.iter().take_while(|place| place.done).count();
-        let end = through.checked_sub(1).map(|last| judge.batch[last].rec);
+        let done = judge.batch.iter().take_while(|place| place.done).count();
+        // Nothing of an aligned batch is stored before its end.
+        let within = judge.aligned.iter().find(|batch| batch.contains(&done));
+        let through = within.map_or(done, |batch| batch.start);
+        judge.through = through;
+        if self.life.window.is_none() {
+            let passed = judge.read_ends.iter().rev().find(|end| **end < through);
+            judge.batch_end = judge.batch_end.max(passed.map(|end| judge.batch[*end].rec));
+        }
+        // An older position may have come again.
+        let end = judge.batch[..through].iter().map(|place| place.rec).max();
         judge.end = judge.end.max(end);
         let reached = judge
             .wishes
@@ -40,9 +49,18 @@ impl World {
             .wishes
             .retain(|checkpoint_request| Some(*checkpoint_request) > judge.end);
         judge.requested = judge.requested.max(reached);
+        if self.is_everything_done() {
+            self.judge.spool_failed = false;
+        }
+        self.finish_shard();
     }
 
     pub(super) fn checkpoint_request(&mut self, place: usize) {
+        let mut aligned = self.judge.aligned.iter();
+        if aligned.any(|batch| batch.contains(&place) && place + 1 < batch.end) {
+            // Only ends of batches are stored.
+            return;
+        }
         let rec = self.judge.batch[place].rec;
         self.judge.wishes.push(rec);
         if Some(rec) > self.judge.end.map(|end| end + 1) && rec > self.daemon.start {
@@ -52,6 +70,7 @@ impl World {
     }
 
     pub(super) fn come_back(&mut self, places: &[usize], until: Option<Duration>) {
+        self.same_run(places);
         for place in places {
             let this = &mut self.judge.batch[*place];
             this.handed += 1;
@@ -89,6 +108,8 @@ impl World {
             .is_some_and(|action| action.read)
         {
             self.seen.hit("halt in an action");
+        } else if !self.judge.halted {
+            self.judge.leaves_at = Some(self.now + Duration::from_secs(60));
         }
         self.judge.halted = true;
         self.judge.last_chance = true;
@@ -99,6 +120,7 @@ impl World {
     pub(super) fn settle(&mut self, place: usize, class: Class) -> Option<Duration> {
         self.judge.batch[place].out = None;
         if !class.is_good() {
+            self.same_run(&[place]);
             self.judge.batch[place].since.get_or_insert(self.now);
         }
         match class {
@@ -108,6 +130,7 @@ impl World {
             }
             Class::Reject => {
                 self.judge.batch[place].handed += 1;
+                self.judge.batch[place].alone = true;
                 self.dispose(place)
             }
             Class::Retry | Class::Fail => self.try_again(place, class == Class::Fail),

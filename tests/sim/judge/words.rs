@@ -109,6 +109,8 @@ impl World {
         let Some(hand) = self.hand(role) else { return };
         let places: Vec<usize> = hand.places.drain(..records).collect();
         hand.answered += records as u64;
+        let hand = hand.clone();
+        self.cleared_by(&hand, records);
         self.unrest(role);
         for (index, place) in places.iter().enumerate() {
             if checkpoint_request && index + 1 == records {
@@ -123,6 +125,8 @@ impl World {
         let place = hand.places.remove(0);
         hand.answered += 1;
         let more = !hand.places.is_empty();
+        let hand = hand.clone();
+        self.found(&hand);
         let until = self.settle(place, class);
         let again = until.is_some() || self.judge.halted;
         if again && more {

@@ -4,13 +4,16 @@
 //! children, `=` what it reports to the bridge. A test is the whole transcript: `>` and `*` are taken from it, and
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
+mod held;
 mod script;
 
 use std::time::Duration;
 
 use super::super::{Handlers, OnFailure, Per, Settings, Window};
 use crate::process::Command;
-use script::{offered, play, settings};
+pub(in crate::handler) use script::settings;
+
+use script::{offered, play};
 
 const RECORD: Per = Per::Record;
 const BATCH: Per = Per::Batch {
@@ -514,13 +517,13 @@ fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first
          * exit 0 0
          < start 0: 3
          < close 0
-         = done 2
+         = done 2, a batch
          * exit 0 0
          < start 0: 4
          < close 0
-         = done 3
+         = done 3, a batch
          * exit 0 0
-         = done 4",
+         = done 4, a batch",
     );
 }
 

@@ -25,7 +25,7 @@ use crate::protocol::Message;
 use crate::record::{Batch, Layout};
 
 /// Settings with round numbers: delays of 1 s to 60 s, 10 s to stop.
-pub(super) fn settings(per: Per) -> Settings {
+pub(in crate::handler) fn settings(per: Per) -> Settings {
     Settings {
         command: Command::default(),
         per,
@@ -53,6 +53,8 @@ pub(super) fn settings(per: Per) -> Settings {
         read_ahead: 0,
         window: None,
         spool_dir: None,
+        stream: None,
+        application: None,
         placeholders: None,
     }
 }
@@ -74,6 +76,7 @@ pub(super) fn play(settings: Settings, transcript: &str) {
         .filter(|line| line.starts_with('>'))
         .cloned()
         .collect();
+    let windowed = settings.window.is_some();
     let mut pool = Pool::new(settings, &mut children, &stage);
     pool.begin("shardId-0").expect("a shard");
     let mut numbers = 0;
@@ -88,7 +91,7 @@ pub(super) fn play(settings: Settings, transcript: &str) {
             if event == Event::Blocked {
                 continue;
             }
-            stage.told.borrow_mut().push(in_words(event));
+            stage.told.borrow_mut().push(in_words(event, windowed));
         }
     }
     drop(pool);
@@ -140,6 +143,10 @@ fn tell(pool: &mut Pool<'_>, step: &str, numbers: &mut u32, now: Instant) {
     let words: Vec<&str> = step.split_whitespace().skip(1).collect();
     match words.as_slice() {
         ["offer", "alone", records @ ..] => pool.offer(read(batch(records, numbers), First::Alone)),
+        ["offer", "again", from, records @ ..] => {
+            let mut older = from.parse::<u32>().expect("a number") - 1;
+            pool.offer(read(batch(records, &mut older), First::WithOthers));
+        }
         ["offer", records @ ..] => pool.offer(read(batch(records, numbers), First::WithOthers)),
         ["finish", "orderly"] => pool.finish(Finish::Orderly),
         ["finish", "stop"] => pool.finish(Finish::Stop),
@@ -154,20 +161,29 @@ fn duration(text: &str) -> Duration {
     humantime::parse_duration(text).expect("a duration")
 }
 
-fn in_words(event: Event) -> String {
+/// An event; where records are collected, also whether a handler's batch has ended with it.
+fn in_words(event: Event, windowed: bool) -> String {
     match event {
+        Event::Done {
+            end,
+            batch_ended: true,
+            ..
+        } if windowed => format!("= done {}, a batch", end.sequence_number),
         Event::Done { end, .. } => format!("= done {}", end.sequence_number),
+        Event::Room => "= room".to_owned(),
         Event::CheckpointRequested(at) => format!("= checkpoint {}", at.sequence_number),
         Event::Halted(_) => "= halted".to_owned(),
         Event::Signal(_) => "= signal".to_owned(),
         Event::Finished => "= finished".to_owned(),
         Event::Hooked => "= hooked".to_owned(),
-        Event::Input | Event::Blocked | Event::Deadline => panic!("{event:?} is not reported here"),
+        Event::Input | Event::Blocked | Event::Deadline => {
+            panic!("{event:?} is not reported here")
+        }
     }
 }
 
 /// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
-/// sequence numbers go on from batch to batch.
+/// sequence numbers go on from batch to batch. A tilde stands for a line feed.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
@@ -175,7 +191,7 @@ fn batch(records: &[&str], numbers: &mut u32) -> Batch {
             *numbers += 1;
             let (key, record) = record.split_once(':').unwrap_or(("k", record));
             let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
-            let data = STANDARD.encode(payload);
+            let data = STANDARD.encode(payload.replace('~', "\n"));
             format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
         })
         .collect();
@@ -265,6 +281,8 @@ impl<'a> Scripted<'a> {
                     line,
                 }]
             }
+            // The pool looks at what has happened, and would not sleep.
+            ["a", "look"] => Vec::new(),
             ["signal"] => vec![Happening::Signal(15)],
             ["the", "disk", "is", "full"] => {
                 self.disk_is_full = true;
