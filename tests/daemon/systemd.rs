@@ -281,11 +281,14 @@ impl Systemd {
 }
 
 impl Drop for Systemd {
-    /// All that runs in it ends with its process 1, and then its control groups are empty.
+    /// Its process 1 is not gone before all others are, and then its control groups are empty.
     fn drop(&mut self) {
-        let name = format!("kclpipe-{}", self.outer.id());
-        let _ = self.outer.kill();
+        match self.first() {
+            Some(first) => drop(kill_process(first, Signal::KILL)),
+            None => drop(self.outer.kill()),
+        }
         let _ = self.outer.wait();
+        let name = format!("kclpipe-{}", self.outer.id());
         for hierarchy in ["", "unified", "systemd"] {
             let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(&name);
             remove(&group);
