@@ -58,7 +58,8 @@ fn missing(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    Some(format!("{} is missing", names.join(" and ")))
+    let verb = if names.len() > 1 { "are" } else { "is" };
+    Some(format!("{} {verb} missing", names.join(", ")))
 }
 
 /// What is said of a value that is none of those that an option takes.
