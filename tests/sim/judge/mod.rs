@@ -350,6 +350,14 @@ impl World {
         (self.judge.hook_until, self.judge.hook_failures) = (Duration::ZERO, 0);
     }
 
+    /// kclpipe sees that the daemon is gone.
+    pub(crate) fn judge_end_of_input(&mut self) {
+        if !self.killed && self.judge.hands.iter().any(|hand| !hand.places.is_empty()) {
+            self.seen.hit("end of input in mid-run");
+        }
+        self.judge.input_ended = true;
+    }
+
     pub(crate) fn judge_signal(&mut self) {
         let until = self.now + self.life.stop_timeout;
         self.judge.paused_until = until;
