@@ -12,6 +12,7 @@
 mod heard;
 mod overdue;
 mod pending;
+mod worker;
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,8 @@ use crate::record::Batch;
 use crate::reporting::{Reporting, Snapshot, age};
 use heard::{Heard, Other, hear, parse};
 use overdue::Overdue;
-use pending::{Kind, LOOK_AGAIN, PendingAction, Search, Stage};
+use pending::{Answer, Kind, LOOK_AGAIN, PendingAction, Search, Stage};
+use worker::Worker;
 
 /// The time between two looks for a command that cannot be run.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -57,11 +59,12 @@ pub struct Bridge<'a> {
     pending: Option<PendingAction>,
     /// When the daemon was answered last.
     answered: Option<Instant>,
-    /// A handler asked to stop the worker while no action was open; when we leave without one.
+    /// A handler asked to stop the worker; when we leave if nothing comes.
     halted: Option<Instant>,
     /// Records were dropped at a request to shut down: those after them are not taken in.
     dropped: bool,
     overdue: Overdue,
+    worker: Worker<'a>,
 }
 
 /// How the conversation goes on.
@@ -98,12 +101,20 @@ impl<'a> Bridge<'a> {
             halted: None,
             dropped: false,
             overdue: Overdue::default(),
+            worker: Worker::default(),
         }
     }
 
     /// The same; handlers may go on for this long after a request to shut down.
     pub fn drained_for(self, drain: Duration) -> Bridge<'a> {
         Bridge { drain, ..self }
+    }
+
+    /// The same; a halt asks the daemon to stop by `ask`, which says whether it could, and then waits this long for
+    /// what it sends.
+    pub fn stops_worker(self, ask: &'a dyn Fn() -> bool, patience: Option<Duration>) -> Bridge<'a> {
+        let worker = Worker::new(ask, patience.unwrap_or(HALT));
+        Bridge { worker, ..self }
     }
 
     /// The same, watched.
@@ -166,7 +177,7 @@ impl<'a> Bridge<'a> {
         } else if self.halted.is_some_and(|leave_at| now >= leave_at) {
             log::error!(
                 "the daemon has sent nothing for {} s since the halt: leaving; records since the last checkpoint will be redelivered",
-                HALT.as_secs()
+                self.worker.patience.as_secs()
             );
             return Ok(Step::Leave(exit::Bridge::Halted));
         }
@@ -185,11 +196,13 @@ impl<'a> Bridge<'a> {
                 "stdin closed while the daemon awaited an answer; records since the last checkpoint will be redelivered"
             );
         }
-        Some(if matches!(pending.kind, Kind::Halt) {
-            exit::Bridge::Halted
-        } else {
-            exit::Bridge::Done
-        })
+        Some(
+            if self.halted.is_some() || matches!(pending.kind, Kind::Halt(_)) {
+                exit::Bridge::Halted
+            } else {
+                exit::Bridge::Done
+            },
+        )
     }
 
     /// Takes up a message.
@@ -204,7 +217,9 @@ impl<'a> Bridge<'a> {
                 action,
                 what: Other::Ack,
             } => bail!("the daemon sent a '{action}' that nothing asked for"),
-            Heard::Batch(_) if self.halted.is_some() => self.halt("processRecords", now),
+            Heard::Batch(_) if self.halted.is_some() => {
+                self.halt("processRecords", Answer::Possible, now)
+            }
             Heard::Batch(batch) => self.process_records(batch, now),
             Heard::Other { action, what } => self.end(action, what, now),
         }
@@ -278,7 +293,8 @@ impl<'a> Bridge<'a> {
             Other::ShutdownRequested | Other::Ack => {}
         }
         match what {
-            _ if halted => self.halt(action, now),
+            Other::ShardEnded if halted => self.halt(action, Answer::Wrong, now),
+            _ if halted => self.halt(action, Answer::Possible, now),
             Other::LeaseLost => self.lease_lost(action, now),
             Other::ShardEnded if self.checkpoints.lease_gone() => {
                 // Handlers were stopped when that was found.
@@ -295,9 +311,9 @@ impl<'a> Bridge<'a> {
         }
     }
 
-    fn halt(&mut self, action: &'static str, now: Instant) {
+    fn halt(&mut self, action: &'static str, answer: Answer, now: Instant) {
         self.checkpoints.last_chance();
-        self.pend(action, Kind::Halt, Stage::Last, now);
+        self.pend(action, Kind::Halt(answer), Stage::Last, now);
     }
 
     fn lease_lost(&mut self, action: &'static str, now: Instant) {
@@ -355,7 +371,7 @@ impl<'a> Bridge<'a> {
                     log::error!(
                         "the shard has ended, but records of it were dropped: leaving without an answer, so that it is read again"
                     );
-                    (pending.kind, pending.stage) = (Kind::Halt, Stage::Last);
+                    (pending.kind, pending.stage) = (Kind::Halt(Answer::Wrong), Stage::Last);
                 }
             }
             _ => {}
@@ -374,16 +390,23 @@ impl<'a> Bridge<'a> {
             }
             Kind::Records => !self.handlers.holds_any() && !checkpoints.in_round(),
             Kind::ShardEnd => checkpoints.shard_end_stored() && !checkpoints.in_round(),
-            Kind::Initialize(_) | Kind::Shutdown | Kind::LeaseLost | Kind::Stopped | Kind::Halt => {
-                !checkpoints.in_round()
-            }
+            Kind::Initialize(_)
+            | Kind::Shutdown
+            | Kind::LeaseLost
+            | Kind::Stopped
+            | Kind::Halt(_) => !checkpoints.in_round(),
         }
     }
 
     /// Answers an action, or leaves without.
     fn answer(&mut self, pending: PendingAction, now: Instant) -> Step {
         match &pending.kind {
-            Kind::Halt => return Step::Leave(exit::Bridge::Halted),
+            Kind::Halt(Answer::Wrong) => return Step::Leave(exit::Bridge::Halted),
+            Kind::Halt(Answer::Possible) if !self.worker.stops() => {
+                return Step::Leave(exit::Bridge::Halted);
+            }
+            // It asks each of its children to finish now, and ends by itself.
+            Kind::Halt(Answer::Possible) => self.halted = Some(now + self.worker.patience),
             // Not before: the daemon takes no checkpoint in answer to `initialize`.
             Kind::Initialize(search) => self.checkpoints.begin(&search.start, now),
             Kind::Shutdown => self.dropped = !self.checkpoints.is_all_done(),
@@ -450,7 +473,9 @@ impl<'a> Bridge<'a> {
             self.checkpoints.last_chance();
         } else {
             log::error!("{why}: stopping the worker at the daemon's next message");
-            self.halted = Some(self.clock.now() + HALT);
+            // Where it cannot be asked, its next message is left without an answer.
+            self.worker.stops();
+            self.halted = Some(self.clock.now() + self.worker.patience);
         }
     }
 

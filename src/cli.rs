@@ -2,6 +2,8 @@
 
 mod args_file;
 mod check;
+mod complete;
+mod completions;
 mod environment;
 mod help;
 mod init;
@@ -27,12 +29,13 @@ pub(crate) use args_file::arguments;
 #[cfg(test)]
 pub(crate) use args_file::split;
 pub(crate) use check::CheckOptions;
-pub(crate) use clap_complete::Shell;
+pub(crate) use complete::complete;
+pub(crate) use completions::{Shell, completions};
 pub(crate) use environment::{Variables, variable, variables};
 pub(crate) use help::help;
 pub(crate) use init::InitOptions;
 pub(crate) use launch::{JARS, LaunchOptions};
-pub(crate) use man::{completions, man};
+pub(crate) use man::man;
 pub(crate) use misplaced::misplaced;
 pub(crate) use options::{
     Checkpoints, DataName, DecompressName, Failures, FormatName, LogFormatName, OnFailureName,
@@ -116,6 +119,13 @@ pub(crate) enum Other {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// What a completion script asks
+    #[command(hide = true)]
+    Complete {
+        /// The command line after the program's name, up to the cursor
+        #[arg(last = true)]
+        words: Vec<OsString>,
     },
     /// Print this help, or that of a command: kclpipe help replay
     Help {

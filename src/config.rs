@@ -19,8 +19,9 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::capture::To;
 use crate::checkpoint::Strategy;
-use crate::cli::{self, Checkpoints, Limit, Other, Parsed, Typed, Variables};
+use crate::cli::{self, Checkpoints, FormatName, Limit, Options, Other, Parsed, Typed, Variables};
 use crate::handler::Settings;
+use crate::launched::Launched;
 use crate::logging::Logging;
 use crate::process::Command;
 use crate::reporting;
@@ -39,6 +40,10 @@ pub struct Config {
     pub strategy: Strategy,
     /// How long handlers may go on after a request to shut down.
     pub drain_timeout: Duration,
+    /// The daemon that `kclpipe launch` became, if it was that.
+    pub worker: Option<u32>,
+    /// How long that waits for its children when it is asked to stop, if that is known.
+    pub grace: Option<Duration>,
     /// How often the daemon's time limit is restarted during work; `None` for never.
     pub keepalive: Option<Duration>,
     /// Where the log goes.
@@ -93,10 +98,11 @@ fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
+        Other::Complete { words } => Task::Show(cli::complete(&words)),
         Other::Status(options) => Task::Status(Box::new(status::settings(*options))),
         Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
         Other::Man => Task::Show(cli::man()?),
-        Other::Completions { shell } => Task::Show(cli::completions(shell)?),
+        Other::Completions { shell } => Task::Show(cli::completions(shell).to_owned()),
     })
 }
 
@@ -106,14 +112,16 @@ fn bridge(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Task> {
     let arguments = cli::arguments(arguments.into_iter())?;
-    let (mut variables, mut remarks) = cli::variables(environment)?;
+    let environment: Vec<(OsString, OsString)> = environment.collect();
+    let launched = Launched::read(&environment);
+    let (mut variables, mut remarks) = cli::variables(environment.into_iter())?;
     loop {
         let (parsed, given) = cli::parse(&arguments, &variables)?;
         let typed = match parsed {
             Parsed::Show(text) => return Ok(Task::Show(text)),
             Parsed::Bridge(typed) => typed,
         };
-        match Config::new(&typed)? {
+        match Config::new(&typed, &launched)? {
             Ok(config) => {
                 remarks.extend(misplaced(&config));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
@@ -155,8 +163,8 @@ fn drop_variable(
 }
 
 impl Config {
-    fn new(typed: &Typed) -> Result<Result<Config, Conflict>> {
-        let options = &typed.options;
+    fn new(typed: &Typed, launched: &Launched) -> Result<Result<Config, Conflict>> {
+        let options = &typed.options.clone().with_defaults(launched);
         let Some((program, arguments)) = typed.command.split_first() else {
             return Err(anyhow!(
                 "no handler: write its command after '--', for example kclpipe -- ./handler.sh"
@@ -171,16 +179,39 @@ impl Config {
             directory: options.handover.chdir.clone(),
         };
         Ok(Ok(Config {
-            settings: settings::settings(options, command),
+            settings: settings::settings(options, command, launched),
             strategy: strategy(&options.checkpoints),
-            drain_timeout: off_or(options.stopping.drain_timeout, Some(DRAIN_TIMEOUT))
-                .unwrap_or_default(),
+            drain_timeout: drain_timeout(options, launched),
+            worker: launched.pid,
+            grace: launched.grace,
             keepalive: off_or(options.daemon.keepalive, None),
             logging: watching::logging(options),
-            reporting: watching::reporting(options),
+            reporting: watching::reporting(options, launched),
             capture: watching::capture(options),
             remarks: Vec::new(),
         }))
+    }
+}
+
+/// What was typed; or what the daemon waits for, if that is known.
+fn drain_timeout(options: &Options, launched: &Launched) -> Duration {
+    let stop = settings::stop(options).timeout;
+    let default = launched.drain(stop).unwrap_or(DRAIN_TIMEOUT);
+    off_or(options.stopping.drain_timeout, Some(default)).unwrap_or_default()
+}
+
+impl Options {
+    /// With what a launched daemon's child knows, where nothing was typed.
+    fn with_defaults(mut self, launched: &Launched) -> Options {
+        let name = launched.application.clone();
+        self.watching.name = self.watching.name.take().or(name);
+        if self.handover.format == Some(FormatName::Lambda) {
+            let arn = launched.stream_arn.clone();
+            self.lambda.stream_arn = self.lambda.stream_arn.take().or(arn);
+        }
+        let keepalive = launched.keepalive().map(|keepalive| Limit(Some(keepalive)));
+        self.daemon.keepalive = self.daemon.keepalive.or(keepalive);
+        self
     }
 }
 

@@ -388,9 +388,8 @@ mod tests {
     fn told(address: SocketAddr, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(address).expect("connected");
         stream.write_all(bytes).expect("sent");
-        stream
-            .shutdown(std::net::Shutdown::Write)
-            .expect("half closed");
+        // A server that refused the request may have closed the connection by now.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
         answer

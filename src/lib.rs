@@ -35,6 +35,7 @@ mod handler;
 mod http;
 mod init;
 mod launch;
+mod launched;
 mod logging;
 mod outcome;
 mod plural;

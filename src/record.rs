@@ -141,11 +141,8 @@ enum Stands {
 
 /// How many bytes this base64 stands for: three for four, without what its end only fills up.
 fn decoded_len(base64: &str) -> u32 {
-    let filling = base64
-        .bytes()
-        .rev()
-        .take_while(|byte| *byte == b'=')
-        .count();
+    let end = base64.bytes().rev().take(2);
+    let filling = end.filter(|byte| *byte == b'=').count();
     (base64.len() / 4 * 3).saturating_sub(filling) as u32
 }
 
@@ -445,9 +442,7 @@ impl Layout {
         let sequence_number = self.span(line, sequence_number)?;
         // What stands in the line with escapes says nothing of where the record begins.
         let spans = [data, partition_key, sequence_number].map(|span| span.start);
-        let in_line = spans
-            .into_iter()
-            .filter(|start| (*start as usize) < line.len());
+        let first = spans[0].min(spans[1]).min(spans[2]);
         let before = self.records.last().map_or(0, |place| place.begins);
         Ok(Place {
             data,
@@ -456,7 +451,10 @@ impl Layout {
             approximate_arrival_timestamp: record.approximate_arrival_timestamp.unwrap_or(UNKNOWN),
             payload: decoded_len(record.data.as_deref().unwrap_or_default()),
             sub_sequence_number: record.sub_sequence_number.unwrap_or(0),
-            begins: in_line.min().unwrap_or(before).max(before),
+            begins: match (first as usize) < line.len() {
+                true => first.max(before),
+                false => before,
+            },
             file: 0,
         })
     }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ShardState {
     /// What tells applications on one machine apart: `--name`.
     pub(crate) name: String,
+    /// The stream, where `kclpipe launch` has said it.
+    pub(crate) stream: Option<String>,
     /// The shard.
     pub(crate) shard_id: String,
     /// The process.

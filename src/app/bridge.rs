@@ -68,8 +68,11 @@ fn converse(config: Config) -> Result<exit::Bridge> {
     }
     let checkpoints = Checkpoints::new(config.strategy, delays, config.keepalive, Instant::now());
     let wire = Wire::new(&mut input, &mut output).tapped(capture(config.capture));
+    let worker = config.worker;
+    let ask = || worker.is_some_and(process::ask_parent_to_stop);
     Bridge::new(wire, &mut pool, checkpoints, &SystemClock, storing)
         .drained_for(config.drain_timeout)
+        .stops_worker(&ask, config.grace)
         .reported_by(Reporting::new(&config.reporting))
         .run()
 }

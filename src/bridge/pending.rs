@@ -34,8 +34,17 @@ pub(super) enum Kind {
     LeaseLost,
     /// The lease is gone, which the answer to a checkpoint has shown: handlers have ended.
     Stopped,
-    /// What is done is stored; there is no answer, which stops the daemon's worker.
-    Halt,
+    /// What is done is stored, and the worker is to stop.
+    Halt(Answer),
+}
+
+/// Whether an action may be answered where the worker is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It may.
+    Possible,
+    /// An answer would say that the lease begins, or that the shard is done with.
+    Wrong,
 }
 
 /// The search for the handler's command at the lease's begin.
@@ -81,7 +90,7 @@ impl PendingAction {
             Kind::Shutdown => Some(HookEvent::Shutdown),
             Kind::ShardEnd => Some(HookEvent::ShardEnd),
             Kind::LeaseLost => Some(HookEvent::LeaseLost),
-            Kind::Records | Kind::Stopped | Kind::Halt => None,
+            Kind::Records | Kind::Stopped | Kind::Halt(_) => None,
         }
     }
 
@@ -95,7 +104,7 @@ impl PendingAction {
             | Kind::ShardEnd
             | Kind::LeaseLost
             | Kind::Stopped
-            | Kind::Halt => None,
+            | Kind::Halt(_) => None,
         }
     }
 
@@ -106,20 +115,28 @@ impl PendingAction {
             Kind::Initialize(_) | Kind::Records => Phase::Working,
             Kind::ShardEnd if self.stage != Stage::Last => Phase::Working,
             Kind::ShardEnd => Phase::ShardEnd,
-            Kind::Shutdown | Kind::LeaseLost | Kind::Stopped | Kind::Halt => Phase::Shutdown,
+            Kind::Shutdown | Kind::LeaseLost | Kind::Stopped | Kind::Halt(_) => Phase::Shutdown,
         }
     }
 
-    /// No more records; what is done is stored, and then we leave.
+    /// No more records; what is done is stored, and then we leave, or the worker is asked to stop.
     pub(super) fn halt(&mut self) {
-        (self.kind, self.stage) = (Kind::Halt, Stage::Finishing);
+        let answer = match self.kind {
+            Kind::Initialize(_) | Kind::ShardEnd | Kind::Halt(Answer::Wrong) => Answer::Wrong,
+            Kind::Records
+            | Kind::Shutdown
+            | Kind::LeaseLost
+            | Kind::Stopped
+            | Kind::Halt(Answer::Possible) => Answer::Possible,
+        };
+        (self.kind, self.stage) = (Kind::Halt(answer), Stage::Finishing);
     }
 
     /// The lease is gone and handlers are being stopped. An end of the shard that is not ours is a lost lease.
     pub(super) fn lease_gone(&mut self) {
         self.kind = match &self.kind {
             Kind::ShardEnd | Kind::LeaseLost => Kind::LeaseLost,
-            Kind::Halt => Kind::Halt,
+            Kind::Halt(answer) => Kind::Halt(*answer),
             Kind::Initialize(_) | Kind::Records | Kind::Shutdown | Kind::Stopped => Kind::Stopped,
         };
         self.stage = Stage::Finishing;

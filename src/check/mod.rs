@@ -155,6 +155,17 @@ pub(crate) fn is_of_a_daemon(properties: &Properties, kcl: Version) -> bool {
             .any(|property| is_known(&unmarked(&property.key)))
 }
 
+/// The value that a daemon works with for a key of the table, by any of the names that it takes for it.
+pub(crate) fn setting<'a>(properties: &'a Properties, key: &str, kcl: Version) -> Option<&'a str> {
+    let Properties(all) = properties;
+    let is_it = |property: &&Property| match keys::find(&property.key, kcl) {
+        Found::Key(known) => known.name == key,
+        Found::Elsewhere(_) | Found::Nested | Found::Unknown => false,
+    };
+    let value = all.iter().rev().find(is_it)?.value.trim();
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// What is wrong with a daemon's properties. Of a key that is there twice the last one holds, as in
 /// Java. A property on line 0 is taken for one that was set otherwise than in the file.
 pub fn examine(properties: &Properties, context: &Context) -> Report {

@@ -9,6 +9,7 @@ use clap::{Arg, Command, CommandFactory};
 use super::launch::JARS;
 use super::{Cli, renamed};
 use crate::launch::PROPERTY;
+use crate::launched;
 use crate::suggest;
 
 /// Variables of the environment that stand for options: the option's name, and its value.
@@ -75,9 +76,9 @@ pub(crate) fn variable(option: &str) -> String {
     format!("KCLPIPE_{}", option.to_uppercase().replace('-', "_"))
 }
 
-/// Whether a variable is for `launch` alone.
+/// Whether a variable is for `launch`, or from it.
 fn is_of_launch(name: &str) -> bool {
-    name == JARS || name.starts_with(PROPERTY)
+    name == JARS || name.starts_with(PROPERTY) || name.starts_with(launched::PREFIX)
 }
 
 fn flag(name: &str, value: &str) -> Result<bool> {

@@ -62,7 +62,10 @@ pub(crate) fn help(of: Option<&str>) -> Result<String> {
     if let Some(other) = command.find_subcommand_mut(name) {
         return Ok(other.render_long_help().to_string());
     }
-    let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+    let others = command
+        .get_subcommands()
+        .filter(|other| !other.is_hide_set());
+    let known: Vec<&str> = others.map(Command::get_name).collect();
     bail!(
         "there is no command '{name}': {}",
         suggest::choice(name, &known)

@@ -1,10 +1,9 @@
-//! The manual page and the shells' completions, made from the command line's own types.
+//! The manual page, made from the command line's own types.
 
 use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -65,7 +64,7 @@ const OWN_EXITS: [Entry; 7] = [
     ),
 ];
 
-const ENVIRONMENT: [Entry; 19] = [
+const ENVIRONMENT: [Entry; 20] = [
     (
         "KCLPIPE_<OPTION>",
         "Each option of the bridge may come from the environment: KCLPIPE_CHECKPOINT_EVERY=60s is --checkpoint-every 60s. The command line takes precedence. A flag takes 1, true or yes, and 0, false or no; empty is unset.",
@@ -75,6 +74,10 @@ const ENVIRONMENT: [Entry; 19] = [
         "None of these reaches the handler. Its environment has these instead, where they apply:",
     ),
     ("KCLPIPE_SHARD_ID", "The shard."),
+    (
+        "KCLPIPE_STREAM, KCLPIPE_APPLICATION",
+        "The stream and the applicationName, under kclpipe launch.",
+    ),
     (
         "KCLPIPE_SEQUENCE_NUMBER, KCLPIPE_SUB_SEQUENCE_NUMBER",
         "The record's position; the pair is its key.",
@@ -180,7 +183,10 @@ pub(crate) fn man() -> Result<String> {
     man.render_synopsis_section(&mut page)?;
     section("DESCRIPTION", &ABOUT).to_writer(&mut page)?;
     man.render_options_section(&mut page)?;
-    for subcommand in command.get_subcommands() {
+    for subcommand in command
+        .get_subcommands()
+        .filter(|other| !other.is_hide_set())
+    {
         of_subcommand(subcommand, &mut page)?;
     }
     exit_codes_of_handlers().to_writer(&mut page)?;
@@ -193,16 +199,6 @@ pub(crate) fn man() -> Result<String> {
     as_it_stands(&mut examples, EXAMPLES.trim_start_matches("Examples:\n"));
     examples.to_writer(&mut page)?;
     Ok(String::from_utf8(page)?)
-}
-
-/// What a shell needs to complete the command line of kclpipe.
-///
-/// # Errors
-/// None that is known: it is written to memory.
-pub(crate) fn completions(shell: Shell) -> Result<String> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "kclpipe", &mut script);
-    Ok(String::from_utf8(script)?)
 }
 
 /// A section for a subcommand; what has a section in a page of its own has a subsection here.

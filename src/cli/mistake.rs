@@ -179,7 +179,10 @@ fn subcommand(arguments: &[OsString]) -> Option<&str> {
 /// The other thing that was meant, if it looks like the word.
 fn misspelled(word: &str) -> Option<String> {
     let command = Cli::command();
-    let mut others = command.get_subcommands().map(|other| other.get_name());
+    let others = command.get_subcommands();
+    let mut others = others
+        .filter(|other| !other.is_hide_set())
+        .map(Command::get_name);
     let near = others.find(|other| (1..=2).contains(&strsim::osa_distance(other, word)))?;
     (word.len() > 3).then(|| near.to_owned())
 }

@@ -8,6 +8,7 @@ use super::records::{decompression, format, per, read_ahead, window};
 use super::{failures, off_or, watching};
 use crate::cli::{Options, Words};
 use crate::handler::Settings;
+use crate::launched::Launched;
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 
@@ -15,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of the handlers, which run `command`.
-pub(super) fn settings(options: &Options, command: Command) -> Settings {
+pub(super) fn settings(options: &Options, command: Command, launched: &Launched) -> Settings {
     let on_failure = failures::on_failure(options);
     Settings {
         hook: options
@@ -34,17 +35,25 @@ pub(super) fn settings(options: &Options, command: Command) -> Settings {
         delays: failures::delays(options),
         on_failure,
         timeout: off_or(options.stopping.timeout, Some(TIMEOUT)),
-        stop: Stop {
-            signal: options.stopping.stop_signal.unwrap_or(Signal::TERM),
-            timeout: off_or(options.stopping.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
-        },
+        stop: stop(options),
         read_ahead: read_ahead(options),
         window: window(options),
         spool_dir: options.handover.spool_dir.clone(),
+        stream: launched.stream.clone(),
+        application: launched.application.clone(),
         placeholders: options
             .handover
             .placeholders
             .then(|| watching::name(options)),
+    }
+}
+
+/// How a handler is stopped.
+pub(super) fn stop(options: &Options) -> Stop {
+    let options = &options.stopping;
+    Stop {
+        signal: options.stop_signal.unwrap_or(Signal::TERM),
+        timeout: off_or(options.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::off_or;
 use crate::capture::To;
 use crate::cli::{LogFormatName, Options};
+use crate::launched::Launched;
 use crate::logging::{LogFormat, Logging};
 use crate::reporting;
 
@@ -29,7 +30,7 @@ pub(super) fn logging(options: &Options) -> Logging {
 }
 
 /// The summary line and the metrics.
-pub(super) fn reporting(options: &Options) -> reporting::Settings {
+pub(super) fn reporting(options: &Options, launched: &Launched) -> reporting::Settings {
     reporting::Settings {
         stats_every: off_or(options.watching.stats_every, None),
         metrics_dir: options
@@ -38,6 +39,7 @@ pub(super) fn reporting(options: &Options) -> reporting::Settings {
             .as_deref()
             .map(|directory| with_name(directory, options)),
         name: name(options),
+        stream: launched.stream.clone(),
     }
 }
 

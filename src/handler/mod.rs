@@ -239,6 +239,10 @@ pub struct Settings {
     pub window: Option<Window>,
     /// The directory of the files in which records wait; `None` for memory.
     pub spool_dir: Option<PathBuf>,
+    /// The stream's name, for the handler, where it is known.
+    pub stream: Option<String>,
+    /// The daemon's `applicationName`, likewise.
+    pub application: Option<String>,
     /// Placeholders in the command's arguments are replaced, and this is the name of the application; `None`
     /// to leave them as they are.
     pub placeholders: Option<String>,

@@ -5,6 +5,7 @@ mod fetch;
 mod jars;
 mod java;
 mod private;
+mod said;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::check::Version;
+use crate::launched::Launched;
 use crate::process::{self, Command, Variable};
 use crate::properties::{Properties, Property};
 pub(crate) use fetch::fetch;
@@ -173,7 +175,7 @@ impl Daemon {
         };
         Ok(Daemon {
             command,
-            environment: environment()?,
+            environment: environment(&said::said(properties, jars.version))?,
             _files: files,
         })
     }
@@ -220,8 +222,9 @@ pub(crate) fn own_directory() -> Result<PathBuf> {
 }
 
 /// What Java has otherwise than we: our own directory is the last of `PATH`, so that `executableName =
-/// kclpipe` is found; and what was meant for us is gone, for the children would wonder.
-fn environment() -> Result<Vec<Variable>> {
+/// kclpipe` is found; what was meant for us is gone, for the children would wonder; and there is what they cannot
+/// know otherwise.
+fn environment(said: &Launched) -> Result<Vec<Variable>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([own_directory()?]);
     let path = env::join_paths(folders).context("PATH")?;
@@ -230,5 +233,9 @@ fn environment() -> Result<Vec<Variable>> {
         name.starts_with(PROPERTY.as_bytes()) || name == b"KCLPIPE_JARS"
     });
     let removed = ours.map(|name| (name, None));
-    Ok(removed.chain([("PATH".into(), Some(path))]).collect())
+    let said = said.variables();
+    Ok(removed
+        .chain([("PATH".into(), Some(path))])
+        .chain(said)
+        .collect())
 }

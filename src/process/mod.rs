@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, test_kill_process, test_kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process, test_kill_process,
+    test_kill_process_group, waitid,
 };
 
 use child::Child;
@@ -52,6 +53,13 @@ const LARGE_PIPE: usize = 256 * 1024;
 
 /// The time between two looks at children that were killed at the end.
 const LAST_LOOKS: Duration = Duration::from_millis(50);
+
+/// Asks our parent to stop, if that is its number; whether it was asked. Nothing else is ever signalled so.
+pub(crate) fn ask_parent_to_stop(number: u32) -> bool {
+    let parent =
+        getppid().filter(|parent| u32::try_from(parent.as_raw_nonzero().get()) == Ok(number));
+    parent.is_some_and(|parent| kill_process(parent, Signal::TERM).is_ok())
+}
 
 /// Makes the pipe `end` belongs to larger, if the system lets us.
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]

@@ -266,14 +266,27 @@ pub const FAMILIES: &[Family] = &[
 ///
 /// # Errors
 /// The library refuses what it is given; it has no reason to.
-pub(super) fn render(snapshot: &Snapshot, name: &str, shard_id: &str) -> Result<String> {
+pub(super) fn render(
+    snapshot: &Snapshot,
+    name: &str,
+    shard_id: &str,
+    stream: Option<&str>,
+) -> Result<String> {
     let families = FAMILIES.iter().map(|family| {
         let samples = (family.samples)(snapshot).into_iter();
         let metrics = samples.map(|sample| {
             let own = family.labels.iter().copied().zip(sample.labels);
             let common = [("name", name.to_owned()), ("shard", shard_id.to_owned())];
+            let stream = stream.map(|stream| ("stream", stream.to_owned()));
             let mut metric = sample.metric;
-            metric.set_label(common.into_iter().chain(own).map(label).collect());
+            metric.set_label(
+                common
+                    .into_iter()
+                    .chain(stream)
+                    .chain(own)
+                    .map(label)
+                    .collect(),
+            );
             metric
         });
         let mut shown = MetricFamily::default();

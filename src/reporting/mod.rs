@@ -29,6 +29,8 @@ pub struct Settings {
     pub metrics_dir: Option<PathBuf>,
     /// What tells applications on one machine apart.
     pub name: String,
+    /// The stream's name, where it is known.
+    pub stream: Option<String>,
 }
 
 /// How things stand.
@@ -69,7 +71,7 @@ impl Reporting {
             textfile: settings
                 .metrics_dir
                 .as_deref()
-                .map(|directory| Textfile::new(directory, name)),
+                .map(|directory| Textfile::new(directory, name, settings.stream.as_deref())),
             behind: None,
         }
     }

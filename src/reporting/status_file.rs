@@ -23,6 +23,7 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct StatusFile {
     directory: PathBuf,
     name: String,
+    stream: Option<String>,
     shard_id: String,
     /// Where it is, once the shard is known.
     path: Option<PathBuf>,
@@ -34,10 +35,15 @@ pub(super) struct StatusFile {
 }
 
 impl StatusFile {
-    pub(super) fn new(directory: &Path, name: &str, now: Instant) -> StatusFile {
+    pub(super) fn new(
+        directory: &Path,
+        (name, stream): (&str, Option<&str>),
+        now: Instant,
+    ) -> StatusFile {
         StatusFile {
             directory: directory.to_path_buf(),
             name: name.to_owned(),
+            stream: stream.map(str::to_owned),
             shard_id: String::new(),
             path: None,
             began: now,
@@ -82,6 +88,7 @@ impl StatusFile {
         let done = counters.passed();
         ShardState {
             name: self.name.clone(),
+            stream: self.stream.clone(),
             shard_id: self.shard_id.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -178,7 +185,7 @@ mod tests {
     fn the_file_says_how_the_shard_stands_and_is_locked_while_its_writer_lives() {
         let folder = tempfile::tempdir().expect("a folder");
         let began = Instant::now();
-        let mut file = StatusFile::new(folder.path(), "a/b", began);
+        let mut file = StatusFile::new(folder.path(), ("a/b", None), began);
         file.begin("shardId-0", began);
         let mut now = snapshot();
         now.time = UNIX_EPOCH + Duration::from_secs(1000);
@@ -226,7 +233,7 @@ mod tests {
         let locked = File::create(locked).expect("created");
         flock(&locked, FlockOperation::LockExclusive).expect("locked");
         let now = Instant::now();
-        StatusFile::new(folder.path(), "app", now).begin("shardId-0", now);
+        StatusFile::new(folder.path(), ("app", None), now).begin("shardId-0", now);
         let entries = fs::read_dir(folder.path()).expect("a directory");
         let mut names: Vec<_> = entries
             .map(|entry| entry.expect("an entry").file_name())

@@ -29,6 +29,7 @@ pub(super) struct Textfile {
     directory: PathBuf,
     name: String,
     shard_id: String,
+    stream: Option<String>,
     /// Where it is, once the shard is known.
     path: Option<PathBuf>,
     due: Option<Instant>,
@@ -39,9 +40,10 @@ pub(super) struct Textfile {
 }
 
 impl Textfile {
-    pub(super) fn new(directory: &Path, name: &str) -> Textfile {
+    pub(super) fn new(directory: &Path, name: &str, stream: Option<&str>) -> Textfile {
         Textfile {
-            status: StatusFile::new(directory, name, Instant::now()),
+            status: StatusFile::new(directory, (name, stream), Instant::now()),
+            stream: stream.map(str::to_owned),
             directory: directory.to_path_buf(),
             name: name.to_owned(),
             shard_id: String::new(),
@@ -76,7 +78,7 @@ impl Textfile {
             return;
         };
         self.sweep(|_| false);
-        let written = render(snapshot, &self.name, &self.shard_id)
+        let written = render(snapshot, &self.name, &self.shard_id, self.stream.as_deref())
             .and_then(|text| Ok(Replacement::new(path)?.put(text.as_bytes())?))
             .and_then(|_| Ok(self.status.update(snapshot, now)?));
         match &written {
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn the_file_is_there_from_the_first_write_to_the_end() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut file, now) = (Textfile::new(folder.path(), "a/b"), Instant::now());
+        let (mut file, now) = (Textfile::new(folder.path(), "a/b", None), Instant::now());
         assert_eq!(file.due(), None);
         file.begin("shardId-0", now);
         assert_eq!(file.due(), Some(now));
@@ -198,7 +200,7 @@ mod tests {
                 file.set_modified(long_ago).expect("set");
             }
         }
-        Textfile::new(folder.path(), "app").begin("shardId-0", Instant::now());
+        Textfile::new(folder.path(), "app", None).begin("shardId-0", Instant::now());
         let kept = [
             "kclpipe-app-notes.prom".to_owned(),
             format!("kclpipe-app-shardId-3-{init}.prom"),
@@ -212,7 +214,7 @@ mod tests {
     fn a_directory_that_comes_back_has_the_file_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = folder.path().join("metrics");
-        let (mut file, now) = (Textfile::new(&directory, "app"), Instant::now());
+        let (mut file, now) = (Textfile::new(&directory, "app", None), Instant::now());
         file.begin("shardId-0", now);
         file.update(&snapshot(), now);
         assert!(file.in_trouble);

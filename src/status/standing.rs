@@ -135,6 +135,7 @@ pub(super) mod tests {
     pub(in crate::status) fn state(shard_id: &str) -> ShardState {
         ShardState {
             name: "app".to_owned(),
+            stream: None,
             shard_id: shard_id.to_owned(),
             pid: 4711,
             version: "0.1.0".to_owned(),

@@ -9,9 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::measure::{self, End, command};
-
-/// The program that is measured.
-pub(crate) const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
+use crate::older;
+use crate::peak::Peak;
 
 /// A child of the daemon, and our ends of its pipes: kclpipe or what it is measured against. It is killed
 /// if it was not led to its end.
@@ -35,7 +34,7 @@ impl Reply {
 impl Daemon {
     /// Starts kclpipe with these options and this handler.
     pub(crate) fn start(options: &[&str], handler: &[&str]) -> Result<Daemon> {
-        let mut kclpipe = command(KCLPIPE);
+        let mut kclpipe = command(older::program());
         kclpipe.args(options).arg("--").args(handler);
         Daemon::play(kclpipe)
     }
@@ -98,6 +97,11 @@ impl Daemon {
         self.close()
     }
 
+    /// Ends the shard, which waits until all is done, and with it the child's work.
+    pub(crate) fn end_shard(&mut self) -> Result<()> {
+        self.process(r#"{"action":"shardEnded"}"#)
+    }
+
     /// Ends the child's input and waits for its exit.
     pub(crate) fn close(mut self) -> Result<End> {
         self.input = None;
@@ -109,6 +113,11 @@ impl Daemon {
     /// The CPU time of the child alone so far, in seconds.
     pub(crate) fn own_cpu(&self) -> Result<f64> {
         measure::own_cpu(self.child.id())
+    }
+
+    /// Looks from now on how much memory it has.
+    pub(crate) fn watch_memory(&self) -> Peak {
+        Peak::watch(self.child.id())
     }
 
     /// A figure of `/proc/PID/status`, in bytes.
@@ -131,11 +140,39 @@ pub(crate) fn batch(records: usize, payload: &[u8]) -> String {
 
 /// The same, with so many partition keys in turn.
 pub(crate) fn batch_of_keys(records: usize, payload: &[u8], keys: usize) -> String {
-    let data = STANDARD.encode(payload);
-    let records: Vec<Value> = (0..records)
-        .map(|number| record(number, number % keys, &data))
-        .collect();
-    json!({"action": "processRecords", "millisBehindLatest": 0, "records": records}).to_string()
+    Reads::new(records, payload).keys(keys).line(0)
+}
+
+/// Reads of so many records each, all with the same payload.
+pub(crate) struct Reads {
+    records: usize,
+    data: String,
+    keys: usize,
+}
+
+impl Reads {
+    /// With a hundred keys.
+    pub(crate) fn new(records: usize, payload: &[u8]) -> Reads {
+        Reads {
+            records,
+            data: STANDARD.encode(payload),
+            keys: 100,
+        }
+    }
+
+    /// The same, with so many partition keys in turn.
+    pub(crate) fn keys(self, keys: usize) -> Reads {
+        Reads { keys, ..self }
+    }
+
+    /// The `processRecords` line of this one.
+    pub(crate) fn line(&self, read: usize) -> String {
+        let first = read * self.records;
+        let records: Vec<Value> = (first..first + self.records)
+            .map(|number| record(number, number % self.keys, &self.data))
+            .collect();
+        json!({"action": "processRecords", "millisBehindLatest": 0, "records": records}).to_string()
+    }
 }
 
 /// A record as the daemon writes it.

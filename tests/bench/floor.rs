@@ -3,6 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -21,6 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments {
         [name, handler, count] if name == "spawns" => spawn_in_turn(handler, count.parse()?),
         [name] if name == "waiter" => read_to_the_end(),
+        [name, millis] if name == "sleeper" => sleep(millis.parse()?),
         [name, way, format, handler @ ..] if name == "bridge" => bare::run(way, format, handler),
         [name, group] if name == "helper" => bare::answer_in_groups(group.parse()?),
         _ => bail!("no such floor: {arguments:?}"),
@@ -59,6 +62,17 @@ fn read_to_the_end() -> Result<()> {
     Ok(io::stdin().read_to_end(&mut Vec::new()).map(|_| ())?)
 }
 
+/// A compiled handler that reads its record and then waits, as one does that asks a server.
+pub(crate) fn sleeper(millis: u64) -> Result<Vec<String>> {
+    handler(&["sleeper", &millis.to_string()])
+}
+
+fn sleep(millis: u64) -> Result<()> {
+    read_to_the_end()?;
+    thread::sleep(Duration::from_millis(millis));
+    Ok(())
+}
+
 /// The bare bridge as the daemon's child, with this handler.
 pub(crate) fn bridge(way: &str, format: &str, handler: &[String]) -> Result<Daemon> {
     let mut bridge = this_again(&["bridge", way, format])?;
@@ -68,11 +82,17 @@ pub(crate) fn bridge(way: &str, format: &str, handler: &[String]) -> Result<Daem
 
 /// A compiled handler that answers `upto` for each group of so many lines.
 pub(crate) fn helper(group: usize) -> Result<Vec<String>> {
+    handler(&["helper", &group.to_string()])
+}
+
+/// This executable as a handler.
+fn handler(arguments: &[&str]) -> Result<Vec<String>> {
     let this = std::env::current_exe()?;
     let this = this.to_str().context("this program's name is not UTF-8")?;
-    Ok([this, ARGUMENT, "helper", &group.to_string()]
-        .map(str::to_owned)
-        .to_vec())
+    let words = [this, ARGUMENT]
+        .into_iter()
+        .chain(arguments.iter().copied());
+    Ok(words.map(str::to_owned).collect())
 }
 
 fn start(arguments: &[&str]) -> Result<Child> {

@@ -5,15 +5,18 @@
 //! program that does nothing else, in runs that take turns with kclpipe's. The bar is on the ratio, and
 //! the exit code is 1 where one is not met.
 //!
-//! A row is an entry of [`ROWS`], [`ways::ROWS`] or [`peers::ROWS`] with a function that measures both
-//! sides; [`driver`] plays the daemon, [`floor`] and [`bare`] have the floors, [`measure`] the clocks and
+//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`held::ROWS`] or [`peers::ROWS`] with a function that measures both
+//! sides; [`older`] puts an older kclpipe in the place of the floors. [`driver`] plays the daemon, [`floor`] and [`bare`] have the floors, [`measure`] the clocks and
 //! medians, [`report`] the table. The peers are other programs, installed on demand; without Python or the
 //! network their rows are skipped.
 
 mod bare;
 mod driver;
 mod floor;
+mod held;
 mod measure;
+mod older;
+mod peak;
 mod peers;
 mod report;
 mod rows;
@@ -112,13 +115,23 @@ fn bench(arguments: &[String]) -> Result<bool> {
     for row in of(wanted, ROWS).chain(of(wanted, ways::ROWS)) {
         row.fill(&bench, &mut table)?;
     }
+    if !older::is_given() {
+        for row in of(wanted, held::ROWS) {
+            row.fill(&bench, &mut table)?;
+        }
+        measure_peers(wanted, &bench, &mut table)?;
+    }
+    Ok(table.all_met() || !in_earnest)
+}
+
+fn measure_peers(wanted: &str, bench: &Bench, table: &mut Table<impl Write>) -> Result<()> {
     for row in of(wanted, peers::ROWS) {
-        match peers::prepare(in_earnest) {
-            Ok(()) => row.fill(&bench, &mut table)?,
+        match peers::prepare(bench.in_earnest()) {
+            Ok(()) => row.fill(bench, table)?,
             Err(e) => table.skipped(row.name, &e)?,
         }
     }
-    Ok(table.all_met() || !in_earnest)
+    Ok(())
 }
 
 fn of<'a>(wanted: &'a str, rows: &'a [Row]) -> impl Iterator<Item = &'a Row> {
@@ -129,6 +142,10 @@ impl Row {
     fn fill(&self, bench: &Bench, table: &mut Table<impl Write>) -> Result<()> {
         let figures =
             (self.measure)(bench).with_context(|| format!("in the row '{}'", self.name))?;
-        Ok(table.row(self.name, self.what, &figures, self.bar)?)
+        let bar = match older::is_given() {
+            true => self.bar.of_older(),
+            false => self.bar,
+        };
+        Ok(table.row(self.name, self.what, &figures, bar)?)
     }
 }

@@ -8,6 +8,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+use crate::older;
+use crate::report::{Figures, Unit};
+
 /// One tick of the times in `/proc/PID/stat`: USER_HZ is 100 on every Linux.
 const TICK: f64 = 0.01;
 
@@ -84,18 +87,37 @@ pub(crate) fn timed(run: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Runs each of `sides` once per round, so that a change in the machine's mood hits all of them.
+/// Runs each of `sides` once per round, so that a change in the machine's mood hits all of them. Where an older
+/// kclpipe is given, the second side is the first one with that.
 pub(crate) fn interleaved<const N: usize>(
     rounds: usize,
     sides: [&dyn Fn() -> Result<f64>; N],
 ) -> Result<[Vec<f64>; N]> {
     let mut samples = std::array::from_fn(|_| Vec::with_capacity(rounds));
     for _ in 0..rounds {
-        for (side, samples) in sides.iter().zip(&mut samples) {
-            samples.push(side()?);
+        for (number, samples) in samples.iter_mut().enumerate() {
+            samples.push(match number {
+                1 if older::is_given() => older::run(sides[0])?,
+                _ => sides[number]()?,
+            });
         }
     }
     Ok(samples)
+}
+
+/// A side against an amount that need not be measured, or against the same side of an older kclpipe.
+pub(crate) fn against_fixed(
+    rounds: usize,
+    side: &dyn Fn() -> Result<f64>,
+    amount: usize,
+    unit: Unit,
+) -> Result<Figures> {
+    if older::is_given() {
+        let [ours, older] = interleaved(rounds, [side, side])?;
+        return Ok(Figures::against(&ours, &older, unit));
+    }
+    let [ours] = interleaved(rounds, [side])?;
+    Ok(Figures::against_fixed(median(&ours), amount, unit))
 }
 
 /// The middle one.

@@ -23,6 +23,10 @@ pub(crate) enum Unit {
     Rate,
     /// Bytes of payload in a second.
     Throughput,
+    /// How many.
+    Count,
+    /// Of one processor.
+    Percent,
 }
 
 /// What a ratio must be.
@@ -106,6 +110,14 @@ impl<W: Write> Table<W> {
 }
 
 impl Bar {
+    /// The bar where an older kclpipe is the floor: no more than a few hundredths worse.
+    pub(crate) fn of_older(self) -> Bar {
+        match self {
+            Bar::AtMost(_) => Bar::AtMost(1.03),
+            Bar::AtLeast(_) => Bar::AtLeast(0.97),
+        }
+    }
+
     fn is_met(self, ratio: f64) -> bool {
         match self {
             Bar::AtMost(bar) => ratio <= bar,
@@ -135,6 +147,8 @@ impl fmt::Display for Amount {
             Amount(n, Unit::Bytes) => write!(f, "{:.2} MiB", n / f64::from(1 << 20)),
             Amount(n, Unit::Rate) if n < 1e4 => write!(f, "{n:.1}/s"),
             Amount(n, Unit::Rate) => write!(f, "{:.0} k/s", n / 1e3),
+            Amount(n, Unit::Count) => write!(f, "{n:.0}"),
+            Amount(n, Unit::Percent) => write!(f, "{n:.2} %"),
             Amount(n, Unit::Throughput) => write!(f, "{:.0} MB/s", n / 1e6),
         }
     }

@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::driver::{self, Daemon, KCLPIPE};
+use crate::driver::{self, Daemon};
 use crate::floor;
-use crate::measure::{self, command, interleaved, median, timed};
+use crate::measure::{self, command, interleaved, timed};
+use crate::older;
 use crate::report::{Figures, Unit};
 
 const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+pub(crate) const MIB: usize = 1024 * KIB;
 
 /// What the measuring functions share.
 pub(crate) struct Bench {
@@ -37,13 +38,24 @@ impl Bench {
         })
     }
 
+    /// Whether bars count.
+    pub(crate) fn in_earnest(&self) -> bool {
+        self.in_earnest
+    }
+
     /// So many, or one unless this is in earnest.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.in_earnest { rounds } else { 1 }
     }
 
+    /// Our folder.
+    pub(crate) fn folder(&self) -> Result<&str> {
+        let path = self.folder.path().to_str();
+        path.context("the folder's name is not UTF-8")
+    }
+
     /// A name in our folder that nothing has yet.
-    fn new_path(&self) -> PathBuf {
+    pub(crate) fn new_path(&self) -> PathBuf {
         self.files.set(self.files.get() + 1);
         self.folder.path().join(self.files.get().to_string())
     }
@@ -135,7 +147,8 @@ fn sleeper(bench: &Bench) -> Result<(String, PathBuf)> {
     Ok((handler, running))
 }
 
-fn until_exists(file: &Path) -> Result<()> {
+/// Waits for what a handler makes, and for the rest after it.
+pub(crate) fn until_exists(file: &Path) -> Result<()> {
     let began = Instant::now();
     while !file.exists() {
         if began.elapsed() > Duration::from_secs(10) {
@@ -162,8 +175,7 @@ pub(crate) fn idle_memory(bench: &Bench) -> Result<Figures> {
         daemon.lose_lease()?;
         Ok(resident as f64)
     };
-    let [ours] = interleaved(bench.rounds(5), [&ours])?;
-    Ok(Figures::against_fixed(median(&ours), 4 * MIB, Unit::Bytes))
+    measure::against_fixed(bench.rounds(5), &ours, 4 * MIB, Unit::Bytes)
 }
 
 /// The peak at a batch of many small records.
@@ -188,16 +200,11 @@ fn peak_memory(bench: &Bench, batch: &str) -> Result<Figures> {
         daemon.close()?;
         Ok(peak as f64)
     };
-    let [ours] = interleaved(bench.rounds(3), [&ours])?;
-    Ok(Figures::against_fixed(
-        median(&ours),
-        batch.len(),
-        Unit::Bytes,
-    ))
+    measure::against_fixed(bench.rounds(3), &ours, batch.len(), Unit::Bytes)
 }
 
 /// The program as it is installed.
 pub(crate) fn size(_: &Bench) -> Result<Figures> {
-    let size = fs::metadata(KCLPIPE)?.len();
-    Ok(Figures::against_fixed(size as f64, 3 * MIB, Unit::Bytes))
+    let size = || Ok(fs::metadata(older::program())?.len() as f64);
+    measure::against_fixed(1, &size, 3 * MIB, Unit::Bytes)
 }

@@ -81,6 +81,12 @@ pub(crate) const ROWS: &[Row] = &[
         measure: batch,
     },
     Row {
+        name: "batch-large",
+        what: "--per batch, 16 MB, records of 50 kB, lines to cat / bare",
+        bar: Bar::AtLeast(0.8),
+        measure: large_batch,
+    },
+    Row {
         name: "jobs",
         what: "--jobs 32, 32 keys, handlers that sleep 100 ms / --jobs 1",
         bar: Bar::AtLeast(28.0),
@@ -284,6 +290,23 @@ fn batch(bench: &Bench) -> Result<Figures> {
     Ok(Figures::against(&ours, &bare, Unit::Rate))
 }
 
+/// More than the pipes of a handler hold.
+fn large_batch(bench: &Bench) -> Result<Figures> {
+    let handler = bench.script("exec cat > /dev/null")?;
+    let load = Load::new(bench, 320, &[b'r'; 50_000], 12);
+    let ours = || {
+        let options = ["--per", "batch", "--format", "lines"];
+        let kclpipe = Daemon::start(&options, &[&handler])?;
+        Ok(load.give(kclpipe)?.throughput())
+    };
+    let bare = || {
+        let bridge = floor::bridge("batch", "lines", std::slice::from_ref(&handler))?;
+        Ok(load.give(bridge)?.throughput())
+    };
+    let [ours, bare] = interleaved(bench.rounds(9), [&ours, &bare])?;
+    Ok(Figures::against(&ours, &bare, Unit::Throughput))
+}
+
 /// Per record, where a job is worth most: one process for each record.
 fn jobs(bench: &Bench) -> Result<Figures> {
     let rate = |jobs: &str, records: usize| {
@@ -319,7 +342,5 @@ fn memory(bench: &Bench, options: &[&str]) -> Result<Figures> {
         daemon.close()?;
         Ok(peak as f64)
     };
-    let [ours] = interleaved(bench.rounds(3), [&ours])?;
-    let peak = measure::median(&ours);
-    Ok(Figures::against_fixed(peak, line.len(), Unit::Bytes))
+    measure::against_fixed(bench.rounds(3), &ours, line.len(), Unit::Bytes)
 }

@@ -12,6 +12,7 @@ mod delivery;
 #[path = "../dockerfile.rs"]
 mod dockerfile;
 mod failure;
+mod halt;
 mod harness;
 mod keepalive;
 mod launch;

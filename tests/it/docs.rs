@@ -629,8 +629,8 @@ fn readme_names_the_packages_of_this_version() {
     }
 }
 
-/// Pages whose commands are about files of the reader's.
-const ABOUT_OTHER_FILES: [&str; 2] = ["docs/check.md", "docs/handlers.md"];
+/// Pages whose commands are about files of the reader's, or have tests of their own (`examples.rs`).
+const ABOUT_OTHER_FILES: [&str; 3] = ["docs/check.md", "docs/handlers.md", "docs/recipes.md"];
 
 #[test]
 fn no_page_with_commands_is_forgotten() {

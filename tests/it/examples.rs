@@ -1,5 +1,6 @@
-//! The examples of docs/handlers.md, run with the options that the page gives them.
+//! The recipes of docs/recipes.md, run with the options that the page gives them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ fn folder() -> PathBuf {
 }
 
 fn page() -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/handlers.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes.md");
     fs::read_to_string(page).expect("the page")
 }
 
@@ -88,6 +89,18 @@ impl Place {
 
     /// Runs the page's command that ends with `handler`, with more options before it.
     fn replay(&self, batch_size: usize, handler: &str, more: &[&str]) -> Printed {
+        self.disturbed(batch_size, handler, more, &[])
+    }
+
+    /// The same with these variables for the stand-ins, one of which may kill kclpipe, once.
+    fn disturbed(
+        &self,
+        batch_size: usize,
+        handler: &str,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Printed {
+        let restarts = usize::from(!variables.is_empty()).to_string();
         let mut words = command_for(handler).into_iter();
         let path = std::env::var("PATH").expect("PATH");
         let mut command = Command::new(KCLPIPE);
@@ -98,7 +111,7 @@ impl Place {
         }
         command
             .args(["replay", "records", "--json", "--timeout", "60s"])
-            .args(["--restarts", "0"])
+            .args(["--restarts", &restarts])
             .args(["--batch-size", &batch_size.to_string(), "--"])
             .args(words.next())
             .args(more)
@@ -109,6 +122,7 @@ impl Place {
             .env("KCLPIPE_RETRY_MAX_DELAY", "5ms")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("PYTHONUNBUFFERED")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null());
         let output = command.output().expect("started");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -216,6 +230,107 @@ fn the_page_shows_the_files_as_they_are() {
         let (_, shown) = block.split_once('\n').expect("a line");
         let text = fs::read_to_string(&file).expect("readable");
         assert!(shown == text, "the page shows {name} as\n{shown}");
+    }
+}
+
+/// What `aws s3 cp - URL` stands for: it stores stdin under the URL's last part. At its call number `KILL_AT` it
+/// kills kclpipe, `before` the object is there or `after`.
+const AWS_FROM_STDIN: &str = r#"echo call >>calls
+strike() { [ "$KILL_AT" = "$(($(wc -l <calls)))" ] && [ "$KILL_WHEN" = "$1" ] && kill -9 "$PPID"; }
+cat >"part.$$"
+strike before
+mv "part.$$" "objects/${4##*/}"
+strike after
+exit 0"#;
+
+/// A place with `aws` and records of 40 minutes, one a minute.
+fn with_objects() -> Place {
+    let place = Place::new();
+    fs::create_dir(place.path("objects")).expect("created");
+    write_script(&place.path("bin/aws"), AWS_FROM_STDIN);
+    // 2026-01-01T00:02:30Z.
+    let first: u64 = 1_767_225_750_000;
+    let record = |n: u64| json!({ "data": format!("line {n}"), "approximateArrivalTimestamp": first + n * 60_000 });
+    let lines = (0..40).map(|n| format!("{}\n", record(n)));
+    fs::write(place.path("records"), lines.collect::<String>()).expect("written");
+    place
+}
+
+/// The objects with their text.
+fn objects(place: &Place) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(place.path("objects")).expect("the folder");
+    let objects = entries.map(|entry| {
+        let entry = entry.expect("an entry");
+        let text = fs::read_to_string(entry.path()).expect("readable");
+        (entry.file_name().into_string().expect("text"), text)
+    });
+    objects.collect()
+}
+
+#[test]
+fn objects_overwrite_themselves_whenever_kclpipe_is_killed() {
+    const HANDLER: &str = "s3://bucket/{shard}/{first}.txt";
+    let place = with_objects();
+    place.replay(7, HANDLER, &[]);
+    let undisturbed = objects(&place);
+    let sizes: Vec<usize> = undisturbed
+        .values()
+        .map(|text| text.lines().count())
+        .collect();
+    assert_eq!(sizes, [3, 5, 5, 5, 5, 5, 5, 5, 2], "{undisturbed:?}");
+    for (at, when, more) in [
+        ("1", "before", &[][..]),
+        ("4", "before", &["--checkpoint-batch"]),
+        ("4", "after", &["--checkpoint-batch"]),
+        ("7", "before", &["--checkpoint-records", "4"]),
+        ("9", "after", &[]),
+    ] {
+        let place = with_objects();
+        let variables = [("KILL_AT", at), ("KILL_WHEN", when)];
+        let printed = place.disturbed(7, HANDLER, more, &variables);
+        let shard = &printed.report["shards"][0];
+        assert_eq!(shard["restarts"], 1, "{shard}");
+        let calls = place.lines("calls").len();
+        assert!(calls > undisturbed.len(), "some of the work is done again");
+        assert_eq!(objects(&place), undisturbed, "killed {when} object {at}");
+    }
+}
+
+#[test]
+fn tee_appends_each_record_in_order() {
+    let place = Place::new();
+    place.records(words(30));
+    place.replay(10, "tee -a archive.txt", &[]);
+    let expected: Vec<String> = words(30).into_iter().map(|(_, data)| data).collect();
+    assert_eq!(place.lines("archive.txt"), expected);
+}
+
+/// How the commands of the page end, each of which a test below runs.
+const TESTED: [&str; 10] = [
+    "s3://bucket/{shard}/{first}.txt",
+    "tee -a archive.txt",
+    "./loop.sh",
+    "./awk.sh",
+    "@jq.args",
+    "./stock.py",
+    "@pipeline.args",
+    "./upload.sh",
+    "lambda/run.py",
+    "lambda/run.js",
+];
+
+#[test]
+fn each_recipe_is_tested_and_says_what_happens_when_it_dies() {
+    let page = page();
+    let commands = page.lines().filter(|line| line.starts_with("kclpipe "));
+    let forgotten: Vec<&str> = commands
+        .filter(|line| !TESTED.iter().any(|end| line.ends_with(end)))
+        .collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+    for recipe in page.split("\n## ").skip(1) {
+        let name = recipe.lines().next().unwrap_or_default();
+        assert!(recipe.contains("\n**If it dies**"), "{name}");
+        assert!(recipe.contains("\nkclpipe "), "{name}");
     }
 }
 

@@ -4,6 +4,8 @@
 mod check;
 /// The command line, its other two sources, and the log.
 mod cli;
+/// Completions, typed in each shell.
+mod completions;
 /// The files of docs/container/.
 mod container;
 /// Deaths at random moments, while records are held over several reads.
@@ -12,7 +14,7 @@ mod deaths;
 mod dockerfile;
 /// What README and docs/ say, held against the program.
 mod docs;
-/// The examples of docs/handlers.md.
+/// The recipes of docs/recipes.md.
 mod examples;
 /// What goes wrong around handlers, and on the daemon's side.
 mod failure;
@@ -24,7 +26,7 @@ mod init;
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
-/// What is there for people at a terminal: the manual page, completions, first steps.
+/// What is there for people at a terminal: the manual page, help, first steps.
 mod people;
 /// One handler process per batch.
 mod per_batch;

@@ -1,15 +1,13 @@
-//! What is there for people at a terminal: the manual page, completions, first steps.
+//! What is there for people at a terminal: the manual page, help, first steps.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use kclpipe::testing::exit::{self, Exit};
 use kclpipe::testing::handler::VARIABLES;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-use crate::harness::are_here;
 
 fn kclpipe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kclpipe"));
@@ -125,51 +123,6 @@ fn the_manual_page_has_each_variable_of_a_handler() {
     let told = part(&page, "ENVIRONMENT");
     for name in VARIABLES {
         assert!(told.contains(name), "{name} is not in:\n{told}");
-    }
-}
-
-#[test]
-fn bash_completes_options_values_and_subcommands() {
-    if !are_here("completions in bash", &["bash"]) {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let script = folder.path().join("kclpipe.bash");
-    fs::write(&script, printed(&["completions", "bash"])).expect("written");
-    for (line, expected) in [
-        ("kclpipe --checkpoint-e", "--checkpoint-every"),
-        ("kclpipe --on-failure de", "dead-letter"),
-        ("kclpipe re", "replay"),
-        ("kclpipe replay --shard", "--shards"),
-        ("kclpipe completions z", "zsh"),
-    ] {
-        let words: Vec<&str> = line.split(' ').collect();
-        let test = format!(
-            "source '{}'; COMP_WORDS=({line}); COMP_CWORD={}; _kclpipe kclpipe '{}' '{}'; echo \"${{COMPREPLY[@]}}\"",
-            script.display(),
-            words.len() - 1,
-            words[words.len() - 1],
-            words[words.len() - 2],
-        );
-        let output = Command::new("bash")
-            .args(["--norc", "-c", &test])
-            .output()
-            .expect("bash");
-        assert_eq!(
-            text(&output.stdout),
-            format!("{expected}\n"),
-            "{line}: {output:?}"
-        );
-    }
-}
-
-#[test]
-fn there_are_completions_for_each_shell() {
-    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let script = printed(&["completions", shell]);
-        for word in ["checkpoint-every", "replay", "dead-letter"] {
-            assert!(script.contains(word), "{word} for {shell}");
-        }
     }
 }
 

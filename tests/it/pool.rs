@@ -85,6 +85,8 @@ impl Play {
             read_ahead: 0,
             window: None,
             spool_dir: None,
+            stream: None,
+            application: None,
             placeholders: None,
         };
         Play {

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("random", 0),
     ("shard_state", 0),
     ("http", 0),
+    ("launched", 0),
     ("suggest", 0),
     ("backoff", 1),
     ("logging", 1),

@@ -322,6 +322,8 @@ fn short(line: &str) -> String {
 struct Flags {
     strategy: Strategy,
     keepalive: Option<Duration>,
+    /// The daemon can be asked to stop.
+    launched: bool,
     /// In records.
     read_ahead: usize,
 }
@@ -357,14 +359,24 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
     let (mut input, mut output, mut handlers) = (play.clone(), play.clone(), play.clone());
     let checkpoints = Checkpoints::new(flags.strategy, DELAYS, flags.keepalive, clock.now());
     let wire = Wire::new(&mut input, &mut output);
-    let exit = Bridge::new(
+    let worker = play.clone();
+    let ask = || {
+        worker.note("# stop the worker".to_owned());
+        true
+    };
+    let bridge = Bridge::new(
         wire,
         &mut handlers,
         checkpoints,
         &clock,
         Duration::from_secs(10),
-    )
-    .run();
+    );
+    let exit = match flags.launched {
+        true => bridge
+            .stops_worker(&ask, Some(Duration::from_secs(60)))
+            .run(),
+        false => bridge.run(),
+    };
     let mut got = play.0.borrow().transcript.clone();
     // The one way out stops the handlers; it is the same everywhere.
     assert_eq!(
@@ -1209,6 +1221,90 @@ fn a_halt_while_idle_stops_the_worker_whatever_comes_next() {
         );
         leaves(Flags::default(), Exit::Halted, &conversation);
     }
+}
+
+fn launched() -> Flags {
+    Flags {
+        launched: true,
+        ..Flags::default()
+    }
+}
+
+#[test]
+fn a_halt_under_launch_stores_answers_and_takes_part_in_the_workers_stop() {
+    leaves(
+        launched(),
+        Exit::Halted,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         * halt
+         < checkpoint 1.0
+         > ack
+         * finished
+         # stop the worker
+         < status processRecords
+         > records 3
+         < status processRecords
+         > shutdownRequested
+         < status shutdownRequested
+         > leaseLost
+         < status leaseLost",
+    );
+}
+
+#[test]
+fn a_halt_while_idle_asks_the_worker_at_once_and_stores_what_is_done_when_it_calls() {
+    leaves(
+        launched(),
+        Exit::Halted,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         * halt
+         # stop the worker
+         > shutdownRequested
+         < checkpoint 1.0
+         > ack
+         < status shutdownRequested",
+    );
+}
+
+/// An answer would say that the shard is done with, or that the lease has begun.
+#[test]
+fn a_halt_leaves_the_end_of_a_shard_without_an_answer_also_under_launch() {
+    leaves(
+        launched(),
+        Exit::Halted,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         > shardEnded
+         # finish orderly
+         * halt
+         * finished",
+    );
+}
+
+#[test]
+fn a_worker_that_was_asked_and_says_nothing_is_left_after_its_grace() {
+    leaves(
+        launched(),
+        Exit::Halted,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * halt
+         * finished
+         # stop the worker
+         < status processRecords
+         * 60s later",
+    );
 }
 
 #[test]

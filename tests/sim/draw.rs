@@ -176,6 +176,8 @@ impl Draw {
             read_ahead: self.read_ahead,
             window: self.window,
             spool_dir: self.spools.then(|| PathBuf::from("spool")),
+            stream: None,
+            application: None,
             placeholders: None,
         }
     }

@@ -5,7 +5,7 @@
 //! in order and one that waits holds up the rest. A key that has no record is forgotten.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::ops::{Add, Sub};
 use std::time::Instant;
 
@@ -22,13 +22,31 @@ pub(in crate::handler) struct Lanes {
     /// Places in `keys` that no key has.
     unused: Vec<u32>,
     /// Keys by the hash of their name. Two that share one are taken for one, which does no harm.
-    by_name: HashMap<u64, u32>,
+    by_name: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     /// The next record of each key that any lane may take.
     free: Listing,
     /// The next record of each key that only this lane may take.
     owned: Vec<Listing>,
     waiting: BTreeSet<(Instant, u32)>,
+}
+
+/// The hash of what is a hash already: to make another one would be felt at each record.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("names are numbers")
+    }
 }
 
 /// How much a record, or several of them, is.
@@ -91,7 +109,7 @@ impl Lanes {
             done_through: 0,
             keys: Vec::new(),
             unused: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             hasher: RandomState::new(),
             free: Listing::default(),
             owned: vec![Listing::default(); lanes],

@@ -144,19 +144,17 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
-        let count = batch.len();
+        for place in 0..batch.len() {
+            let size = Size {
+                records: 1,
+                payload: batch.payload(place),
+                line: batch.length(place),
+            };
+            self.lanes.push(batch.header(place).partition_key, size);
+        }
         let index = self.queue.push(batch, now);
         if first == First::Alone {
             self.alone = Some(index);
-        }
-        for index in index..index + count {
-            let size = Size {
-                records: 1,
-                payload: self.queue.payload(index),
-                line: self.queue.length(index),
-            };
-            self.lanes
-                .push(self.queue.header(index).partition_key, size);
         }
     }
 

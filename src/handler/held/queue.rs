@@ -142,6 +142,14 @@ impl Queue {
     }
 
     fn place(&self, index: usize) -> usize {
+        // Each record is asked for many times, and nearly always it is one of the oldest batch.
+        if self
+            .batches
+            .get(1)
+            .is_none_or(|second| index < second.first)
+        {
+            return 0;
+        }
         let after = self.batches.partition_point(|held| held.first <= index);
         after
             .checked_sub(1)

@@ -8,13 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Given;
 use crate::clean;
-use crate::handler::HookEvent;
-use crate::outcome::{Class, OnExit, REJECT, RETRY};
+use crate::handler::{HookEvent, Settings};
+use crate::outcome::{Class, REJECT, RETRY};
 use crate::record::{Header, Position};
 
 /// The variables that handlers, hooks and what takes dead letters may find.
-pub const VARIABLES: [&str; 25] = [
+pub const VARIABLES: [&str; 27] = [
     "KCLPIPE_SHARD_ID",
+    "KCLPIPE_STREAM",
+    "KCLPIPE_APPLICATION",
     "KCLPIPE_TOKEN",
     "KCLPIPE_EXIT_REJECT",
     "KCLPIPE_EXIT_RETRY",
@@ -52,20 +54,39 @@ pub(in crate::handler) fn ours() -> Vec<OsString> {
         .collect()
 }
 
+/// What every command of the user's gets.
+fn of_all(shard_id: &str, settings: &Settings) -> Environment {
+    let known = [
+        ("KCLPIPE_STREAM", &settings.stream),
+        ("KCLPIPE_APPLICATION", &settings.application),
+    ];
+    let known = known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?.into())));
+    std::iter::once(("KCLPIPE_SHARD_ID", shard_id.into()))
+        .chain(known)
+        .collect()
+}
+
 /// What every handler gets.
-pub(in crate::handler) fn of_handler(shard_id: &str, token: &str, on_exit: &OnExit) -> Environment {
-    let mut environment = vec![
-        ("KCLPIPE_SHARD_ID", shard_id.into()),
+pub(in crate::handler) fn of_handler(
+    shard_id: &str,
+    token: &str,
+    settings: &Settings,
+) -> Environment {
+    let mut environment = of_all(shard_id, settings);
+    environment.extend([
         ("KCLPIPE_TOKEN", token.into()),
         ("KCLPIPE_EXIT_REJECT", REJECT.to_string().into()),
         ("KCLPIPE_EXIT_RETRY", RETRY.to_string().into()),
-    ];
+    ]);
     for (name, class) in [
         ("KCLPIPE_EXIT_CHECKPOINT", Class::Checkpoint),
         ("KCLPIPE_EXIT_HALT", Class::Halt),
     ] {
         environment.extend(
-            on_exit
+            settings
+                .on_exit
                 .code_for(class)
                 .map(|code| (name, code.to_string().into())),
         );
@@ -161,8 +182,12 @@ pub(in crate::handler) fn of_shard(environment: &mut Environment, lane: usize, i
 }
 
 /// What a command gets that runs beside the handlers, and where it is about a position.
-pub(in crate::handler) fn of_sidecar(shard_id: &str, position: Option<&Position>) -> Environment {
-    let mut environment = vec![("KCLPIPE_SHARD_ID", shard_id.into())];
+pub(in crate::handler) fn of_sidecar(
+    shard_id: &str,
+    position: Option<&Position>,
+    settings: &Settings,
+) -> Environment {
+    let mut environment = of_all(shard_id, settings);
     if let Some(position) = position {
         let sub_sequence_number = position.sub_sequence_number.to_string();
         environment.push((
@@ -175,12 +200,16 @@ pub(in crate::handler) fn of_sidecar(shard_id: &str, position: Option<&Position>
 }
 
 /// What a hook gets; at the beginning also the checkpoint, if there is one.
-pub(in crate::handler) fn of_hook(shard_id: &str, hook_event: &HookEvent) -> Environment {
+pub(in crate::handler) fn of_hook(
+    shard_id: &str,
+    hook_event: &HookEvent,
+    settings: &Settings,
+) -> Environment {
     let stored = match hook_event {
         HookEvent::Initialize(stored) => stored.as_ref(),
         HookEvent::LeaseLost | HookEvent::ShardEnd | HookEvent::Shutdown => None,
     };
-    let mut environment = of_sidecar(shard_id, stored);
+    let mut environment = of_sidecar(shard_id, stored, settings);
     environment.push(("KCLPIPE_EVENT", hook_event.name().into()));
     environment
 }
@@ -200,7 +229,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::handler::Per;
     use crate::handler::held::Queue;
+    use crate::handler::pool::tests::settings;
+    use crate::outcome::OnExit;
     use crate::record::Batch;
 
     /// Two records.
@@ -222,8 +254,13 @@ mod tests {
 
     #[test]
     fn the_variables_that_are_set_are_those_that_are_named() {
-        let on_exit = OnExit(vec![(99, Class::Checkpoint), (98, Class::Halt)]);
-        let mut set = of_handler("shard", "token", &on_exit);
+        let settings = Settings {
+            on_exit: OnExit(vec![(99, Class::Checkpoint), (98, Class::Halt)]),
+            stream: Some("orders".to_owned()),
+            application: Some("reader".to_owned()),
+            ..settings(Per::Record)
+        };
+        let mut set = of_handler("shard", "token", &settings);
         for key in ["key", "with a \0"] {
             let record = Header {
                 sequence_number: "1",
@@ -247,7 +284,7 @@ mod tests {
         of_batch(&mut set, &given, Some(7));
         of_id(&mut set, &given);
         of_shard(&mut set, 0, 1);
-        set.extend(of_hook("shard", &HookEvent::ShardEnd));
+        set.extend(of_hook("shard", &HookEvent::ShardEnd, &settings));
         let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, VARIABLES.into());
     }

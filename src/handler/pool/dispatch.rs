@@ -232,7 +232,7 @@ impl Pool<'_> {
     ) -> Result<(), String> {
         let settings = &self.settings;
         let mut environment =
-            environment::of_handler(&self.records.shard_id, &attempt.token, &settings.on_exit);
+            environment::of_handler(&self.records.shard_id, &attempt.token, settings);
         let given = Given {
             queue: &self.records.queue,
             first,

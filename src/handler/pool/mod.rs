@@ -507,6 +507,6 @@ impl Handlers for Pool<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod turns;

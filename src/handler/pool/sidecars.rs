@@ -119,7 +119,11 @@ impl Pool<'_> {
             return Ok(());
         };
         let job = Job {
-            environment: &environment::of_sidecar(&self.records.shard_id, Some(&position)),
+            environment: &environment::of_sidecar(
+                &self.records.shard_id,
+                Some(&position),
+                &self.settings,
+            ),
             without: &self.without,
             input,
             patience: Patience::Limit(self.settings.timeout),
@@ -138,7 +142,7 @@ impl Pool<'_> {
             return;
         };
         let job = Job {
-            environment: &environment::of_hook(&self.records.shard_id, hook_event),
+            environment: &environment::of_hook(&self.records.shard_id, hook_event, &self.settings),
             without: &self.without,
             input: Vec::new(),
             patience: if hook_event.must_succeed() {

@@ -153,6 +153,8 @@ fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
         read_ahead: 0,
         window: None,
         spool_dir: None,
+        stream: None,
+        application: None,
         placeholders: None,
     }
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use super::super::{Handlers, OnFailure, Per, Settings, Window};
 use crate::process::Command;
-use script::{offered, play, settings};
+pub(in crate::handler) use script::settings;
+
+use script::{offered, play};
 
 const RECORD: Per = Per::Record;
 const BATCH: Per = Per::Batch {

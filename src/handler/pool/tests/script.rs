@@ -25,7 +25,7 @@ use crate::protocol::Message;
 use crate::record::{Batch, Layout};
 
 /// Settings with round numbers: delays of 1 s to 60 s, 10 s to stop.
-pub(super) fn settings(per: Per) -> Settings {
+pub(in crate::handler) fn settings(per: Per) -> Settings {
     Settings {
         command: Command::default(),
         per,
@@ -53,6 +53,8 @@ pub(super) fn settings(per: Per) -> Settings {
         read_ahead: 0,
         window: None,
         spool_dir: None,
+        stream: None,
+        application: None,
         placeholders: None,
     }
 }
