@@ -96,7 +96,11 @@ impl World {
         let Some(first) = frames.first() else { return };
         let is_first = |place: &usize| self.judge.batch[*place].rec == first.rec;
         let from = startable.iter().position(is_first).unwrap_or_default();
-        let unfit = startable[..from].iter().rev();
+        let comes_again = startable
+            .get(from)
+            .is_some_and(|place| self.judge.batch[*place].handed > 0);
+        let before = if comes_again { from } else { 0 };
+        let unfit = startable[before..from].iter().rev();
         let unfit = unfit.take_while(|place| !self.is_crossed(**place, startable[from]));
         let from = from - unfit.count();
         match self.trigger(&startable[from..]) {
@@ -166,7 +170,8 @@ impl World {
         let recs = self.recs(places);
         if self.life.is_aligned() {
             self.judge.aligned.push(first..last + 1);
-            if Some(recs[0]) > self.judge.end {
+            let mut before = self.judge.batch[..first].iter();
+            if before.all(|place| place.rec < recs[0]) && Some(recs[0]) > self.judge.end {
                 self.judge.borders.push(recs[0]..recs[given - 1]);
             }
         }

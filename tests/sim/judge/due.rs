@@ -10,7 +10,9 @@ const PROBE: Duration = Duration::from_secs(30);
 impl World {
     /// A handler's batch is done: where records are collected, a checkpoint is due with the next step.
     pub(super) fn note_batch_done(&mut self) {
-        self.judge.batch_done = self.life.window.is_some();
+        // What happens at one time is reported together.
+        let reported = self.judge.reported_at == Some(self.now);
+        self.judge.batch_done = self.life.window.is_some() && !reported;
         self.note_report();
     }
 
@@ -19,6 +21,7 @@ impl World {
         if self.judge.through > self.judge.reported {
             self.judge.reported = self.judge.through;
             if std::mem::take(&mut self.judge.batch_done) {
+                self.judge.reported_at = Some(self.now);
                 self.judge.batch_end = self.judge.end;
             }
         }

@@ -172,6 +172,8 @@ pub(crate) struct Judge {
     /// So many places are done and may be reported, and are reported.
     through: usize,
     reported: usize,
+    /// When the end of a handler's batch was reported last.
+    reported_at: Option<Duration>,
     /// A checkpoint is due through here, for a batch is done.
     batch_end: Option<usize>,
     /// The daemon said that the shard has ended.
