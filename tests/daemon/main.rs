@@ -21,3 +21,4 @@ mod probe;
 mod reshard;
 mod sentences;
 mod shutdown;
+mod systemd;
