@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What packaging/test and packaging/rootfs share: root file systems, and commands in them. Sourced, in the repository.
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
