@@ -15,6 +15,7 @@ mod options;
 mod renamed;
 mod replay;
 mod status;
+mod unknown;
 mod values;
 
 use std::collections::BTreeSet;
@@ -116,6 +117,7 @@ pub(crate) enum Other {
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
     /// Print a shell's completion script for this command line
+    #[command(after_help = completions::INSTALL)]
     Completions {
         /// The shell
         shell: Shell,

@@ -1,5 +1,6 @@
 //! What was typed, turned into what is needed.
 
+mod beside;
 mod check;
 mod failures;
 mod init;

@@ -163,6 +163,7 @@ impl Connection {
                 return None;
             }
         };
+        // Some clients send a body only after they were asked for it.
         if head.expects_continue {
             (&self.stream)
                 .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")

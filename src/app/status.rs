@@ -89,6 +89,7 @@ fn look(settings: &Settings, afresh: bool) -> Result<exit::Status> {
     } else {
         table(&shards, style())
     };
+    // In one write with the table, so that a terminal does not flicker.
     let clear = if afresh { CLEAR } else { "" };
     print(&(clear.to_owned() + &text))?;
     if shards.is_empty() && !settings.json {

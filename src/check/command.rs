@@ -89,7 +89,6 @@ fn shell(value: &str, words: &[String]) -> Option<Wrong> {
     let blank = value
         .chars()
         .find(|c| (c.is_whitespace() || c.is_control()) && *c != ' ');
-    let quoted = |word: &str| word.starts_with(['\'', '"']) || word.ends_with(['\'', '"']);
     let operator = words.iter().find(|word| OPERATORS.contains(&word.as_str()));
     let said = |so: bool, what: &str| so.then(|| what.to_owned());
     // The first that is found is the one that is reported: one mistake often makes the others.
@@ -121,7 +120,7 @@ fn shell(value: &str, words: &[String]) -> Option<Wrong> {
         (
             "command-quotes",
             said(
-                words.iter().any(|word| quoted(word)),
+                words.iter().any(|word| is_quoted(word)),
                 "its quotes are passed on as they are",
             ),
             "The daemon splits at spaces and does not understand quotes, so quoted text breaks apart and keeps its quotes.",
@@ -145,6 +144,10 @@ fn shell(value: &str, words: &[String]) -> Option<Wrong> {
     ];
     all.into_iter()
         .find_map(|(id, what, why, fix)| Some((id, what?, why, fix)))
+}
+
+fn is_quoted(word: &str) -> bool {
+    word.starts_with(['\'', '"']) || word.ends_with(['\'', '"'])
 }
 
 /// What a shell would replace in a word.

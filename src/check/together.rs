@@ -128,6 +128,7 @@ fn is_shorter(millis: i64, time: Duration) -> bool {
 fn hand_off(scope: &Scope, child: &Child) -> Option<Finding> {
     const KEY: &str = "gracefulLeaseHandoffTimeoutMillis";
     const SWITCH: &str = "isGracefulLeaseHandoffEnabled";
+    // It is on unless it is set.
     let is_off = scope.get(SWITCH).is_some() && !scope.is_true(SWITCH);
     if child.drain.is_none() || scope.kcl().generation() < 3 || is_off {
         return None;

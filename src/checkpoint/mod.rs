@@ -954,6 +954,21 @@ mod tests {
     }
 
     #[test]
+    fn when_a_pause_is_over_the_keep_alive_asks_the_lease_table_again() {
+        let now = Instant::now();
+        let mut it = Checkpoints::new(Strategy::default(), DELAYS, Some(SECOND / 4), now);
+        it.begin(&Start::After(at(5, 0)), now);
+        it.advance(at(5, 0), 1);
+        let blocked = blocked_by(now, at(6, 0));
+        let probe = now + PROBE_AFTER;
+        assert_eq!(it.next(probe, Phase::Working, Some(&blocked)), store(5, 1));
+        it.answered(probe, Some("ThrottlingException"));
+        let over = it.not_before.expect("a pause");
+        let repeat = Some(Request::Repeat(at(5, 0)));
+        assert_eq!(it.next(over, Phase::Working, None), repeat);
+    }
+
+    #[test]
     fn a_probe_that_failed_holds_up_no_halt() {
         let (mut it, now) = lease(|_| ());
         it.begin(&Start::After(at(5, 0)), now);

@@ -2,6 +2,16 @@
 
 use clap::ValueEnum;
 
+/// What `kclpipe completions --help` shows after the options.
+pub(super) const INSTALL: &str = "\
+To try it in this shell:
+  bash:  source <(kclpipe completions bash)
+  zsh:   source <(kclpipe completions zsh)
+  fish:  kclpipe completions fish | source
+For good, write it to a file that the shell reads: bash-completion's
+~/.local/share/bash-completion/completions/kclpipe, _kclpipe in a directory of
+zsh's fpath, or ~/.config/fish/completions/kclpipe.fish.";
+
 /// A shell that has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the names say it, and --help shows no more")]

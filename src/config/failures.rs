@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::beside::beside;
 use super::off_or;
-use super::settings::beside;
 use super::watching::with_name;
 use crate::backoff::Delays;
 use crate::cli::{OnFailureName, Options};

@@ -193,6 +193,7 @@ fn way_rules(options: &Options) -> [Rule; 9] {
 fn window_rules(options: &Options) -> [Rule; 6] {
     let per_batch = options.handover.per == Some(PerName::Batch);
     let window = window(options);
+    // A window reads ahead by default, so only a 0 that was typed can contradict it.
     let reads_ahead = read_ahead(options) > 0;
     [
         (

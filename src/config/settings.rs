@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::beside::beside;
 use super::records::{decompression, format, per, read_ahead, window};
 use super::{failures, off_or, watching};
-use crate::cli::{Options, Words};
+use crate::cli::Options;
 use crate::handler::Settings;
 use crate::launched::Launched;
 use crate::outcome::OnExit;
@@ -54,14 +55,5 @@ pub(super) fn stop(options: &Options) -> Stop {
     Stop {
         signal: options.stop_signal.unwrap_or(Signal::TERM),
         timeout: off_or(options.stop_timeout, Some(STOP_TIMEOUT)).unwrap_or_default(),
-    }
-}
-
-/// A command that runs beside the handler, in the same directory.
-pub(super) fn beside(Words(program, arguments): &Words, options: &Options) -> Command {
-    Command {
-        program: program.clone(),
-        arguments: arguments.clone(),
-        directory: options.handover.chdir.clone(),
     }
 }

@@ -66,6 +66,7 @@ impl Limits {
             value.filter(|value| limit.is_some_and(|limit| *value > limit))
         };
         let mut whys = Vec::new();
+        // A file without its writer is stale at once, however young it is.
         if self.stale.is_some() && shard.standing == Standing::Gone {
             let ago = shown(shard.age);
             whys.push(format!(

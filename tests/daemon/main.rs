@@ -12,6 +12,7 @@ mod delivery;
 #[path = "../dockerfile.rs"]
 mod dockerfile;
 mod failure;
+mod halt;
 mod harness;
 mod keepalive;
 mod launch;
@@ -20,3 +21,4 @@ mod probe;
 mod reshard;
 mod sentences;
 mod shutdown;
+mod systemd;

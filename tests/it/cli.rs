@@ -107,6 +107,7 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
         ("replay --injct all f -- cat", "mean '--inject'?"),
         ("version", "did you mean kclpipe --version?"),
         ("completions", "<SHELL> is missing"),
+        ("init", ", --region <REGION>, <COMMAND>... are missing"),
         ("--timeout -- cat", "--timeout needs a value"),
         ("--per -- cat", "needs a value: write one of record, batch"),
         (

@@ -669,7 +669,7 @@ fn no_pipeline_is_shown_under_sh() {
 
 /// Answers each request with the status that its body asks for, and what is `busy` or `gone` first in that way
 /// and then with 200. Returns where it listens.
-fn server() -> SocketAddr {
+pub(crate) fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     std::thread::spawn(move || {

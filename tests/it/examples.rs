@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{are_here, write_script};
+use crate::docs::server;
+use crate::harness::{are_here, write_program, write_script};
 
 const KCLPIPE: &str = env!("CARGO_BIN_EXE_kclpipe");
 
@@ -122,6 +123,7 @@ impl Place {
             .env("KCLPIPE_RETRY_MAX_DELAY", "5ms")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("PYTHONUNBUFFERED")
+            .env("no_proxy", "*")
             .envs(variables.iter().copied())
             .stdin(Stdio::null());
         let output = command.output().expect("started");
@@ -297,6 +299,31 @@ fn objects_overwrite_themselves_whenever_kclpipe_is_killed() {
 }
 
 #[test]
+fn a_request_for_each_record_tells_a_bad_record_from_a_busy_server() {
+    if !are_here("the example put.sh", &["curl"]) {
+        return;
+    }
+    let place = Place::new();
+    let script = fs::read_to_string(place.path("put.sh")).expect("the example");
+    fs::remove_file(place.path("put.sh")).expect("a link");
+    let there = format!("http://{}", server());
+    let script = script.replace("https://example.com", &there);
+    write_program(&place.path("put.sh"), &script);
+    let answers = ["200", "busy", "400", "204", "gone", "404", "422", "200"];
+    place.records(answers.map(|answer| (answer, answer.to_owned())));
+    place.replay(10, "./put.sh", &[]);
+    let mut letters = place.letters("refused.jsonl");
+    letters.sort();
+    let expected = [
+        ("400", "exit code 65"),
+        ("404", "exit code 1"),
+        ("422", "exit code 65"),
+    ];
+    let expected = expected.map(|(data, outcome)| (data.to_owned(), outcome.to_owned()));
+    assert_eq!(letters, expected);
+}
+
+#[test]
 fn tee_appends_each_record_in_order() {
     let place = Place::new();
     place.records(words(30));
@@ -306,8 +333,9 @@ fn tee_appends_each_record_in_order() {
 }
 
 /// How the commands of the page end, each of which a test below runs.
-const TESTED: [&str; 10] = [
+const TESTED: [&str; 11] = [
     "s3://bucket/{shard}/{first}.txt",
+    "./put.sh",
     "tee -a archive.txt",
     "./loop.sh",
     "./awk.sh",

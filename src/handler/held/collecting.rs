@@ -128,6 +128,7 @@ impl Records {
             &self.collecting.reads,
             (now, self.time_of_day),
         );
+        // A safety net: borders by bytes leave room for a batch that runs and one that waits.
         if needs_room && due.now().is_none() {
             return Due::Now(Trigger::Room);
         }

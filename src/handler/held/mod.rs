@@ -363,6 +363,7 @@ impl Records {
         | Decision::Block(why, _)
         | Decision::GiveUpAndHalt(why) = decision
         {
+            // Also a record that blocks: each time counts, whatever becomes of it.
             RecordEvent::GivenUp(why).tell(&mut self.counters);
         }
         match decision {

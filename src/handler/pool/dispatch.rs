@@ -252,6 +252,7 @@ impl Pool<'_> {
             line_limit: self.mode.line_limit(),
             stderr: Stderr::Log,
         };
+        // By default braces are left alone: they belong to jq and awk.
         let filled = settings.placeholders.as_ref().map(|name| {
             let values = placeholders::values(&given, name, self.mode.lives_on());
             placeholders::fill(&settings.command, &values)

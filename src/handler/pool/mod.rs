@@ -11,6 +11,7 @@
 //! 5. an event is returned, or the loop sleeps until the next thing that is due;
 //! 6. everything that can be read is read before time limits are judged.
 
+mod advice;
 pub(super) mod attempt;
 mod children;
 mod dispatch;
@@ -38,6 +39,7 @@ use crate::due::Due;
 use crate::format::Framer;
 use crate::process::{self, Input};
 use crate::record::Batch;
+use advice::Advice;
 pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
@@ -69,22 +71,13 @@ pub struct Pool<'a> {
     sidecars: Sidecars,
     /// What the hook is run for.
     hook_event: Option<HookEvent>,
-    advice: Advice,
+    /// It was said that an answer stands without its token.
+    said_untokened: bool,
+    /// That a reply has none of the keys of a reply.
+    reply_advice: Advice,
+    /// That batches cannot be moved to the disk.
+    spool_advice: Advice,
 }
-
-/// What was said to the user of a mistake that handlers make again and again.
-#[derive(Debug, Default)]
-struct Advice {
-    /// An answer stood without its token.
-    token: bool,
-    /// When a reply was last said to have none of the keys of a reply.
-    reply: Option<Instant>,
-    /// When it was last said that batches cannot be moved to the disk.
-    spool: Option<Instant>,
-}
-
-/// The time between two pieces of the same advice.
-const ADVICE_EVERY: Duration = Duration::from_secs(60);
 
 /// A place for one handler process.
 #[derive(Debug, Default)]
@@ -113,7 +106,9 @@ impl<'a> Pool<'a> {
             records: Records::new(Rc::clone(&settings), clock.now()),
             sidecars: Sidecars::new(&settings),
             hook_event: None,
-            advice: Advice::default(),
+            said_untokened: false,
+            reply_advice: Advice::default(),
+            spool_advice: Advice::default(),
             children,
             clock,
             without: environment::ours(),
@@ -202,14 +197,12 @@ impl<'a> Pool<'a> {
         }
         if let Err(e) = self.children.spool(directory, batch) {
             self.records.spool_failed = true;
-            let said = self.advice.spool.replace(now);
-            if said.is_none_or(|said| now >= said + ADVICE_EVERY) {
+            if self.spool_advice.is_due(now) {
+                self.spool_advice.give(now);
                 log::error!(
                     "cannot write to '{}' (--spool-dir): {e}; what was read waits in memory, and the daemon waits until it is done",
                     directory.display()
                 );
-            } else {
-                self.advice.spool = said;
             }
         }
     }

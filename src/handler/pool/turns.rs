@@ -291,6 +291,37 @@ fn a_turn_passes_so_many_bytes_of_unfit_records_when_they_have_to_be_decompresse
 }
 
 #[test]
+fn a_large_batch_is_given_again_as_it_was_though_it_is_only_in_the_file_of_its_first_input() {
+    // The whole of it fails; then one half of it is done, and each of the others.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[
+        (0, &[(0, 1)]),
+        (1, &[]),
+        (0, &[(0, 0)]),
+        (0, &[(0, 0)]),
+        (0, &[(0, 0)]),
+    ];
+    let payloads = ["a", "b", "c", "d"].map(|text| text.repeat(200 * 1024));
+    let encoded = payloads.each_ref().map(|payload| STANDARD.encode(payload));
+    let encoded = encoded.each_ref().map(String::as_str);
+    for (format, length) in [(Format::Lines, ""), (Format::Netstring, "204800:")] {
+        let mut settings = settings(1, None);
+        settings.per = Per::Batch {
+            size: None,
+            bytes: None,
+        };
+        let end = if format == Format::Lines { " " } else { "," };
+        settings.format = format;
+        let (done, started) = play(settings, &encoded, sleeps, b"");
+        let whole: String = payloads
+            .iter()
+            .map(|payload| format!("{length}{payload}{end}"))
+            .collect();
+        assert_eq!(done, [0, 2, 1, 1]);
+        assert!(started == whole.repeat(2), "{} bytes", started.len());
+    }
+}
+
+#[test]
 fn the_age_of_a_record_is_that_at_the_end_of_its_attempt() {
     let sleeps: &[(u64, &[(usize, u8)])] = &[(5, &[(0, 1)])];
     let (done, started) = play(settings(1, Some(SECOND * 3)), &["YQ=="], sleeps, b"");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 
 use super::attempt::{Attempt, ExitReport, Stopped};
-use super::{ADVICE_EVERY, Pool, Role, Slot};
+use super::{Pool, Role, Slot};
 use crate::handler::held::{Disposition, Records, Report, Why, shown};
 use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
 use crate::outcome::{Class, Ended};
@@ -93,7 +93,7 @@ impl Pool<'_> {
 
     /// Says once that an answer stands without its token, for the record then stays unanswered.
     fn advise_token(&mut self, slot: usize, line: &[u8]) {
-        if std::mem::replace(&mut self.advice.token, true) {
+        if std::mem::replace(&mut self.said_untokened, true) {
             return;
         }
         let word = process::excerpt(line);
@@ -106,12 +106,11 @@ impl Pool<'_> {
 
     /// Says once a minute that a reply counts as success though it was probably meant otherwise.
     fn advise_reply(&mut self, attempt: &Attempt, now: Instant) {
-        let said = self.advice.reply;
-        if said.is_some_and(|said| now < said + ADVICE_EVERY) {
+        if !self.reply_advice.is_due(now) {
             return;
         }
         if let Some(found) = self.mode.remark(attempt) {
-            self.advice.reply = Some(now);
+            self.reply_advice.give(now);
             log::warn!(
                 "the function's reply has no 'batchItemFailures' but {found}: its batch counts as done, as on Lambda; expected {{\"batchItemFailures\": [{{\"itemIdentifier\": SEQUENCE_NUMBER}}]}}, or null"
             );

@@ -81,6 +81,7 @@ impl MadeUp {
 
     fn work(&mut self, lease: &Lease) -> Directive {
         let (next, (reads, pause)) = (lease.assignment.next, self.rules.empty_reads());
+        // Only records are followed by silence: a read that found nothing is part of it.
         if !lease.assignment.batch.is_empty() {
             self.empty_reads = reads;
         }

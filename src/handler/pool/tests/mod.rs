@@ -7,9 +7,11 @@
 mod held;
 mod script;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::{Handlers, OnFailure, Per, Settings, Window};
+use crate::handler::held::Report;
+use crate::outcome::Class;
 use crate::process::Command;
 pub(in crate::handler) use script::settings;
 
@@ -568,6 +570,39 @@ fn held_is_what_is_there_from_the_first_record_on_that_is_not_done() {
     });
     offered(settings(RECORD), &[], |pool| {
         assert_eq!(pool.oldest(), None)
+    });
+}
+
+#[test]
+fn a_read_goes_to_the_disk_before_its_records_are_handed_over() {
+    play(
+        with(RECORD, |s| s.spool_dir = Some("spool".into())),
+        "> offer
+         > offer 1 2
+         < spool 2
+         < start 0: 1
+         < close 0
+         * exit 0 0
+         < start 0: 2
+         < close 0
+         = done 1
+         * exit 0 0
+         = done 2",
+    );
+}
+
+#[test]
+fn what_is_known_of_a_record_is_forgotten_when_it_is_done() {
+    offered(settings(RECORD), &["1"], |pool| {
+        let report = Report {
+            outcome: "",
+            stderr: &[],
+        };
+        pool.records.lanes.take(0, 0);
+        pool.records.suspect(0);
+        assert!(pool.records.is_suspect(0));
+        pool.records.settle(0, Class::Done, report, Instant::now());
+        assert!(!pool.records.is_suspect(0));
     });
 }
 

@@ -410,11 +410,12 @@ impl Children for Scripted<'_> {
         }
     }
 
-    /// The next step; before the next thing that the bridge says, the pool is told that there is input.
-    fn spool(&mut self, _directory: &Path, _batch: &mut Batch) -> io::Result<()> {
+    fn spool(&mut self, _directory: &Path, batch: &mut Batch) -> io::Result<()> {
+        self.note(format!("< spool {}", batch.len()));
         Ok(())
     }
 
+    /// The next step; before the next thing that the bridge says, the pool is told that there is input.
     fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         match self.steps.front() {
             Some(step) if step.starts_with('*') => {
