@@ -86,10 +86,9 @@ fn assert_the_rest_follows(mut application: Application, sent: &[Sent]) {
     application.journal.assert_done_once(sent);
 }
 
-/// Longer than the daemon's own grace, which is made longer, too.
 fn a_slow_record_is_finished_at_sigterm(case: Case) {
     let (mut application, left) = with_a_slow_record(case);
-    let daemon = application.start_with(&["--set", "shutdownGraceMillis=30000"]);
+    let daemon = application.start();
     daemon.until("the slow record", || application.journal.is_held(&left[10]));
     daemon.terminate();
     assert_eq!(daemon.wait(), TERMINATED);

@@ -306,20 +306,26 @@ impl Lanes {
         change(key);
         let (is, has) = (key.place(), key.rest);
         key.listed = is;
+        if is == was {
+            return self.resize(is, had, has);
+        }
         if let Some((listing, index)) = self.listing(was) {
             listing.size = listing.size - had;
-            if is != was {
-                listing.next.remove(&(index, id));
-            }
+            listing.next.remove(&(index, id));
         }
         if let Some((listing, index)) = self.listing(is) {
             listing.size = listing.size + has;
-            if is != was {
-                listing.next.insert((index, id));
-            }
+            listing.next.insert((index, id));
         }
-        if is != was {
-            self.wait(was, is, id);
+        self.wait(was, is, id);
+    }
+
+    /// A key that is listed there has so much now.
+    fn resize(&mut self, listed: Option<Listed>, had: Size, has: Size) {
+        if had != has
+            && let Some((listing, _)) = self.listing(listed)
+        {
+            listing.size = listing.size - had + has;
         }
     }
 

@@ -328,7 +328,7 @@ impl Pool<'_> {
         let n = attempt.give(index, run.now);
         let before = (run.bytes, run.line);
         run.bytes += self.known_size(index);
-        run.line += self.records.queue.length(index);
+        run.line += self.known_length(index, run);
         let next = self.next(index, attempt, run);
         self.spill(run);
         let start = self.input.buffer().len();
@@ -379,12 +379,22 @@ impl Pool<'_> {
     fn may_follow(&self, index: usize, attempt: &Attempt, run: &Run) -> bool {
         let alone = self.records.goes_alone(index) && !attempt.unanswered.is_empty();
         let first = run.first.filter(|first| *first != index);
-        let line = run.line + self.records.queue.length(index);
+        let line = run.line + self.known_length(index, run);
+        let payload = match run.most.payload {
+            u64::MAX => 0,
+            _ => run.bytes + self.known_size(index),
+        };
         !alone
             && first.is_none_or(|first| self.records.may_stand_with(first, index, line, &run.most))
-            && !self
-                .mode
-                .is_full(attempt, run.bytes + self.known_size(index))
+            && !self.mode.is_full(attempt, payload)
+    }
+
+    /// About what a record takes in the daemon's line, where that is limited: to look would be felt at each record.
+    fn known_length(&self, index: usize, run: &Run) -> u64 {
+        match run.most.line {
+            u64::MAX => 0,
+            _ => self.records.queue.length(index),
+        }
     }
 
     /// The bytes of a record's payload, where that does not take decompressing it.

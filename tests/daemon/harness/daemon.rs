@@ -12,7 +12,7 @@ use rustix::process::{
 
 use super::leases::Leases;
 use super::stack::{Stack, installed};
-use super::{Case, Kcl, Retrieval, wait};
+use super::{Case, Held, Kcl, Retrieval, wait};
 
 /// The arguments of kclpipe stand in this file of the daemon's directory.
 pub(crate) const HANDLER_ARGS: &str = "handler.args";
@@ -223,7 +223,7 @@ pub(super) fn properties(case: Case, stack: &Stack, stream: &str, application: &
         ("shardSyncIntervalMillis", "2000"),
         ("parentShardPollIntervalMillis", "500"),
         // 0 by default: without this, a daemon that is told to end says nothing to its children.
-        ("shutdownGraceMillis", "10000"),
+        ("shutdownGraceMillis", grace(case.held)),
         // The same in every life, so that a new one takes up its old leases.
         ("workerId", "worker"),
     ];
@@ -234,6 +234,14 @@ pub(super) fn properties(case: Case, stack: &Stack, stream: &str, application: &
             text
         },
     )
+}
+
+/// Where records are held, handlers may go on with what they have for this time, less what it takes to stop them.
+fn grace(held: Held) -> &'static str {
+    match held {
+        Held::Nothing => "10000",
+        Held::ReadAhead | Held::Window => "30000",
+    }
 }
 
 /// Polling comes with settings that have no say in fan-out.
