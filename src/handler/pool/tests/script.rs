@@ -292,6 +292,11 @@ impl<'a> Scripted<'a> {
                 self.pass(duration(time), until);
                 Vec::new()
             }
+            // What happened meanwhile is seen at the same look.
+            [time, "later", meanwhile @ ..] => {
+                self.pass(duration(time), until);
+                self.happen(&format!("* {}", meanwhile.join(" ")), until)
+            }
             // Something else wakes the pool then.
             [time, "pass"] => {
                 *self.stage.now.borrow_mut() += duration(time);
