@@ -26,31 +26,17 @@ pub(crate) fn variables(
     let options = Cli::command();
     let (mut known, mut others) = (Variables::new(), Vec::new());
     for (name, value) in environment {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("KCLPIPE_")) else {
+        let Some(name) = name.to_str().filter(|name| is_of_bridge(name)) else {
             continue;
         };
-        if is_of_launch(name) {
-            continue;
-        }
         let option = name["KCLPIPE_".len()..].to_lowercase().replace('_', "-");
-        let Some(argument) = options
-            .get_arguments()
-            .find(|a| a.get_long() == Some(&option))
-        else {
-            others.push(unknown(name, &option, &options));
-            continue;
-        };
-        let value = value
-            .into_string()
-            .map_err(|_| anyhow!("{name} is not UTF-8"))?;
-        // Empty is unset: a template that fills in variables cannot leave them out.
-        if value.is_empty() {
-            continue;
+        let mut all = options.get_arguments();
+        match all.find(|argument| argument.get_long() == Some(&option)) {
+            Some(argument) => {
+                known.extend(value_of(name, value, argument)?.map(|value| (option, value)));
+            }
+            None => others.push(unknown(name, &option, &options)),
         }
-        if !argument.get_action().takes_values() && !flag(name, &value)? {
-            continue;
-        }
-        known.insert(option, value);
     }
     Ok((known, others))
 }
@@ -95,9 +81,22 @@ pub(super) fn arguments(variables: &Variables, given: &BTreeSet<String>) -> Vec<
     written.collect()
 }
 
-/// Whether a variable is for `launch`, or from it.
-fn is_of_launch(name: &str) -> bool {
-    name == JARS || name.starts_with(PROPERTY) || name.starts_with(launched::PREFIX)
+/// Whether a variable is kclpipe's, and neither for `launch` alone nor from it.
+fn is_of_bridge(name: &str) -> bool {
+    let of_launch =
+        name == JARS || name.starts_with(PROPERTY) || name.starts_with(launched::PREFIX);
+    name.starts_with("KCLPIPE_") && !of_launch
+}
+
+/// The value of a variable that stands for an option; `None` where it sets nothing.
+fn value_of(name: &str, value: OsString, argument: &Arg) -> Result<Option<String>> {
+    let value = value.into_string();
+    let value = value.map_err(|_| anyhow!("{name} is not UTF-8"))?;
+    // Empty is unset: a template that fills in variables cannot leave them out.
+    if value.is_empty() || !argument.get_action().takes_values() && !flag(name, &value)? {
+        return Ok(None);
+    }
+    Ok(Some(value))
 }
 
 fn flag(name: &str, value: &str) -> Result<bool> {

@@ -40,7 +40,9 @@ pub(super) fn broken(options: &Options) -> Option<Conflict> {
     let rules = checkpoint_rules(&options.checkpoints)
         .into_iter()
         .chain(failure_rules(&options.failures))
-        .chain(way_rules(options))
+        .chain(format_rules(options))
+        .chain(batch_rules(options))
+        .chain(shard_rules(options))
         .chain(window_rules(options))
         .chain([(
             options.debugging.capture_data && options.debugging.capture.is_none(),
@@ -87,25 +89,9 @@ fn failure_rules(options: &Failures) -> [Rule; 5] {
     let command = options.dead_letter_command.is_some();
     // A file or a command for letters is as good as --on-failure dead-letter.
     let other = !matches!(policy, None | Some(OnFailureName::DeadLetter));
-    let missing = policy == Some(OnFailureName::DeadLetter) && !file && !command;
     let first = options.retry_delay.unwrap_or(RETRY_DELAY);
-    let shorter = options
-        .retry_max_delay
-        .is_some_and(|longest| longest < first);
-    let [file_excluded, command_excluded] = match policy {
-        Some(OnFailureName::Skip) => [
-            "--on-failure skip and --dead-letter exclude each other: remove one of them",
-            "--on-failure skip and --dead-letter-command exclude each other: remove one of them",
-        ],
-        Some(OnFailureName::Halt) => [
-            "--on-failure halt and --dead-letter exclude each other: remove one of them",
-            "--on-failure halt and --dead-letter-command exclude each other: remove one of them",
-        ],
-        _ => [
-            "--on-failure block and --dead-letter exclude each other: remove one of them",
-            "--on-failure block and --dead-letter-command exclude each other: remove one of them",
-        ],
-    };
+    let longest = options.retry_max_delay;
+    let [file_excluded, command_excluded] = excluded(policy);
     [
         (
             file && command,
@@ -119,36 +105,53 @@ fn failure_rules(options: &Failures) -> [Rule; 5] {
             command_excluded,
         ),
         (
-            missing,
+            policy == Some(OnFailureName::DeadLetter) && !file && !command,
             ["on-failure", "dead-letter"],
             "--on-failure dead-letter needs --dead-letter-command, or a file, named by --dead-letter",
         ),
         (
-            shorter,
+            longest.is_some_and(|longest| longest < first),
             ["retry-delay", "retry-max-delay"],
             "--retry-delay is longer than --retry-max-delay",
         ),
     ]
 }
 
-fn way_rules(options: &Options) -> [Rule; 9] {
+/// What is said where a policy excludes a file, or a command, for dead letters.
+fn excluded(policy: Option<OnFailureName>) -> [&'static str; 2] {
+    match policy {
+        Some(OnFailureName::Skip) => [
+            "--on-failure skip and --dead-letter exclude each other: remove one of them",
+            "--on-failure skip and --dead-letter-command exclude each other: remove one of them",
+        ],
+        Some(OnFailureName::Halt) => [
+            "--on-failure halt and --dead-letter exclude each other: remove one of them",
+            "--on-failure halt and --dead-letter-command exclude each other: remove one of them",
+        ],
+        None | Some(OnFailureName::Block | OnFailureName::DeadLetter) => [
+            "--on-failure block and --dead-letter exclude each other: remove one of them",
+            "--on-failure block and --dead-letter-command exclude each other: remove one of them",
+        ],
+    }
+}
+
+fn format_rules(options: &Options) -> [Rule; 4] {
     let per = options.handover.per.unwrap_or(PerName::Record);
-    let (batch, shard) = (per == PerName::Batch, per == PerName::Shard);
-    let lambda = options.handover.format == Some(FormatName::Lambda);
-    let jsonl = match options.handover.format {
-        // The default of the format depends on the way, and a rule must know it.
+    let format = options.handover.format;
+    let lambda = format == Some(FormatName::Lambda);
+    let jsonl = match format {
+        // The default of the format depends on the mode, and a rule must know it.
         None => per != PerName::Record,
         Some(format) => format == FormatName::Jsonl,
     };
-    let raw = options.handover.format == Some(FormatName::Raw);
     [
         (
-            raw && shard,
+            format == Some(FormatName::Raw) && per == PerName::Shard,
             ["per", "format"],
             "--per shard cannot tell one record from the next with --format raw",
         ),
         (
-            lambda && !batch,
+            lambda && per != PerName::Batch,
             ["per", "format"],
             "--format lambda needs --per batch",
         ),
@@ -162,28 +165,40 @@ fn way_rules(options: &Options) -> [Rule; 9] {
             ["format", "stream-arn"],
             "--stream-arn needs --format lambda",
         ),
+    ]
+}
+
+fn batch_rules(options: &Options) -> [Rule; 2] {
+    let other = options.handover.per != Some(PerName::Batch);
+    [
         (
-            options.batch.batch_size.is_some() && !batch,
+            other && options.batch.batch_size.is_some(),
             ["per", "batch-size"],
             "--batch-size needs --per batch",
         ),
         (
-            options.batch.batch_bytes.is_some() && !batch,
+            other && options.batch.batch_bytes.is_some(),
             ["per", "batch-bytes"],
             "--batch-bytes needs --per batch",
         ),
+    ]
+}
+
+fn shard_rules(options: &Options) -> [Rule; 3] {
+    let other = options.handover.per != Some(PerName::Shard);
+    [
         (
-            options.shard.inflight.is_some() && !shard,
+            other && options.shard.inflight.is_some(),
             ["per", "inflight"],
             "--inflight needs --per shard",
         ),
         (
-            options.shard.plain_answers && !shard,
+            other && options.shard.plain_answers,
             ["per", "plain-answers"],
             "--plain-answers needs --per shard",
         ),
         (
-            options.shard.max_records_per_handler.is_some() && !shard,
+            other && options.shard.max_records_per_handler.is_some(),
             ["per", "max-records-per-handler"],
             "--max-records-per-handler needs --per shard",
         ),
