@@ -161,6 +161,11 @@ mod tests {
     }
 
     #[test]
+    fn it_has_no_reply_that_could_be_misunderstood() {
+        assert_eq!(PerRecord.remark(&Attempt::new(Instant::now())), None);
+    }
+
+    #[test]
     fn progress_is_a_sign_of_life() {
         let now = Instant::now();
         let later = now + std::time::Duration::from_secs(1);

@@ -10,9 +10,10 @@ mod script;
 use std::time::{Duration, Instant};
 
 use super::super::{Handlers, OnFailure, Per, Settings, Window};
+use super::{ExitReport, Happening, Role};
 use crate::format::{Data, Decompress, Decompression, Format};
 use crate::handler::held::Report;
-use crate::outcome::Class;
+use crate::outcome::{Class, Ended};
 use crate::process::Command;
 pub(in crate::handler) use script::settings;
 
@@ -514,7 +515,7 @@ fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first
                 aligned: true,
             });
         }),
-        "> offer 1@60 2@61 3@59 4@62 5@120
+        "> offer 1@60 2@61 3@59 4@62
          < start 0: 1 2
          < close 0
          * exit 0 0
@@ -522,12 +523,49 @@ fn an_aligned_batch_ends_where_a_record_arrived_in_a_later_window_than_its_first
          < close 0
          = done 2, a batch
          * exit 0 0
+         = done 3, a batch
+         > offer 5@120
          < start 0: 4
          < close 0
-         = done 3, a batch
          * exit 0 0
          = done 4, a batch",
     );
+}
+
+#[test]
+fn an_aligned_batch_of_one_record_is_charged_at_its_first_failure() {
+    play(
+        with(BATCH, |s| {
+            s.limits.max_attempts = Some(1);
+            s.on_failure = OnFailure::Skip;
+            s.read_ahead = 1 << 20;
+            s.window = Some(Window {
+                length: Duration::from_secs(60),
+                aligned: true,
+            });
+        }),
+        "> offer 1@60 2@120
+         < start 0: 1
+         < close 0
+         * exit 0 1
+         = done 1",
+    );
+}
+
+#[test]
+fn what_a_batch_takes_is_known_at_its_end_and_not_at_its_answers() {
+    offered(settings(BATCH), &["1", "2"], |pool| {
+        pool.take_times();
+        pool.wait(true, None).expect("nothing fails");
+        let role = Role::Handler(0);
+        let attempt = pool.slots[0].attempt.as_ref().expect("it runs");
+        let line = format!("{} ok 1", attempt.token).into_bytes();
+        pool.take_in(Happening::Line { role, line }, Instant::now());
+        assert_eq!(pool.counters().times.count(), 0);
+        let report = ExitReport::of(Ended::Code(0));
+        pool.take_in(Happening::Ended { role, report }, Instant::now());
+        assert_eq!(pool.counters().times.count(), 1);
+    });
 }
 
 #[test]
