@@ -24,7 +24,7 @@ use std::ffi::OsString;
 use anyhow::{Result, anyhow, bail};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use args_file::arguments;
 #[cfg(test)]
@@ -89,6 +89,16 @@ for a checkpoint.";
 )]
 struct Cli {
     #[command(flatten)]
+    bridge: OfBridge,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+/// What the daemon's child reads. There is a process for each shard, so what all the other words would take is not
+/// made for it unless something is wrong.
+#[derive(Args, Debug)]
+struct OfBridge {
+    #[command(flatten)]
     options: Options,
     /// The handler and its arguments
     #[arg(
@@ -97,8 +107,6 @@ struct Cli {
         help_heading = "Handing records over"
     )]
     command: Vec<OsString>,
-    #[command(subcommand)]
-    other: Option<Other>,
 }
 
 /// The other things that kclpipe does, each under a word of its own.
@@ -163,7 +171,7 @@ pub(crate) fn other(arguments: &[OsString]) -> Result<Option<Result<Other, Strin
     let Some(word) = first.filter(|word| Other::has_subcommand(word)) else {
         return Ok(None);
     };
-    let matches = match command_line(arguments, []) {
+    let matches = match command_line(arguments) {
         Ok(matches) => matches,
         Err(e) if !e.use_stderr() => return Ok(Some(Err(e.render().to_string()))),
         Err(e) => bail!(
@@ -185,28 +193,46 @@ pub(crate) fn parse(
     arguments: &[OsString],
     variables: &Variables,
 ) -> Result<(Parsed, BTreeSet<String>)> {
-    let matches = match command_line(arguments, []) {
-        Ok(matches) => matches,
-        Err(e) if !e.use_stderr() => {
-            return Ok((Parsed::Show(shown(&e, arguments)), BTreeSet::new()));
-        }
-        Err(e) => bail!(mistake::one_line(&e, arguments)),
+    let Ok(matches) = of_bridge(arguments, Vec::new()) else {
+        return Ok((Parsed::Show(no_bridge(arguments)?), BTreeSet::new()));
     };
     // The first reading is for what the command line has, which takes precedence.
     let given = given(&matches);
-    let more = environment::arguments(variables, &given);
-    let matches = command_line(arguments, more).map_err(|e| {
-        let names: Vec<String> = variables.keys().map(|name| variable(name)).collect();
-        let said = mistake::one_line(&e, arguments);
-        anyhow!("in the environment ({}): {said}", names.join(", "))
-    })?;
-    let cli = Cli::from_arg_matches(&matches);
-    let cli = cli.map_err(|e| anyhow!(mistake::one_line(&e, arguments)))?;
+    let matches = match environment::arguments(variables, &given) {
+        none if none.is_empty() => matches,
+        more => of_bridge(arguments, more).map_err(|e| {
+            let names: Vec<String> = variables.keys().map(|name| variable(name)).collect();
+            let said = mistake::one_line(&e, arguments);
+            anyhow!("in the environment ({}): {said}", names.join(", "))
+        })?,
+    };
+    let bridge = OfBridge::from_arg_matches(&matches);
+    let bridge = bridge.map_err(|e| anyhow!(mistake::one_line(&e, arguments)))?;
     let typed = Typed {
-        options: cli.options,
-        command: cli.command,
+        options: bridge.options,
+        command: bridge.command,
     };
     Ok((Parsed::Bridge(Box::new(typed)), given))
+}
+
+/// What to print for a command line that is not the bridge's: the help, or the version.
+///
+/// # Errors
+/// One line on what is wrong with it.
+fn no_bridge(arguments: &[OsString]) -> Result<String> {
+    match command_line(arguments) {
+        Err(e) if !e.use_stderr() => Ok(shown(&e, arguments)),
+        Err(e) => bail!(mistake::one_line(&e, arguments)),
+        // The other words are read before this.
+        Ok(_) => bail!("no handler: write its command after '--'"),
+    }
+}
+
+impl OfBridge {
+    /// Without help and version: whoever asks for these is no daemon.
+    fn command() -> Command {
+        OfBridge::augment_args(Command::new("kclpipe").disable_help_flag(true))
+    }
 }
 
 /// The version, or the help: the short one where nobody asked for the long one.
@@ -218,19 +244,20 @@ fn shown(shown: &clap::Error, arguments: &[OsString]) -> String {
     shown.render().to_string()
 }
 
-fn command_line(
-    arguments: &[OsString],
-    more: impl IntoIterator<Item = OsString>,
-) -> Result<ArgMatches, clap::Error> {
-    let all = [OsString::from("kclpipe")]
-        .into_iter()
-        .chain(more)
-        .chain(arguments.iter().cloned());
-    Cli::command().try_get_matches_from(all)
+fn command_line(arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let own = OsString::from("kclpipe");
+    Cli::command().try_get_matches_from([&own].into_iter().chain(arguments))
+}
+
+/// The bridge's own command line, with `more` options before it.
+fn of_bridge(arguments: &[OsString], more: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
+    let own = OsString::from("kclpipe");
+    let all = [&own].into_iter().chain(&more).chain(arguments);
+    OfBridge::command().try_get_matches_from(all)
 }
 
 fn given(matches: &ArgMatches) -> BTreeSet<String> {
-    let command = Cli::command();
+    let command = OfBridge::command();
     let arguments = command.get_arguments().filter(|argument| {
         matches.try_contains_id(argument.get_id().as_str()).is_ok()
             && matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)

@@ -1,13 +1,14 @@
 //! The environment: `KCLPIPE_*` stands for options of the bridge.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use anyhow::{Result, anyhow, bail};
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
 use super::launch::JARS;
-use super::{Cli, renamed};
+use super::{OfBridge, renamed};
 use crate::launch::PROPERTY;
 use crate::launched;
 use crate::suggest;
@@ -23,7 +24,8 @@ pub(crate) type Variables = BTreeMap<String, String>;
 pub(crate) fn variables(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Variables, Vec<String>)> {
-    let options = Cli::command();
+    // Most environments have none.
+    let options = LazyCell::new(OfBridge::command);
     let (mut known, mut others) = (Variables::new(), Vec::new());
     for (name, value) in environment {
         let Some(name) = name.to_str().filter(|name| is_of_bridge(name)) else {
@@ -64,7 +66,7 @@ pub(crate) fn variable(option: &str) -> String {
 
 /// The variables as arguments, without those for options in `given`.
 pub(super) fn arguments(variables: &Variables, given: &BTreeSet<String>) -> Vec<OsString> {
-    let options = Cli::command();
+    let options = LazyCell::new(OfBridge::command);
     let takes_value = |name: &str| {
         let mut all = options.get_arguments();
         let option = all.find(|option| option.get_long() == Some(name));
