@@ -192,41 +192,21 @@ pub(crate) fn parse(
         }
         Err(e) => bail!(mistake::one_line(&e, arguments)),
     };
-    // The first reading is for what stands on the command line, which goes before the environment.
+    // The first reading is for what the command line has, which takes precedence.
     let given = given(&matches);
-    let from_environment = variables
-        .iter()
-        .filter(|(name, _)| !given.contains(*name))
-        .map(|(name, value)| {
-            let takes_value = Cli::command()
-                .get_arguments()
-                .any(|a| a.get_long() == Some(name) && a.get_action().takes_values());
-            if takes_value {
-                format!("--{name}={value}")
-            } else {
-                format!("--{name}")
-            }
-        });
-    let matches = command_line(arguments, from_environment.map(OsString::from)).map_err(|e| {
-        let names = variables
-            .keys()
-            .map(|name| variable(name))
-            .collect::<Vec<_>>()
-            .join(", ");
-        anyhow!(
-            "in the environment ({names}): {}",
-            mistake::one_line(&e, arguments)
-        )
+    let more = environment::arguments(variables, &given);
+    let matches = command_line(arguments, more).map_err(|e| {
+        let names: Vec<String> = variables.keys().map(|name| variable(name)).collect();
+        let said = mistake::one_line(&e, arguments);
+        anyhow!("in the environment ({}): {said}", names.join(", "))
     })?;
-    let cli =
-        Cli::from_arg_matches(&matches).map_err(|e| anyhow!(mistake::one_line(&e, arguments)))?;
-    Ok((
-        Parsed::Bridge(Box::new(Typed {
-            options: cli.options,
-            command: cli.command,
-        })),
-        given,
-    ))
+    let cli = Cli::from_arg_matches(&matches);
+    let cli = cli.map_err(|e| anyhow!(mistake::one_line(&e, arguments)))?;
+    let typed = Typed {
+        options: cli.options,
+        command: cli.command,
+    };
+    Ok((Parsed::Bridge(Box::new(typed)), given))
 }
 
 /// The version, or the help: the short one where nobody asked for the long one.

@@ -347,6 +347,11 @@ impl Batch {
 
 #[cfg(test)]
 impl Batch {
+    /// How many bytes of payloads, keys and numbers are in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.text.len()
+    }
+
     /// The records of a line.
     pub(crate) fn of(line: &str) -> Batch {
         let message = crate::protocol::Message::parse(line).expect(line);

@@ -1,6 +1,6 @@
 //! The environment: `KCLPIPE_*` stands for options of the bridge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use anyhow::{Result, anyhow, bail};
@@ -74,6 +74,25 @@ fn unknown(name: &str, option: &str, command: &Command) -> String {
 /// The variable that stands for an option.
 pub(crate) fn variable(option: &str) -> String {
     format!("KCLPIPE_{}", option.to_uppercase().replace('-', "_"))
+}
+
+/// The variables as arguments, without those for options in `given`.
+pub(super) fn arguments(variables: &Variables, given: &BTreeSet<String>) -> Vec<OsString> {
+    let options = Cli::command();
+    let takes_value = |name: &str| {
+        let mut all = options.get_arguments();
+        let option = all.find(|option| option.get_long() == Some(name));
+        option.is_some_and(|option| option.get_action().takes_values())
+    };
+    let missing = variables.iter().filter(|(name, _)| !given.contains(*name));
+    let written = missing.map(|(name, value)| {
+        if takes_value(name) {
+            format!("--{name}={value}").into()
+        } else {
+            format!("--{name}").into()
+        }
+    });
+    written.collect()
 }
 
 /// Whether a variable is for `launch`, or from it.

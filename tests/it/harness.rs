@@ -143,11 +143,16 @@ pub(crate) fn are_here(test: &str, programs: &[&str]) -> bool {
         |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     let missing: Vec<&str> = programs.iter().copied().filter(|p| !is_here(p)).collect();
     if !missing.is_empty() {
-        let note = format!("SKIPPED: {test}, for want of {}\n", missing.join(", "));
-        // Not captured, as println! would be.
-        let _ = std::io::stderr().write_all(note.as_bytes());
+        skipped(test, &missing.join(", "));
     }
     missing.is_empty()
+}
+
+/// Says that a test was skipped, and what it needs.
+pub(crate) fn skipped(test: &str, missing: &str) {
+    let note = format!("SKIPPED: {test}, for want of {missing}\n");
+    // Not captured, as println! would be.
+    let _ = std::io::stderr().write_all(note.as_bytes());
 }
 
 /// Marks every process of a test: a variable with the test's folder.

@@ -325,3 +325,22 @@ fn a_dead_letter_tells_of_unread_input() {
         ["exit code 0, with 4 bytes of its input unread"]
     );
 }
+
+#[test]
+fn words_in_braces_in_the_arguments_stand_for_the_batch_that_is_given() {
+    let play = Play::new(BATCH, r#"cat > /dev/null; echo "$*" >> "$LOG""#)
+        .with(|s| {
+            s.placeholders = Some("app".into());
+            s.command.arguments = ["{name}/{shard}", "{first}", "{last}", "{id}", "{print}"]
+                .map(Into::into)
+                .into();
+        })
+        .run(&["a b", "c"]);
+    assert_eq!(
+        play.log,
+        [
+            "app/shardId-7 1.0 2.0 shardId-7-1.0 {print}",
+            "app/shardId-7 3.0 3.0 shardId-7-3.0 {print}"
+        ]
+    );
+}

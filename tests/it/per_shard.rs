@@ -72,6 +72,28 @@ fn a_window_of_large_records_comes_whole_and_only_its_last_record_is_the_last() 
 }
 
 #[test]
+fn one_that_has_all_records_of_its_life_sees_the_end_of_its_input_and_may_answer_then() {
+    let two = Per::Shard {
+        inflight: 2,
+        plain: false,
+        max_records: Some(2),
+    };
+    let script = r#"while read -r r; do n=$((n + 1)); done; echo "$KCLPIPE_TOKEN upto $n""#;
+    let play = Play::new(two, script).run(&["a b c d"]);
+    assert_eq!(play.events, ["done 2", "done 4"]);
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_in_the_letter_of_its_record() {
+    let script = r#"read -r r; echo "$KCLPIPE_TOKEN ok 9"; cat"#;
+    let play = Play::new(SHARD, script).run(&["a"]);
+    assert_eq!(
+        play.outcomes,
+        ["the handler sent an answer for a record that it does not have"]
+    );
+}
+
+#[test]
 fn words_without_the_token_are_log_lines_unless_plain_answers_are_taken() {
     let script = r#"while read -r r; do echo ok; echo "$KCLPIPE_TOKEN reject"; done"#;
     assert_eq!(Play::new(SHARD, script).run(&["a"]).letters, ["a"]);

@@ -271,11 +271,11 @@ impl Ahead {
             bytes,
             window,
             drain: Duration::from_secs(if reads_ahead {
-                rng.pick(&[0, 1, 5, 15])
+                rng.pick(&[0, 0, 1, 5, 15])
             } else {
                 15
             }),
-            spools: reads_ahead && rng.chance(25),
+            spools: reads_ahead && rng.chance(40),
             quiet: windowed && rng.chance(60),
         }
     }

@@ -243,7 +243,7 @@ impl Children for SimChildren {
     fn spool(&mut self, _directory: &Path, _batch: &mut Batch) -> io::Result<()> {
         self.0.with(|world| {
             let numbers = [u64::from(world.daemon.session), world.effects];
-            let fails = world.now < RECOVERY && world.dice.rng("spool", &numbers).chance(10);
+            let fails = world.now < RECOVERY && world.dice.rng("spool", &numbers).chance(15);
             if fails {
                 world.tell('*', || "the disk is full".to_owned());
                 world.seen.hit("the disk is full");

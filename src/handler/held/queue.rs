@@ -166,6 +166,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// A batch of records with these sequence numbers.
@@ -216,6 +218,23 @@ mod tests {
             [furthest(0..3), furthest(2..3), furthest(2..6)],
             ["12.0", "11.0", "13.0"]
         );
+    }
+
+    #[test]
+    fn a_payload_that_moved_is_read_from_its_place() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.push(batch(&[11, 12]), now);
+        queue.push(batch(&[13, 14]), now);
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"..xyz").expect("written");
+        queue.moved(3, &Rc::new(file), 2..5);
+        let data = [2, 3].map(|index| {
+            let (batch, place) = queue.batch(index);
+            let mut memory = String::new();
+            let record = batch.record(place, &mut memory).expect("a record");
+            record.data_base64.to_string()
+        });
+        assert_eq!(data, ["YWJj", "eHl6"]);
     }
 
     #[test]

@@ -234,6 +234,8 @@ impl<'a> Pool<'a> {
             );
             self.stop(slot, Stopped::Withdrawn);
         }
+        // What was done in time is done, however late we look.
+        self.records.report_done();
         self.let_go();
     }
 

@@ -155,3 +155,64 @@ impl From<process::Happening> for Happening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::process::{Feed, Stderr};
+
+    #[test]
+    fn a_child_is_known_by_its_role_and_what_it_printed_is_read_without_a_sleep() {
+        let processes = Processes::new(None, false).expect("a poll loop");
+        let mut children = HandlerProcesses::new(processes);
+        let command = Command {
+            program: "sh".into(),
+            arguments: ["-c", "echo begun; cat"].map(Into::into).into(),
+            ..Command::default()
+        };
+        let spawn = Spawn {
+            environment: &[],
+            without: &[],
+            watch_input: true,
+            feed: Feed::Stream {
+                large: false,
+                torn: false,
+            },
+            line_limit: 100,
+            stderr: Stderr::Log,
+        };
+        let role = Role::Handler(1);
+        let started = children.start(role, &command, &spawn, Input::default());
+        assert_eq!(started, Ok(()));
+        assert!(children.pid(role).is_some_and(|pid| pid > 1));
+        assert_eq!(children.pid(Role::Handler(0)), None);
+        let late = Instant::now() + Duration::from_secs(30);
+        let mut printed = Vec::new();
+        while printed.is_empty() && Instant::now() < late {
+            printed = children.printed(role);
+        }
+        assert_eq!(printed, [b"begun"]);
+        children.close_input(role);
+        while children.any_running() && Instant::now() < late {
+            children.wait(false, Some(late)).expect("it can wait");
+        }
+        assert!(!children.any_running(), "it has seen the end of its input");
+    }
+
+    #[test]
+    fn a_spooled_batch_is_not_in_memory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let processes = Processes::new(None, false).expect("a poll loop");
+        let mut children = HandlerProcesses::new(processes);
+        let data = "QUFB".repeat(1000);
+        let mut batch = Batch::of(&format!(
+            r#"{{"action":"processRecords","records":[{{"data":"{data}","partitionKey":"k","sequenceNumber":"12"}}]}}"#
+        ));
+        children
+            .spool(directory.path(), &mut batch)
+            .expect("it is written");
+        assert!(batch.in_memory() < 100, "{} bytes", batch.in_memory());
+    }
+}

@@ -16,7 +16,7 @@ use super::{Children, ExitReport, Happening, Pool, Role};
 use crate::backoff::Delays;
 use crate::clock::Clock;
 use crate::dead_letter::Appended;
-use crate::format::{Decompress, Decompression, Format};
+use crate::format::{Data, Decompress, Decompression, Format};
 use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Read, Settings};
 use crate::outcome::{Class, Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
@@ -319,6 +319,39 @@ fn a_large_batch_is_given_again_as_it_was_though_it_is_only_in_the_file_of_its_f
         assert_eq!(done, [0, 2, 1, 1]);
         assert!(started == whole.repeat(2), "{} bytes", started.len());
     }
+}
+
+#[test]
+fn the_last_record_of_a_large_batch_says_so_where_what_follows_it_proves_unfit_or_too_large() {
+    let gzip = |payload: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(payload).expect("memory");
+        STANDARD.encode(encoder.finish().expect("memory"))
+    };
+    let large = ["a", "b", "c"].map(|text| gzip(text.repeat(300 * 1024).as_bytes()));
+    let unfit = STANDARD.encode("no gzip");
+    let mut settings = settings(1, None);
+    settings.per = Per::Batch {
+        size: None,
+        bytes: Some(700 * 1024),
+    };
+    settings.format = Format::Jsonl(Data::Text);
+    settings.decompress = Some(Decompression {
+        which: Decompress::Gzip,
+        largest: Decompression::LARGEST,
+    });
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[(0, 0)]), (0, &[(0, 0)]), (0, &[])];
+    let payloads = [&*large[0], &large[1], &large[2], &unfit];
+    let (done, started) = play(settings, &payloads, sleeps, b"");
+    assert_eq!(done, [2, 2]);
+    let lines = serde_json::Deserializer::from_str(&started).into_iter::<serde_json::Value>();
+    let lines = lines.map(|line| {
+        let line = line.expect("JSON");
+        (line["sequenceNumber"].clone(), line["last"].clone())
+    });
+    let expected = [("0", false), ("1", true), ("2", true)];
+    let expected = expected.map(|(number, last)| (number.into(), last.into()));
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
 #[test]

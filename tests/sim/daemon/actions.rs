@@ -10,12 +10,14 @@ impl World {
     pub(super) fn go_on(&mut self) {
         self.daemon.step += 1;
         let mut rng = self.daemon.rng(self.dice, "go on");
+        let session = u64::from(self.daemon.session);
+        let reads_on = self.dice.rng("after", &[session]).chance(45);
         let daemon = &self.daemon;
         let due = daemon.step >= daemon.ending_step;
         match daemon.ending {
             _ if daemon.lost => self.lose_lease(),
-            // Another worker may take its time, and reads go on meanwhile.
-            _ if daemon.shutdown_requested && rng.chance(30) => self.read_stream(),
+            // Another worker may take its time, and reads go on meanwhile, perhaps to the shard's end.
+            _ if daemon.shutdown_requested && reads_on && rng.chance(90) => self.read_stream(),
             _ if daemon.shutdown_requested => self.lose_lease(),
             Ending::LeaseLost if due => self.lose_lease(),
             Ending::Shutdown if due => self.request_shutdown(&mut rng),

@@ -250,13 +250,13 @@ impl World {
 
 fn ending(rng: &mut Rng) -> (Ending, u32) {
     let step = rng.within(1, 9) as u32;
-    let ending = match rng.below(9) {
+    let ending = match rng.below(10) {
         0 => Ending::Never,
         1 => Ending::LeaseLost,
         2 => Ending::SilentLoss,
-        3 | 4 => Ending::Shutdown,
-        5 => Ending::EndOfInput,
-        6 => Ending::EndInAction,
+        3..=5 => Ending::Shutdown,
+        6 => Ending::EndOfInput,
+        7 => Ending::EndInAction,
         _ => {
             let most = rng.pick(&[12, 60]);
             Ending::Kill(rng.within(1, most))

@@ -56,7 +56,7 @@ impl Write for Pipes {
 impl World {
     fn read_nothing(&mut self) -> io::Result<usize> {
         if self.daemon.is_gone(self.now) || self.killed {
-            self.judge.input_ended = true;
+            self.judge_end_of_input();
             return Ok(0);
         }
         self.breaks("kclpipe reads where there is nothing to read, and would sleep there for ever");

@@ -26,6 +26,9 @@ impl World {
             || self.daemon.is_gone(self.now)
             || self.judge.lease_gone
             || self.is_drained();
+        if self.is_drained() {
+            self.seen.hit("handlers stopped at a drain's end");
+        }
         let (now, limit) = (self.now, self.life.timeout);
         let ended = self.child(role).is_some_and(|child| child.ended.is_some());
         let Some(hand) = self.hand(role) else { return };

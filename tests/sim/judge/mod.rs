@@ -3,14 +3,17 @@
 //! It keeps book of what kclpipe can know: which records were given to whom, what became of them, when each may be
 //! tried again. It is written from the documents, not from the source.
 
+mod batches;
 mod beside;
 mod checkpoints;
+mod due;
 mod ends;
 mod given;
 mod held;
 mod owed;
 mod records;
 mod runs;
+mod stops;
 mod windows;
 mod words;
 
@@ -169,6 +172,8 @@ pub(crate) struct Judge {
     /// So many places are done and may be reported, and are reported.
     through: usize,
     reported: usize,
+    /// When the end of a handler's batch was reported last.
+    reported_at: Option<Duration>,
     /// A checkpoint is due through here, for a batch is done.
     batch_end: Option<usize>,
     /// The daemon said that the shard has ended.
@@ -291,70 +296,9 @@ impl World {
         }
     }
 
-    fn begin_drain(&mut self, works: bool) {
-        self.give_last_chance();
-        if self.judge.lease_gone {
-            return;
-        }
-        if works {
-            self.seen.hit("shutdownRequested in mid-run");
-        }
-        self.judge.finishing = true;
-        self.judge.drain_until = Some(self.now + self.life.drain);
-    }
-
-    /// Windows wait no more; SHARD_END is stored once all is done.
-    fn begin_shard_end(&mut self) {
-        self.judge.shard_over = true;
-        if !self.is_everything_done() {
-            self.seen.hit("records held at shardEnded");
-        }
-        let end = self.judge.end.map(|end| self.daemon.records[end].pos);
-        if self.judge.stored < end {
-            self.seen.hit("held records at a shard's end");
-        }
-        if self.judge.dropped {
-            self.seen.hit("a shard's end after a drop");
-            self.judge.ends_unread = true;
-            self.judge.last_chance = true;
-        }
-        self.finish_shard();
-    }
-
-    /// All that is held at the shard's end is done: handlers are let go.
-    fn finish_shard(&mut self) {
-        if self.judge.shard_over && !self.judge.lease_gone && self.is_everything_done() {
-            self.judge.finishing = true;
-            self.judge.finished_at = Some(self.now);
-            self.give_last_chance();
-        }
-    }
-
     pub(crate) fn is_unfit(&self, rec: usize) -> bool {
         let payload = &self.daemon.records[rec].payload;
         self.life.format == Format::Lines && payload.contains('\n')
-    }
-
-    fn give_last_chance(&mut self) {
-        self.judge.round_failed = false;
-        self.judge.failures = 0;
-        self.judge.not_before = Duration::ZERO;
-        (self.judge.owed_from, self.judge.uncounted) = (Duration::ZERO, 0);
-    }
-
-    /// Nothing of what handlers do counts any more.
-    fn withdraw(&mut self) {
-        self.judge.withdrawn = true;
-        self.judge.lease_gone = true;
-        self.forget_held();
-        (self.judge.hook_until, self.judge.hook_failures) = (Duration::ZERO, 0);
-    }
-
-    pub(crate) fn judge_signal(&mut self) {
-        let until = self.now + self.life.stop_timeout;
-        self.judge.paused_until = until;
-        self.judge.draining = until;
-        self.judge.last_sign = self.now;
     }
 }
 

@@ -1,4 +1,4 @@
-//! When a run starts with records that were collected (handlers.md, "Windows").
+//! When a run starts with records that were collected (windows.md).
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl World {
             return Some((Trigger::Bytes, true));
         }
         let (least, most) = self.line_bytes(places.iter().copied());
-        let half = self.life.read_ahead / 2;
+        let half = self.half_of_read_ahead();
         (most >= half).then_some((Trigger::Bytes, least >= half))
     }
 
@@ -141,6 +141,14 @@ impl World {
     pub(super) fn payload(&self, place: usize) -> u64 {
         let rec = self.judge.batch[place].rec;
         self.daemon.records[rec].payload.len() as u64
+    }
+
+    /// What a batch takes of the read-ahead at most.
+    pub(super) fn half_of_read_ahead(&self) -> u64 {
+        match self.life.read_ahead {
+            0 => u64::MAX,
+            ahead => ahead / 2,
+        }
     }
 
     /// What these places take in the daemon's lines: at least, and at most.

@@ -269,3 +269,20 @@ fn a_suspect_of_another_key_does_not_cut_a_run_that_comes_again() {
          = done 5",
     );
 }
+
+#[test]
+fn what_was_done_in_time_is_done_though_the_end_of_a_drain_is_seen_first() {
+    play(
+        with(BATCH, |s| s.read_ahead = 1_000_000),
+        "> offer 1 2
+         < start 0: 1 2
+         < close 0
+         > finish in 20s
+         < close 0
+         * 20s later says 0 upto 1
+         < stop 0
+         = done 1
+         * exit 0 0
+         = finished",
+    );
+}

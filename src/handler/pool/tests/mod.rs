@@ -10,6 +10,7 @@ mod script;
 use std::time::{Duration, Instant};
 
 use super::super::{Handlers, OnFailure, Per, Settings, Window};
+use crate::format::{Data, Decompress, Decompression, Format};
 use crate::handler::held::Report;
 use crate::outcome::Class;
 use crate::process::Command;
@@ -603,6 +604,53 @@ fn what_is_known_of_a_record_is_forgotten_when_it_is_done() {
         assert!(pool.records.is_suspect(0));
         pool.records.settle(0, Class::Done, report, Instant::now());
         assert!(!pool.records.is_suspect(0));
+    });
+}
+
+#[test]
+fn a_handler_that_lives_on_is_given_large_records_piece_by_piece_as_its_pipe_takes_them() {
+    let transcript = "> offer 1* 2* 3* 4*
+         < start 0: 1* 2*
+         < feed 0: 3* 4*
+         * says 0 upto 4
+         = done 4";
+    play(settings(shard(8)), transcript);
+    let two = |s: &mut Settings| s.jobs = 2;
+    let transcript = "> offer 1* 2* 3* 4*
+         < start 0: 1* 2* 3* 4*
+         * says 0 upto 4
+         = done 4";
+    play(with(shard(8), two), transcript);
+    let jsonl = |s: &mut Settings| {
+        s.format = Format::Jsonl(Data::Text);
+        s.decompress = Some(Decompression {
+            which: Decompress::Auto,
+            largest: Decompression::LARGEST,
+        });
+        s.on_failure = OnFailure::Skip;
+    };
+    let transcript = "> offer 1* 2* torn 3
+         < start 0: 1* 2*.
+         * says 0 upto 2
+         < feed 0: 3.
+         * says 0 ok 3
+         = done 3
+         = done 4";
+    play(with(shard(8), jsonl), transcript);
+    let transcript = "> offer 1* 2* 3* 4*
+         < start 0: 1* 2* 3* 4*
+         < close 0
+         * exit 0 0
+         = done 4";
+    play(settings(BATCH), transcript);
+}
+
+#[test]
+fn the_payloads_of_a_large_batch_are_in_the_file_of_its_input_and_not_in_memory() {
+    offered(settings(BATCH), &["1*", "2*", "3"], |pool| {
+        pool.wait(true, None).expect("nothing fails");
+        let (batch, _) = pool.records.queue.batch(0);
+        assert!(batch.in_memory() < 1000, "{} bytes", batch.in_memory());
     });
 }
 

@@ -182,8 +182,26 @@ fn in_words(event: Event, windowed: bool) -> String {
     }
 }
 
+/// The payload that a word stands for: with a star at its end it has 200 KB of them, and `torn` is no whole gzip. A
+/// tilde stands for a line feed.
+fn payload(word: &str) -> Vec<u8> {
+    match (word, word.strip_suffix('*')) {
+        ("torn", _) => vec![0x1f, 0x8b, 8],
+        (_, Some(begin)) => (begin.to_owned() + &"*".repeat(200 * 1024)).into_bytes(),
+        (_, None) => word.replace('~', "\n").into_bytes(),
+    }
+}
+
+/// The word that stands for a payload.
+fn word(payload: &str) -> String {
+    match payload.split_once('*') {
+        Some((begin, _)) => format!("{begin}*"),
+        None => payload.to_owned(),
+    }
+}
+
 /// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
-/// sequence numbers go on from batch to batch. A tilde stands for a line feed.
+/// sequence numbers go on from batch to batch.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
@@ -191,7 +209,7 @@ fn batch(records: &[&str], numbers: &mut u32) -> Batch {
             *numbers += 1;
             let (key, record) = record.split_once(':').unwrap_or(("k", record));
             let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
-            let data = STANDARD.encode(payload.replace('~', "\n"));
+            let data = STANDARD.encode(self::payload(payload));
             format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
         })
         .collect();
@@ -235,15 +253,20 @@ fn role(name: &str) -> Role {
     }
 }
 
-/// The payloads in an input: its lines, or those of the dead letters in it.
+/// The payloads in an input: its lines, or those of the dead letters in it. A point stands after a record that says
+/// that it is the last one.
 fn payloads(input: &[u8]) -> String {
     let text = String::from_utf8_lossy(input);
     let payload = |line: &str| match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(serde_json::Value::Object(record)) if record.contains_key("last") => {
+            let last = if record["last"] == true { "." } else { "" };
+            word(record["data"].as_str().expect("text")) + last
+        }
         Ok(serde_json::Value::Object(letter)) => {
             let data = letter["dataBase64"].as_str().expect("a letter's data");
             String::from_utf8(STANDARD.decode(data).expect("base64")).expect("text")
         }
-        _ => line.to_owned(),
+        _ => word(line),
     };
     text.lines().map(payload).collect::<Vec<_>>().join(" ")
 }
@@ -292,6 +315,11 @@ impl<'a> Scripted<'a> {
                 self.pass(duration(time), until);
                 Vec::new()
             }
+            // What happened meanwhile is seen at the same look.
+            [time, "later", meanwhile @ ..] => {
+                self.pass(duration(time), until);
+                self.happen(&format!("* {}", meanwhile.join(" ")), until)
+            }
             // Something else wakes the pool then.
             [time, "pass"] => {
                 *self.stage.now.borrow_mut() += duration(time);
@@ -334,7 +362,7 @@ impl Children for Scripted<'_> {
         role: Role,
         _command: &Command,
         spawn: &Spawn<'_>,
-        mut input: Input,
+        input: Input,
     ) -> Result<(), String> {
         let token = spawn
             .environment
@@ -343,7 +371,7 @@ impl Children for Scripted<'_> {
         let token = token.map(|(_, token)| token.to_string_lossy().into_owned());
         let was = self.running.insert(role, token.unwrap_or_default());
         assert!(was.is_none(), "{role:?} runs already");
-        let given = payloads(input.buffer());
+        let given = payloads(&input.into_bytes().map_err(|e| e.to_string())?);
         self.note(format!("< start {}: {given}", name(role)).trim().to_owned());
         Ok(())
     }
