@@ -23,7 +23,7 @@ const READ: usize = 20;
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "held-jobs",
-        what: "--jobs 32, reads of 5, 50 ms a record, --read-ahead 1MiB / 0",
+        what: "--jobs 32, reads of 5, 100 ms a record, --read-ahead 1MiB / 0",
         bar: Bar::AtLeast(5.0),
         measure: jobs,
     },
@@ -74,7 +74,7 @@ pub(crate) const ROWS: &[Row] = &[
 
 /// Records that come five at a time to handlers that wait: without a read-ahead five work, with one all do.
 fn jobs(bench: &Bench) -> Result<Figures> {
-    let handler = floor::sleeper(50)?;
+    let handler = floor::sleeper(100)?;
     let handler: Vec<&str> = handler.iter().map(String::as_str).collect();
     let rate = |options: &[&str], records: usize| {
         let options = [&["--jobs", "32"], options].concat();
