@@ -582,6 +582,7 @@ impl World {
     }
 
     fn sleep(&mut self, watch_input: bool, until: Option<Duration>) -> Vec<Happening> {
+        self.note_report();
         for _ in 0..SPINS {
             let happened = self.happened(watch_input);
             if !happened.is_empty() || self.killed {

@@ -17,7 +17,7 @@ impl World {
     }
 
     /// What is done is reported before every sleep: a batch that is done falls due with it.
-    pub(super) fn note_report(&mut self) {
+    pub(crate) fn note_report(&mut self) {
         if self.judge.through > self.judge.reported {
             self.judge.reported = self.judge.through;
             if std::mem::take(&mut self.judge.batch_done) {
