@@ -1,6 +1,6 @@
 //! The options of `kclpipe status`.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,22 +52,22 @@ pub(crate) struct StatusOptions {
     #[arg(long, value_name = "LIMITS")]
     pub fail_if: Option<Limits>,
     /// Serve /metrics, /healthz and a page over HTTP; PORT alone is a port of 127.0.0.1
-    #[arg(long, value_parser = address, value_name = "[HOST:]PORT")]
+    #[arg(long, value_parser = address, value_name = "[IP:]PORT")]
     pub listen: Option<SocketAddr>,
 }
 
-/// Where to listen: only this machine, unless a host is named.
+/// Where to listen: only this machine, unless an address is named. Names are not looked up, for that would make every
+/// kclpipe of the machine larger.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let port = text.strip_prefix(':').unwrap_or(text);
-    if let Ok(port) = port.parse::<u16>() {
+    let local = text
+        .strip_prefix("localhost:")
+        .or(text.strip_prefix(':'))
+        .unwrap_or(text);
+    if let Ok(port) = local.parse::<u16>() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
-    let mut found = text
-        .to_socket_addrs()
-        .map_err(|e| format!("{e}; write it like 9300 or 127.0.0.1:9300"))?;
-    found
-        .next()
-        .ok_or_else(|| "this host has no address".to_owned())
+    text.parse()
+        .map_err(|_| "write it like 9300, 127.0.0.1:9300 or 0.0.0.0:9300".to_owned())
 }
 
 #[cfg(test)]
@@ -79,6 +79,7 @@ mod tests {
         for (text, expected) in [
             ("9300", "127.0.0.1:9300"),
             (":9300", "127.0.0.1:9300"),
+            ("localhost:9300", "127.0.0.1:9300"),
             ("0.0.0.0:1", "0.0.0.0:1"),
             ("[::1]:7", "[::1]:7"),
         ] {
