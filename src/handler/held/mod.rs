@@ -52,6 +52,8 @@ pub(super) struct Records {
     pub(super) events: VecDeque<Event>,
     /// Every record before this one was reported as done.
     reported: usize,
+    /// The furthest end that was reported.
+    furthest: Option<Position>,
     /// No attempt starts before: we were asked to stop.
     pub(super) paused_until: Option<Instant>,
     /// No other record than those that found the handler broken is tried before, unless one is done.
@@ -104,6 +106,7 @@ impl Records {
             lag: Lag::default(),
             events: VecDeque::new(),
             reported: 0,
+            furthest: None,
             paused_until: None,
             broken_until: None,
             works: false,
@@ -474,11 +477,16 @@ impl Records {
 
     /// The handler asks for a checkpoint at this record.
     fn checkpoint_request(&mut self, index: usize) {
-        if self.collecting.is_within_batch(index) {
-            return;
-        }
         let position = self.position(index);
-        self.events.push_back(Event::CheckpointRequested(position));
+        // A record that came again lies within a batch that is done.
+        let is_within_earlier = self.is_aligned() && Some(&position) < self.furthest.as_ref();
+        if !self.collecting.is_within_batch(index) && !is_within_earlier {
+            self.events.push_back(Event::CheckpointRequested(position));
+        }
+    }
+
+    fn is_aligned(&self) -> bool {
+        self.settings.window.is_some_and(|window| window.aligned)
     }
 
     /// Rejects a record that cannot stand in the handler's format.
@@ -588,6 +596,7 @@ impl Records {
             return;
         };
         self.note_ages(self.reported..through);
+        self.furthest = self.furthest.take().max(Some(end.clone()));
         let windowed = self.settings.window.is_some();
         let batch_done = std::mem::take(&mut self.collecting.batch_done);
         self.events.push_back(Event::Done {

@@ -62,6 +62,11 @@ impl World {
             return;
         }
         let rec = self.judge.batch[place].rec;
+        let is_aligned = self.life.window.is_some_and(|window| window.aligned);
+        if is_aligned && Some(rec) < self.judge.end {
+            // It came again, and lies within a batch that is done.
+            return;
+        }
         self.judge.wishes.push(rec);
         if Some(rec) > self.judge.end.map(|end| end + 1) && rec > self.daemon.start {
             self.seen.hit("request beyond what is done");

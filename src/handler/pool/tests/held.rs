@@ -86,6 +86,34 @@ fn a_checkpoint_within_an_aligned_batch_is_not_asked_for() {
 }
 
 #[test]
+fn records_that_come_again_ask_for_no_checkpoint_within_an_aligned_batch_that_is_done() {
+    play(
+        windowed(true, |s| {
+            s.per = Per::Batch {
+                size: Some(2),
+                bytes: None,
+            };
+        }),
+        "> offer 1 2 3 4
+         < start 0: 1 2
+         < close 0
+         * exit 0 0
+         < start 0: 3 4
+         < close 0
+         = done 2, a batch
+         * exit 0 0
+         = done 4, a batch
+         > offer again 2 2 3
+         < start 0: 2 3
+         < close 0
+         * says 0 checkpoint 2
+         < finish 0
+         = done 3
+         * exit 0 0",
+    );
+}
+
+#[test]
 fn an_aligned_batch_is_done_when_its_letter_is_taken_though_the_next_has_begun() {
     play(
         windowed(true, |s| {
