@@ -405,8 +405,17 @@ impl<'a> Bridge<'a> {
             Kind::Halt(Answer::Possible) if !self.worker.stops() => {
                 return Step::Leave(exit::Bridge::Halted);
             }
-            // It asks each of its children to finish now, and ends by itself.
-            Kind::Halt(Answer::Possible) => self.halted = Some(now + self.worker.patience),
+            // It asks each of its children to finish now, and ends by itself. One that goes on all the same is
+            // left without an answer in the end: its records are not taken in.
+            Kind::Halt(Answer::Possible) => {
+                let leave_at = *self.halted.get_or_insert(now + self.worker.patience);
+                if now >= leave_at {
+                    log::error!(
+                        "the daemon goes on, though it was asked to stop: leaving without an answer, which ends it; records since the last checkpoint will be redelivered"
+                    );
+                    return Step::Leave(exit::Bridge::Halted);
+                }
+            }
             // Not before: the daemon takes no checkpoint in answer to `initialize`.
             Kind::Initialize(search) => self.checkpoints.begin(&search.start, now),
             Kind::Shutdown => self.dropped = !self.checkpoints.is_all_done(),

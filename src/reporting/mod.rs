@@ -130,6 +130,17 @@ pub(crate) fn age(arrived: i64, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    /// The names of the files in a directory, in order.
+    pub(super) fn names(directory: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<String> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// A shard where nothing has happened.
     pub(super) fn snapshot() -> Snapshot {
         Snapshot {

@@ -59,19 +59,10 @@ impl Replacement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reporting::tests::names;
 
     fn put(path: &Path, text: &str) -> io::Result<File> {
         Replacement::new(path)?.put(text.as_bytes())
-    }
-
-    fn names(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).expect("a directory");
-        let names = entries.map(|entry| entry.expect("an entry").file_name());
-        let mut names: Vec<String> = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
     }
 
     #[test]

@@ -144,20 +144,10 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::reporting::tests::snapshot;
+    use crate::reporting::tests::{names, snapshot};
 
     /// A number that no process can have.
     const NOBODY: u32 = 4_194_305;
-
-    fn names(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).expect("a directory");
-        let names = entries.map(|entry| entry.expect("an entry").file_name());
-        let mut names: Vec<String> = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn the_file_is_there_from_the_first_write_to_the_end() {

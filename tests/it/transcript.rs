@@ -322,8 +322,8 @@ fn short(line: &str) -> String {
 struct Flags {
     strategy: Strategy,
     keepalive: Option<Duration>,
-    /// The daemon can be asked to stop.
-    launched: bool,
+    /// The daemon can be asked to stop, and then has this long.
+    launched: Option<Duration>,
     /// In records.
     read_ahead: usize,
 }
@@ -372,10 +372,8 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         Duration::from_secs(10),
     );
     let exit = match flags.launched {
-        true => bridge
-            .stops_worker(&ask, Some(Duration::from_secs(60)))
-            .run(),
-        false => bridge.run(),
+        Some(grace) => bridge.stops_worker(&ask, Some(grace)).run(),
+        None => bridge.run(),
     };
     let mut got = play.0.borrow().transcript.clone();
     // The one way out stops the handlers; it is the same everywhere.
@@ -1225,7 +1223,7 @@ fn a_halt_while_idle_stops_the_worker_whatever_comes_next() {
 
 fn launched() -> Flags {
     Flags {
-        launched: true,
+        launched: Some(Duration::from_secs(60)),
         ..Flags::default()
     }
 }
@@ -1289,6 +1287,30 @@ fn a_halt_leaves_the_end_of_a_shard_without_an_answer_also_under_launch() {
          * halt
          * finished",
     );
+}
+
+/// Answered forever, its records would be taken for read, and nobody would have them.
+#[test]
+fn a_worker_that_was_asked_and_goes_on_is_left_without_an_answer_after_its_grace() {
+    let attempt = "< checkpoint 1.0\n> ack ThrottlingException\n";
+    let round = [attempt; 5].join("* 1s later\n");
+    let conversation = format!(
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         * halt
+         {round}* finished
+         # stop the worker
+         < status processRecords
+         > records 3
+         {round}"
+    );
+    let flags = Flags {
+        launched: Some(Duration::from_secs(3)),
+        ..Flags::default()
+    };
+    leaves(flags, Exit::Halted, &conversation);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) struct Handover {
 pub(crate) enum PerName {
     /// One record; its exit code is the answer
     Record,
-    /// All records of a batch; answer lines and the exit code say how far it came
+    /// All records of a batch; its lines and its exit code say what is done
     Batch,
     /// Every record of the lease; it answers each with a line
     Shard,

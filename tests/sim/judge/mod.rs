@@ -214,7 +214,7 @@ pub(crate) struct Judge {
     stored: Option<Pos>,
     last: Duration,
     end: Option<usize>,
-    wishes: Vec<usize>,
+    requests: Vec<usize>,
     requested: Option<usize>,
     failures: u32,
     not_before: Duration,

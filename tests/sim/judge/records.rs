@@ -40,13 +40,13 @@ impl World {
         let end = judge.batch[..through].iter().map(|place| place.rec).max();
         judge.end = judge.end.max(end);
         let reached = judge
-            .wishes
+            .requests
             .iter()
             .copied()
             .filter(|checkpoint_request| Some(*checkpoint_request) <= judge.end)
             .max();
         judge
-            .wishes
+            .requests
             .retain(|checkpoint_request| Some(*checkpoint_request) > judge.end);
         judge.requested = judge.requested.max(reached);
         if self.is_everything_done() {
@@ -67,7 +67,7 @@ impl World {
             // It came again, and lies within a batch that is done.
             return;
         }
-        self.judge.wishes.push(rec);
+        self.judge.requests.push(rec);
         if Some(rec) > self.judge.end.map(|end| end + 1) && rec > self.daemon.start {
             self.seen.hit("request beyond what is done");
         }

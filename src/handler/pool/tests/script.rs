@@ -443,7 +443,7 @@ impl Children for Scripted<'_> {
         Ok(())
     }
 
-    /// The next step; before the next thing that the bridge says, the pool is told that there is input.
+    /// The next step; before the next thing that the bridge says, the pool hears that there is input.
     fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         match self.steps.front() {
             Some(step) if step.starts_with('*') => {
