@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::tests::settings as usual;
 use super::{Children, ExitReport, Happening, Pool, Role};
 use crate::backoff::Delays;
 use crate::clock::Clock;
@@ -125,14 +126,10 @@ impl Children for Script<'_> {
     }
 }
 
+/// Delays of a second, and what is given up is skipped.
 fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
     Settings {
-        command: Command::default(),
-        per: Per::Record,
-        format: Format::Lines,
-        decompress: None,
         jobs,
-        on_exit: OnExit::default(),
         limits: Limits {
             max_attempts: None,
             max_age,
@@ -144,18 +141,7 @@ fn settings(jobs: usize, max_age: Option<Duration>) -> Settings {
             jitter: false,
         },
         on_failure: OnFailure::Skip,
-        timeout: None,
-        stop: Stop {
-            signal: rustix::process::Signal::TERM,
-            timeout: SECOND,
-        },
-        hook: None,
-        read_ahead: 0,
-        window: None,
-        spool_dir: None,
-        stream: None,
-        application: None,
-        placeholders: None,
+        ..usual(Per::Record)
     }
 }
 
