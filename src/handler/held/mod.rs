@@ -127,6 +127,11 @@ impl Records {
         self.time_of_day = time_of_day;
     }
 
+    /// For how long limits have held up handlers by now.
+    pub(super) fn note_held_up(&mut self, time: Duration) {
+        self.queue.held_up = time;
+    }
+
     /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
     pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
         let Read {
