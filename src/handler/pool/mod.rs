@@ -173,9 +173,7 @@ impl<'a> Pool<'a> {
             };
             self.records.halt(index, report);
         } else {
-            let event = Event::Halted(outcome.to_owned());
-            self.records.events.push_back(event);
-            self.records.halted = true;
+            self.records.halted.get_or_insert(outcome.to_owned());
         }
     }
 
@@ -415,8 +413,9 @@ impl Handlers for Pool<'_> {
             self.start_sidecars(now)?;
             self.records.note_busy(self.is_busy(), now);
             self.records.report_done();
-            if std::mem::take(&mut self.records.halted) {
+            if let Some(why) = self.records.halted.take() {
                 self.finish(Finish::Stop);
+                self.records.events.push_back(Event::Halted(why));
             }
             if self.finishing && !self.children.any_running() {
                 self.finishing = false;
