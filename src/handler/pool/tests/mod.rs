@@ -381,7 +381,7 @@ fn a_halt_stops_everything_after_what_was_done_is_reported() {
 }
 
 #[test]
-fn what_is_done_by_the_look_that_shows_a_halt_is_reported_before_it() {
+fn a_halt_is_reported_after_what_is_done_at_the_same_look_and_before_what_the_daemon_sends() {
     play(
         with(
             Per::Batch {
@@ -395,12 +395,15 @@ fn what_is_done_by_the_look_that_shows_a_halt_is_reported_before_it() {
          < close 0
          < start 1: 2
          < close 1
-         * says 1 halt, says 0 ok 1
+         * says 1 halt, says 0 ok 1, input
          < finish 0
          < stop 0
          < stop 1
          = done 1
          = halted
+         > finish stop
+         < stop 0
+         < stop 1
          * exit 0 0
          * exit 1 15
          = finished",

@@ -314,6 +314,11 @@ impl<'a> Scripted<'a> {
             }
             // The pool looks at what has happened, and would not sleep.
             ["a", "look"] => Vec::new(),
+            // What the bridge says next comes of it.
+            ["input"] => {
+                self.steps.pop_front();
+                vec![Happening::Input]
+            }
             ["signal"] => vec![Happening::Signal(15)],
             ["the", "disk", "is", "full"] => {
                 self.disk_is_full = true;
