@@ -207,26 +207,17 @@ type Status = u16;
 
 /// The next head; `None` at the end.
 fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, Status> {
+    let mut reader = reader.take(HEAD as u64);
     let mut bytes = Vec::new();
-    loop {
-        let line_end = reader
-            .by_ref()
-            .take((HEAD - bytes.len()) as u64)
-            .read_until(b'\n', &mut bytes);
-        match line_end {
-            Ok(0) if bytes.is_empty() => return Ok(None),
-            Ok(0) if bytes.len() >= HEAD => return Err(431),
+    while !(bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\n\n")) {
+        match reader.read_until(b'\n', &mut bytes) {
             Ok(0) | Err(_) if bytes.is_empty() => return Ok(None),
+            Ok(0) if bytes.len() == HEAD => return Err(431),
             Ok(0) | Err(_) => return Err(400),
             Ok(_) => {}
         }
-        if bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\n\n") {
-            return parse(&bytes).map(Some);
-        }
-        if bytes.len() >= HEAD {
-            return Err(431);
-        }
     }
+    parse(&bytes).map(Some)
 }
 
 fn parse(bytes: &[u8]) -> Result<Head, Status> {
@@ -401,12 +392,47 @@ mod tests {
         let address = started(4);
         let answer = told(
             address,
-            b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\nPOST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhiPOST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nA: b\r\n\r\n",
+            b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\nPOST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhiPOST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nA: b\r\n\r\nGET /e HTTP/1.1\r\n\r\n",
         );
         let bodies: Vec<&str> = answer.split("\r\n\r\n").skip(1).collect();
         assert!(bodies[0].starts_with("GET /a?b "), "{answer}");
         assert!(bodies[1].starts_with("POST /c hi"), "{answer}");
         assert!(bodies[2].starts_with("POST /d hello"), "{answer}");
+        // Nothing is said to a client that has gone after its last request.
+        assert_eq!(bodies[3..], ["GET /e "], "{answer}");
+    }
+
+    #[test]
+    fn a_head_says_whom_it_means_whether_more_comes_and_whether_its_body_is_to_be_asked_for() {
+        let head = |text: &str| parse(text.as_bytes()).expect("a head");
+        let asking = head("GET / HTTP/1.1\r\nHost: a:1\r\nExpect: 100-Continue\r\n\r\n");
+        assert_eq!(asking.request.host.as_deref(), Some("a:1"));
+        assert!(asking.stays && asking.expects_continue);
+        assert!(head("GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n").stays);
+        assert!(!head("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n").stays);
+        let old = head("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert!(!old.stays && !old.expects_continue);
+    }
+
+    #[test]
+    fn a_body_may_be_as_long_as_the_bounds_say() {
+        let body = |mut text: &[u8], chunked, length| {
+            let head = Head {
+                chunked,
+                length,
+                ..Head::default()
+            };
+            read_body(&mut text, &head, 5).map(|body| body.len())
+        };
+        assert_eq!(body(b"hello", false, 5), Ok(5));
+        assert_eq!(body(b"hello!", false, 6), Err(413));
+        assert_eq!(body(b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", true, 0), Ok(5));
+        assert_eq!(
+            body(b"2\r\nhe\r\n4\r\nllo!\r\n0\r\n\r\n", true, 0),
+            Err(413)
+        );
+        // Cut off before the empty line at its end.
+        assert_eq!(body(b"0\r\n", true, 0), Err(400));
     }
 
     #[test]
