@@ -323,7 +323,7 @@ impl Pool<'_> {
         attempt: &mut Attempt,
         run: &mut Run,
     ) -> Result<Option<usize>> {
-        self.records.lanes.take(run.slot, index);
+        self.records.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
         let before = (run.bytes, run.line);
@@ -430,7 +430,7 @@ impl Pool<'_> {
             }
             _ => {
                 // What is before it is handled first; then it comes up again.
-                self.records.lanes.put_back(index, None);
+                self.records.put_back(index, None);
                 self.seal(attempt, run).map(|()| None)
             }
         }
