@@ -308,7 +308,8 @@ impl Pool<'_> {
             attempt.run = next.and_then(|first| self.records.run_of(first));
             run.narrow = attempt.run.and_then(|run| self.records.most_of(run));
         }
-        while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
+        next = next.filter(|index| self.may_follow(*index, attempt, &run));
+        while let Some(index) = next {
             next = self.append(index, attempt, &mut run)?;
         }
         attempt.fed += self.input.len();
@@ -426,7 +427,7 @@ impl Pool<'_> {
                 let next = next.filter(|next| !self.records.is_crossed(index, *next));
                 // Those after it go with each other, not with it.
                 run.first = run.first.and(next);
-                Ok(next.filter(|_| goes_on))
+                Ok(next.filter(|next| goes_on && self.may_follow(*next, attempt, run)))
             }
             _ => {
                 // What is before it is handled first; then it comes up again.
@@ -473,19 +474,19 @@ impl Pool<'_> {
         if self.mode.lives_on() {
             return;
         }
-        self.spill_ready(run);
-        self.free_payloads(run);
-    }
-
-    fn spill_ready(&mut self, run: &mut Run) {
-        match &mut run.last {
+        let spilled = match &mut run.last {
             Some((_, _, start)) if self.framer.tells_the_last() => {
-                *start -= self.input.spill(*start);
+                let spilled = self.input.spill(*start);
+                *start -= spilled;
+                spilled
             }
             _ => {
                 let end = self.input.buffer().len();
-                self.input.spill(end);
+                self.input.spill(end)
             }
+        };
+        if spilled > 0 {
+            self.free_payloads(run);
         }
     }
 
