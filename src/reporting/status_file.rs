@@ -208,8 +208,24 @@ mod tests {
         assert_eq!((blocked.since, blocked.attempts), (940_000, 4));
         assert_eq!(state.last_checkpoint, None);
         assert!(!is_gone(&folder.path().join(name)));
+        now.counters.done = 80;
+        now.checkpoints.stored = 1;
+        now.since_checkpoint = Duration::from_secs(3);
+        file.update(&now, began + Duration::from_secs(20))
+            .expect("written");
+        let (_, state) = &written(folder.path())[0];
+        assert_eq!((state.records, state.records_per_second), (80, 3.0));
+        assert_eq!(state.last_checkpoint, Some(997_000));
         drop(file);
         assert!(written(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_rate_over_no_time_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = Instant::now();
+        let file = StatusFile::new(folder.path(), ("a", None), now);
+        assert_eq!(file.state(&snapshot(), now).records_per_second, 0.0);
     }
 
     #[test]
@@ -219,6 +235,7 @@ mod tests {
         for (name, time) in [
             ("kclpipe-app-shardId-0-12.json", None),
             ("kclpipe-app-shardId-0-12.json.part", None),
+            ("kclpipe-app-shardId-0-1-12.json", None),
             ("kclpipe-app-shardId-01-12.json", None),
             ("kclpipe-app-shardId-1-12.json", Some(old)),
             ("kclpipe-app-shardId-2-12.json", None),
@@ -240,6 +257,7 @@ mod tests {
             .collect();
         names.sort();
         let kept = [
+            "kclpipe-app-shardId-0-1-12.json",
             "kclpipe-app-shardId-0-13.json",
             "kclpipe-app-shardId-01-12.json",
             "kclpipe-app-shardId-2-12.json",

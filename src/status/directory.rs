@@ -156,9 +156,23 @@ mod tests {
         let found: Vec<_> = read.files.iter().map(|f| (&f.path, f.is_gone)).collect();
         assert_eq!(found, [(&alive, false), (&gone, true)]);
         assert_eq!(read.unreadable, [half, huge, link]);
-        let next_day = now + KEPT;
-        let read = Directory::read(folder.path(), next_day).expect("readable");
-        assert_eq!(read.files.len(), 1, "the gone one is forgotten");
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        for (time, kept) in [(written + KEPT, 2), (now + KEPT, 1)] {
+            let read = Directory::read(folder.path(), time).expect("readable");
+            assert_eq!(read.files.len(), kept, "the gone one is kept for a day");
+        }
         assert!(Directory::read(&folder.path().join("no"), now).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_by_now_is_none_and_one_that_was_replaced_is_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = put(folder.path(), "a", "old");
+        let old = open(&path).expect("there");
+        assert!(is_at(&old, &path));
+        let new = put(folder.path(), "b", "new");
+        fs::rename(&new, &path).expect("replaced");
+        assert!(!is_at(&old, &path));
+        assert_eq!(StateFile::read(&new).expect("no error"), None);
     }
 }

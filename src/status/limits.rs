@@ -125,6 +125,8 @@ mod tests {
         assert!(Limits::default().broken(&shards).is_empty());
         let far: Limits = "behind=100ms".parse().expect("a limit");
         assert_eq!(far.broken(&shards[..1]), ["app well: 0s behind its tip"]);
+        let just: Limits = "behind=500ms".parse().expect("a limit");
+        assert!(just.broken(&shards[..1]).is_empty());
     }
 
     #[test]

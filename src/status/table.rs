@@ -227,6 +227,18 @@ well         shardId-2  4711  0.5s    12.0       1          3     40.0s ago
         assert!(lines[1].starts_with("\x1b[31mblocked") && lines[1].ends_with("…\x1b[0m"));
         assert_eq!(lines[1].chars().count(), 60 + RED.len() + PLAIN.len());
         assert!(lines[2].starts_with("well"), "{text}");
+        assert_eq!(fitted("well", Some(4)), "well");
+        assert_eq!(fitted("well", Some(3)), "we…");
+        assert_eq!(fitted("well", None), "well");
+    }
+
+    #[test]
+    fn a_time_has_at_most_two_units() {
+        let shown = |seconds| shown(Duration::from_secs(seconds));
+        assert_eq!(shown(59), "59.0s");
+        assert_eq!(shown(61), "1m 1s");
+        assert_eq!(shown(3_600 + 2 * 60 + 3), "1h 2m");
+        assert_eq!(shown(26 * 3_600 + 2 * 60), "1day 2h");
     }
 
     #[test]

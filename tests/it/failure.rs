@@ -531,7 +531,7 @@ fn a_message_in_place_of_an_ack_stops_the_running_handler_too() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_the_end_of_input() {
+fn a_stdout_that_nobody_reads_is_the_end_of_input() {
     let mut daemon = Bridge::new("").deaf().start();
     daemon.say_initialize();
     assert_eq!(daemon.wait_exit(), 0);

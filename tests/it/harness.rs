@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -122,11 +125,19 @@ impl Bridge {
             .env(MARK, self.folder.path())
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(if self.deaf { unread() } else { Stdio::piped() })
             .stderr(Stdio::piped())
             .process_group(0);
         Daemon::new(command.spawn().expect("kclpipe starts"), self, &arguments)
     }
+}
+
+/// A stdout that nobody reads. A pipe whose reader is closed here may have another for a moment: each process that
+/// another test starts has a copy of it until it runs its program.
+fn unread() -> Stdio {
+    let (reader, writer) = UnixStream::pair().expect("a pair of sockets");
+    reader.shutdown(Shutdown::Both).expect("shut down");
+    OwnedFd::from(writer).into()
 }
 
 /// What kclpipe says under `--keepalive`, which the daemon skips.
@@ -252,14 +263,11 @@ impl Daemon {
     fn new(mut child: Child, bridge: Bridge, arguments: &[&str]) -> Daemon {
         let ear = Arc::new(Ear::default());
         let stdin = child.stdin.take().expect("a pipe");
-        let stdout = child.stdout.take().expect("a pipe");
         let stderr = child.stderr.take().expect("a pipe");
         let end = |heard: &mut Heard| heard.closed = true;
-        if bridge.deaf {
-            drop(stdout);
-            ear.note(end);
-        } else {
-            listen(stdout, Arc::clone(&ear), take_stdout, end);
+        match child.stdout.take() {
+            Some(stdout) => listen(stdout, Arc::clone(&ear), take_stdout, end),
+            None => ear.note(end),
         }
         listen(stderr, Arc::clone(&ear), take_stderr, |heard| {
             heard.stderr_closed = true

@@ -639,17 +639,24 @@ fn the_word_halt_ends_the_worker() {
 #[test]
 fn checkpoint_is_understood_with_the_token_and_without_if_the_record_ends_done() {
     let mut daemon = begun(Bridge::new("eval \"$(cat)\"").options(QUICK));
-    daemon.payloads(&[
-        "echo checkpoint",
-        "echo $KCLPIPE_TOKEN checkpoint",
-        "echo Checkpoint",
-        "echo checkpoint; [ $KCLPIPE_ATTEMPT = 2 ]",
-        "[ $KCLPIPE_ATTEMPT = 2 ] || { echo checkpoint; exit 1; }",
-    ]);
-    for number in ["1", "2", "4"] {
-        daemon.expect_checkpoint(number, 0);
+    // Each in a batch of its own: a checkpoint names the newest end, and the next record may be done by then.
+    for (payload, number) in [
+        ("echo checkpoint", 1),
+        ("echo $KCLPIPE_TOKEN checkpoint", 2),
+        ("echo checkpoint; [ $KCLPIPE_ATTEMPT = 2 ]", 3),
+    ] {
+        daemon.records(&[Record::new(number, payload)]);
+        daemon.expect_checkpoint(&number.to_string(), 0);
         daemon.ack(None);
+        daemon.expect_status("processRecords");
     }
+    daemon.records(&[
+        Record::new(4, "echo Checkpoint"),
+        Record::new(
+            5,
+            "[ $KCLPIPE_ATTEMPT = 2 ] || { echo checkpoint; exit 1; }",
+        ),
+    ]);
     daemon.expect_status("processRecords");
     daemon.finish();
 }

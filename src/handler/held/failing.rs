@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::disposition::{Decision, Disposition, Policy};
 use super::events::{Delay, RecordEvent, Why};
 use super::{Letter, Records, Report};
-use crate::handler::Event;
 use crate::outcome::Class;
 
 impl Records {
@@ -247,10 +246,7 @@ impl Records {
     }
 
     fn halt_because(&mut self, index: usize, why: &str) {
-        self.report_done();
-        let position = self.position(index);
-        self.events
-            .push_back(Event::Halted(format!("record {position} {why}")));
-        self.halted = true;
+        let why = format!("record {} {why}", self.position(index));
+        self.halted.get_or_insert(why);
     }
 }

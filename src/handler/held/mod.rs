@@ -70,7 +70,8 @@ pub(super) struct Records {
     said_small: bool,
     /// Where a payload is read that is not in memory.
     memory: String,
-    pub(super) halted: bool,
+    /// Why the worker is to stop, once what was done is reported.
+    pub(super) halted: Option<String>,
     pub(super) counters: Counters,
     /// As of the last [`Records::look_at_clock`].
     time_of_day: SystemTime,
@@ -116,7 +117,7 @@ impl Records {
             spool_failed: false,
             said_small: false,
             memory: String::new(),
-            halted: false,
+            halted: None,
             counters: Counters::default(),
             time_of_day: UNIX_EPOCH,
             letters: VecDeque::new(),
@@ -237,7 +238,8 @@ impl Records {
     /// Whether the bridge does not know yet how far everything is done.
     fn has_news(&self) -> bool {
         let is_news = |event: &Event| matches!(event, Event::Done { .. } | Event::Halted(_));
-        self.collecting.storable(self.lanes.done_through()) > self.reported
+        self.halted.is_some()
+            || self.collecting.storable(self.lanes.done_through()) > self.reported
             || self.events.iter().any(is_news)
     }
 

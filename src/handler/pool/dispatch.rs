@@ -123,7 +123,7 @@ impl Pool<'_> {
         }
         for slot in 0..self.slots.len() {
             let paused = self.records.paused_until.is_some_and(|until| now < until);
-            if self.finishing || self.records.halted || paused || self.turn.is_over() {
+            if self.finishing || self.records.halted.is_some() || paused || self.turn.is_over() {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
@@ -303,11 +303,7 @@ impl Pool<'_> {
         }
         attempt.owed = false;
         let mut next = self.records.peek(slot, now);
-        if !self.mode.lives_on() {
-            run.first = next;
-            attempt.run = next.and_then(|first| self.records.run_of(first));
-            run.narrow = attempt.run.and_then(|run| self.records.most_of(run));
-        }
+        self.begin_with(next, attempt, &mut run);
         next = next.filter(|index| self.may_follow(*index, attempt, &run));
         while let Some(index) = next {
             next = self.append(index, attempt, &mut run)?;
@@ -315,6 +311,16 @@ impl Pool<'_> {
         attempt.fed += self.input.len();
         self.free_rest(&mut run);
         Ok(run.bytes)
+    }
+
+    /// The run begins with this record: if it came back, what came with it says who goes with it, and how many.
+    fn begin_with(&self, first: Option<usize>, attempt: &mut Attempt, run: &mut Run) {
+        if self.mode.lives_on() {
+            return;
+        }
+        run.first = first;
+        attempt.run = first.and_then(|first| self.records.run_of(first));
+        run.narrow = attempt.run.and_then(|run| self.records.most_of(run));
     }
 
     /// Appends a record; which one follows.
@@ -421,12 +427,12 @@ impl Pool<'_> {
             Some(why) if attempt.unanswered.is_empty() => {
                 self.turn.unfit += 1;
                 self.records.unfit(index, why, run.now);
-                let goes_on = !self.records.halted && !self.turn.is_over();
+                let goes_on = self.records.halted.is_none() && !self.turn.is_over();
                 let next = self.records.peek(run.slot, run.now);
                 // A later window has not been waited for.
                 let next = next.filter(|next| !self.records.is_crossed(index, *next));
                 // Those after it go with each other, not with it.
-                run.first = run.first.and(next);
+                self.begin_with(next, attempt, run);
                 Ok(next.filter(|next| goes_on && self.may_follow(*next, attempt, run)))
             }
             _ => {

@@ -7,7 +7,7 @@
 //! 1. letters are kept, for the records behind them may be done then;
 //! 2. records are handed over, and the commands beside the handlers started;
 //! 3. what is done is reported, so that no checkpoint waits for a sleep;
-//! 4. a halt stops everything, after what was done before it was reported;
+//! 4. a halt stops everything, after what was done by then was reported, and before the daemon's input is;
 //! 5. an event is returned, or the loop sleeps until the next thing that is due;
 //! 6. everything that can be read is read before time limits are judged.
 
@@ -173,10 +173,19 @@ impl<'a> Pool<'a> {
             };
             self.records.halt(index, report);
         } else {
-            let event = Event::Halted(outcome.to_owned());
-            self.records.events.push_back(event);
-            self.records.halted = true;
+            self.records.halted.get_or_insert(outcome.to_owned());
         }
+    }
+
+    /// Stops everything. What the daemon has sent by now is read after that: records taken in before it would
+    /// follow some that are dropped.
+    fn carry_out_halt(&mut self, why: String) {
+        self.finish(Finish::Stop);
+        let events = &mut self.records.events;
+        let told = events.contains(&Event::Input);
+        events.retain(|event| *event != Event::Input);
+        events.push_back(Event::Halted(why));
+        events.extend(told.then_some(Event::Input));
     }
 
     fn stop(&mut self, slot: usize, why: Stopped) {
@@ -415,8 +424,8 @@ impl Handlers for Pool<'_> {
             self.start_sidecars(now)?;
             self.records.note_busy(self.is_busy(), now);
             self.records.report_done();
-            if std::mem::take(&mut self.records.halted) {
-                self.finish(Finish::Stop);
+            if let Some(why) = self.records.halted.take() {
+                self.carry_out_halt(why);
             }
             if self.finishing && !self.children.any_running() {
                 self.finishing = false;

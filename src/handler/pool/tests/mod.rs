@@ -381,6 +381,36 @@ fn a_halt_stops_everything_after_what_was_done_is_reported() {
 }
 
 #[test]
+fn a_halt_is_reported_after_what_is_done_at_the_same_look_and_before_what_the_daemon_sends() {
+    play(
+        with(
+            Per::Batch {
+                size: Some(1),
+                bytes: None,
+            },
+            |s| s.jobs = 2,
+        ),
+        "> offer a:1 b:2
+         < start 0: 1
+         < close 0
+         < start 1: 2
+         < close 1
+         * says 1 halt, says 0 ok 1, input
+         < finish 0
+         < stop 0
+         < stop 1
+         = done 1
+         = halted
+         > finish stop
+         < stop 0
+         < stop 1
+         * exit 0 0
+         * exit 1 15
+         = finished",
+    );
+}
+
+#[test]
 fn after_a_signal_nothing_starts_for_the_time_of_a_stop() {
     play(
         settings(RECORD),

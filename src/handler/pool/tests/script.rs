@@ -287,8 +287,16 @@ impl<'a> Scripted<'a> {
         self.stage.told.borrow_mut().push(line.into());
     }
 
+    /// What a step says; where it has several parts, all of them are seen at one look.
     fn happen(&mut self, step: &str, until: Option<Instant>) -> Vec<Happening> {
-        let words: Vec<&str> = step.split_whitespace().skip(1).collect();
+        let parts = step.trim_start_matches("* ").split(", ");
+        parts
+            .flat_map(|part| self.happen_one(part, until))
+            .collect()
+    }
+
+    fn happen_one(&mut self, part: &str, until: Option<Instant>) -> Vec<Happening> {
+        let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
             ["exit", who, code] => vec![self.exit(role(who), code, 0)],
             ["ends", who] => {
@@ -306,6 +314,11 @@ impl<'a> Scripted<'a> {
             }
             // The pool looks at what has happened, and would not sleep.
             ["a", "look"] => Vec::new(),
+            // What the bridge says next comes of it.
+            ["input"] => {
+                self.steps.pop_front();
+                vec![Happening::Input]
+            }
             ["signal"] => vec![Happening::Signal(15)],
             ["the", "disk", "is", "full"] => {
                 self.disk_is_full = true;
@@ -315,17 +328,12 @@ impl<'a> Scripted<'a> {
                 self.pass(duration(time), until);
                 Vec::new()
             }
-            // What happened meanwhile is seen at the same look.
-            [time, "later", meanwhile @ ..] => {
-                self.pass(duration(time), until);
-                self.happen(&format!("* {}", meanwhile.join(" ")), until)
-            }
             // Something else wakes the pool then.
             [time, "pass"] => {
                 *self.stage.now.borrow_mut() += duration(time);
                 Vec::new()
             }
-            _ => panic!("no such thing: {step}"),
+            _ => panic!("no such thing: {part}"),
         }
     }
 
