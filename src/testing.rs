@@ -78,7 +78,7 @@ pub mod properties {
 
 /// The daemon's lines.
 pub mod protocol {
-    pub use crate::protocol::{Message, Wire, WireRecord};
+    pub use crate::protocol::{Message, Source, Wire, WireRecord};
 }
 
 /// Records and their places.

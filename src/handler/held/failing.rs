@@ -133,7 +133,7 @@ impl Records {
     ) -> Disposition {
         self.tell_again(index, why, delay, report);
         let until = now + delay.time;
-        self.lanes.put_back(index, Some(until));
+        self.put_back(index, Some(until));
         Disposition::RetryAt(until)
     }
 
@@ -173,7 +173,7 @@ impl Records {
             let attempts = self.attempts(index);
             attempts.handed += 1;
             attempts.run = Some(run);
-            self.lanes.put_back(index, until);
+            self.put_back(index, until);
         }
     }
 

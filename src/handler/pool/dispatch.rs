@@ -349,7 +349,8 @@ impl Pool<'_> {
         attempt.owed = false;
         let mut next = self.records.peek(slot, now);
         self.begin_with(next, attempt, &mut run);
-        while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
+        next = next.filter(|index| self.may_follow(*index, attempt, &run));
+        while let Some(index) = next {
             next = self.append(index, attempt, &mut run)?;
         }
         attempt.fed += self.input.len();
@@ -374,7 +375,7 @@ impl Pool<'_> {
         attempt: &mut Attempt,
         run: &mut Run,
     ) -> Result<Option<usize>> {
-        self.records.lanes.take(run.slot, index);
+        self.records.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
         let before = (run.bytes, run.line);
@@ -477,11 +478,11 @@ impl Pool<'_> {
                 let next = next.filter(|next| !self.records.is_crossed(index, *next));
                 // Those after it go with each other, not with it.
                 self.begin_with(next, attempt, run);
-                Ok(next.filter(|_| goes_on))
+                Ok(next.filter(|next| goes_on && self.may_follow(*next, attempt, run)))
             }
             _ => {
                 // What is before it is handled first; then it comes up again.
-                self.records.lanes.put_back(index, None);
+                self.records.put_back(index, None);
                 self.seal(attempt, run).map(|()| None)
             }
         }
@@ -524,19 +525,19 @@ impl Pool<'_> {
         if self.mode.lives_on() {
             return;
         }
-        self.spill_ready(run);
-        self.free_payloads(run);
-    }
-
-    fn spill_ready(&mut self, run: &mut Run) {
-        match &mut run.last {
+        let spilled = match &mut run.last {
             Some((_, _, start)) if self.framer.tells_the_last() => {
-                *start -= self.input.spill(*start);
+                let spilled = self.input.spill(*start);
+                *start -= spilled;
+                spilled
             }
             _ => {
                 let end = self.input.buffer().len();
-                self.input.spill(end);
+                self.input.spill(end)
             }
+        };
+        if spilled > 0 {
+            self.free_payloads(run);
         }
     }
 
