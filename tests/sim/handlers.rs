@@ -144,10 +144,12 @@ impl Children for SimChildren {
     }
 
     fn has_host_slot(&mut self) -> bool {
-        true
+        self.0.with(World::has_host_slot)
     }
 
-    fn leave_host_slot(&mut self) {}
+    fn leave_host_slot(&mut self) {
+        self.0.with(World::leave_host_slot);
+    }
 
     fn start(
         &mut self,
@@ -380,6 +382,9 @@ impl World {
         }
         self.tell('<', || format!("start {role:?} {label} {event}"));
         self.judge_start(&child, &frames, attempt, bytes.len());
+        if matches!(role, Role::Handler(_)) {
+            self.use_limits(frames.len());
+        }
         child.lingers = rng.chance(4);
         child.stdin.pipe = bytes;
         child.stdin.fill();
@@ -540,6 +545,7 @@ impl World {
             self.judge_signal();
             happened.push(Happening::Signal(15));
         }
+        happened.extend(self.take_host_slot().then_some(Happening::HostSlot));
         self.advance();
         let roles: Vec<Role> = self.children.iter().map(|child| child.role).collect();
         for role in &roles {
@@ -607,6 +613,7 @@ impl World {
             let next = events
                 .chain(input)
                 .chain(self.daemon.signal_at)
+                .chain(self.next_host_slot())
                 .chain(until)
                 .min();
             if next.is_some_and(|next| next <= self.now) {
