@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::stats::Interval;
 use crate::counters::Counters;
+use crate::throttle::THROTTLES;
 
 /// Under which CloudWatch shows them.
 const NAMESPACE: &str = "kclpipe";
@@ -97,6 +98,11 @@ fn values(of: &Interval) -> Vec<(&'static str, &'static str, Value)> {
             seconds(blocked.unwrap_or_default()),
         ),
     ];
+    let waited = THROTTLES
+        .iter()
+        .map(|(throttle, _)| of.waited(*throttle))
+        .sum();
+    values.push(("ThrottledSeconds", "Seconds", seconds(waited)));
     if let Some(behind) = of.snapshot.behind {
         values.push(("SecondsBehindLatest", "Seconds", seconds(behind)));
     }

@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::logging;
 use crate::outcome::Class;
 use crate::plural::plural;
+use crate::throttle::{THROTTLES, Throttle};
 
 /// How an interval is summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,12 @@ impl Interval<'_> {
         self.failed().map(|(_, count)| count).sum()
     }
 
+    /// For how long this limit held up a handler in it.
+    pub(super) fn waited(&self, throttle: Throttle) -> Duration {
+        let of = |counters: &Counters| counters.throttled_times[throttle as usize];
+        of(&self.snapshot.counters).saturating_sub(of(self.then))
+    }
+
     /// What came of checkpoints in it.
     pub(super) fn checkpoints(&self) -> Results {
         let (now, then) = (self.snapshot.checkpoints, self.stored_then);
@@ -162,6 +169,7 @@ fn sum_up(of: &Interval) -> String {
         "",
         restarts.map(|(what, n)| (what.to_owned(), n)),
     );
+    add_waits(&mut line, of);
     add_checkpoints(&mut line, of);
     let behind = snapshot.behind.map_or("unknown".to_owned(), shown);
     let _ = write!(
@@ -176,6 +184,16 @@ fn sum_up(of: &Interval) -> String {
         let _ = write!(line, "; BLOCKED for {} by record {record}", shown(*time));
     }
     line
+}
+
+/// For how long limits have held up handlers.
+fn add_waits(line: &mut String, of: &Interval) {
+    for (throttle, _) in THROTTLES {
+        let time = of.waited(throttle);
+        if !time.is_zero() {
+            let _ = write!(line, "; {} waiting for {}", shown(time), throttle.awaited());
+        }
+    }
 }
 
 fn add_checkpoints(line: &mut String, of: &Interval) {
@@ -257,6 +275,7 @@ mod tests {
         so_far.counters.fail(Class::Retry);
         so_far.counters.fail(Class::Fail);
         so_far.counters.retries = 3;
+        so_far.counters.throttled_times = [Duration::ZERO, Duration::from_millis(12_300)];
         so_far.counters.in_flight = 1;
         so_far.counters.held_records = 40;
         so_far.checkpoints.failed = 1;
@@ -266,7 +285,7 @@ mod tests {
             Position::new("4959", 0).map(|record| (record, Duration::from_millis(301_200)));
         assert_eq!(
             stats.line(&so_far, now + MINUTE * 2),
-            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight, 40 held; BLOCKED for 5m 1s by record 4959.0"
+            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; 12.3s waiting for a slot; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight, 40 held; BLOCKED for 5m 1s by record 4959.0"
         );
     }
 }
