@@ -5,6 +5,7 @@
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
 mod held;
+mod runs;
 mod script;
 
 use std::time::{Duration, Instant};
