@@ -21,7 +21,9 @@ impl Records {
             self.note(index, class, now);
         }
         let attempts = self.attempts.get(&index).cloned().unwrap_or_default();
+        // A limit that the user set is no fault of the record's.
         let age = self.age(index);
+        let age = age.map(|age| age.saturating_sub(self.queue.held_up(index)));
         let decision = self.policy().decide(class, &attempts, age, &self.breaker);
         if let Decision::Again(Why::Broken, _) = decision {
             return Disposition::RetryAt(self.broken(&[index], report, now));
@@ -131,7 +133,7 @@ impl Records {
     ) -> Disposition {
         self.tell_again(index, why, delay, report);
         let until = now + delay.time;
-        self.lanes.put_back(index, Some(until));
+        self.put_back(index, Some(until));
         Disposition::RetryAt(until)
     }
 
@@ -171,7 +173,7 @@ impl Records {
             let attempts = self.attempts(index);
             attempts.handed += 1;
             attempts.run = Some(run);
-            self.lanes.put_back(index, until);
+            self.put_back(index, until);
         }
     }
 

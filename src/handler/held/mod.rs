@@ -7,8 +7,10 @@ mod events;
 mod failing;
 mod lanes;
 mod letters;
+mod lists;
 mod queue;
 pub(in crate::handler) mod runs;
+mod size;
 mod window;
 
 use std::collections::{HashMap, VecDeque};
@@ -31,7 +33,7 @@ use collecting::Collecting;
 pub(super) use disposition::Disposition;
 use events::RecordEvent;
 pub(super) use events::Why;
-use lanes::{Lanes, Size};
+use lanes::Lanes;
 pub(super) use queue::Queue;
 pub(super) use runs::RunId;
 use runs::Runs;
@@ -128,6 +130,11 @@ impl Records {
         self.time_of_day = time_of_day;
     }
 
+    /// For how long limits have held up handlers by now.
+    pub(super) fn note_held_up(&mut self, time: Duration) {
+        self.queue.held_up = time;
+    }
+
     /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
     pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
         let Read {
@@ -146,15 +153,11 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
-        for place in 0..batch.len() {
-            let size = Size {
-                records: 1,
-                payload: batch.payload(place),
-                line: batch.length(place),
-            };
-            self.lanes.push(batch.header(place).partition_key, size);
-        }
         let index = self.queue.push(batch, now);
+        for index in index..self.queue.end() {
+            let key = self.queue.partition_key(index);
+            self.lanes.push(key, self.queue.size(index));
+        }
         if first == First::Alone {
             self.alone = Some(index);
         }
@@ -196,6 +199,17 @@ impl Records {
             let goes_alone = alone == Some(index) || is_suspect(index);
             run(index) == of_first && !goes_alone && !blocked
         })
+    }
+
+    /// `lane` takes this record, which may be taken now.
+    pub(super) fn take(&mut self, lane: usize, index: usize) {
+        self.lanes.take(lane, index, self.queue.size(index));
+    }
+
+    /// A record that was taken goes back to its place, and waits until `until` if that is given.
+    pub(super) fn put_back(&mut self, index: usize, until: Option<Instant>) {
+        let queue = &self.queue;
+        self.lanes.put_back(index, until, |index| queue.size(index));
     }
 
     /// Whether the daemon may be answered. Nothing is read ahead of a record that goes alone, for as long as

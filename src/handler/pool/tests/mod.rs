@@ -5,6 +5,7 @@
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
 mod held;
+mod limits;
 mod runs;
 mod script;
 
@@ -634,7 +635,7 @@ fn held_is_what_is_there_from_the_first_record_on_that_is_not_done() {
     }
     offered(settings(RECORD), &["1@60", "2@50"], |pool| {
         assert_eq!(pool.oldest(), Some(60_000));
-        pool.records.lanes.take(0, 0);
+        pool.records.take(0, 0);
         pool.records.lanes.done(0);
         assert_eq!((pool.oldest(), pool.records.held().0), (Some(50_000), 1));
     });
@@ -668,7 +669,7 @@ fn what_is_known_of_a_record_is_forgotten_when_it_is_done() {
             outcome: "",
             stderr: &[],
         };
-        pool.records.lanes.take(0, 0);
+        pool.records.take(0, 0);
         pool.records.suspect(0);
         assert!(pool.records.is_suspect(0));
         pool.records.settle(0, Class::Done, report, Instant::now());
