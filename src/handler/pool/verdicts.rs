@@ -229,14 +229,21 @@ impl Pool<'_> {
     }
 
     fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
-        let number = |index: &usize| self.records.queue.header(*index).sequence_number;
+        let has = |index: usize, id: &str| {
+            let mut memory = String::new();
+            self.records
+                .queue
+                .header(index, &mut memory)
+                .sequence_number
+                == id
+        };
         let front = attempt.unanswered.front();
         let evidence = Evidence {
             on_exit: &self.settings.on_exit,
             is_suspect: front.is_some_and(|index| self.records.is_suspect(*index)),
             find: &|id| {
                 let mut unanswered = attempt.unanswered.iter();
-                unanswered.position(|index| number(index) == id)
+                unanswered.position(|index| has(*index, id))
             },
         };
         let verdict = self.mode.verdict(attempt, end, &evidence);
