@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::failures::RETRY_DELAY;
+use super::off_or;
 use super::records::{read_ahead, window};
 use crate::cli::{
-    self, Checkpoints, Failures, FormatName, OnFailureName, Options, PerName, Variables,
+    self, Checkpoints, Failures, FormatName, OnFailureName, Options, PerName, StatsFormatName,
+    Variables,
 };
 
 /// Two options that do not go together.
@@ -43,7 +45,14 @@ pub(super) fn broken(options: &Options) -> Option<Conflict> {
         .chain(format_rules(options))
         .chain(batch_rules(options))
         .chain(shard_rules(options))
+        .chain(limit_rules(options))
         .chain(window_rules(options))
+        .chain([(
+            options.watching.stats_format == Some(StatsFormatName::Emf)
+                && off_or(options.watching.stats_every, None).is_none(),
+            ["stats-format", "stats-every"],
+            "--stats-format emf needs an interval, for example --stats-every 1m",
+        )])
         .chain([(
             options.debugging.capture_data && options.debugging.capture.is_none(),
             ["capture-data", "capture"],
@@ -201,6 +210,23 @@ fn shard_rules(options: &Options) -> [Rule; 3] {
             other && options.shard.max_records_per_handler.is_some(),
             ["per", "max-records-per-handler"],
             "--max-records-per-handler needs --per shard",
+        ),
+    ]
+}
+
+/// A handler that lives as long as the lease would have its slot for as long, and nobody could wait for it.
+fn limit_rules(options: &Options) -> [Rule; 2] {
+    let per_shard = options.handover.per == Some(PerName::Shard);
+    [
+        (
+            per_shard && options.handover.host_jobs.is_some(),
+            ["per", "host-jobs"],
+            "--host-jobs limits handlers that end, and excludes --per shard, whose handlers live as long as their lease",
+        ),
+        (
+            per_shard && options.handover.rate.is_some(),
+            ["per", "rate"],
+            "--rate spaces out the starts of handlers, and excludes --per shard, whose handlers start once",
         ),
     ]
 }

@@ -21,7 +21,9 @@ impl Records {
             self.note(index, class, now);
         }
         let attempts = self.attempts.get(&index).cloned().unwrap_or_default();
+        // A limit that the user set is no fault of the record's.
         let age = self.age(index);
+        let age = age.map(|age| age.saturating_sub(self.queue.held_up(index)));
         let decision = self.policy().decide(class, &attempts, age, &self.breaker);
         if let Decision::Again(Why::Broken, _) = decision {
             return Disposition::RetryAt(self.broken(&[index], report, now));

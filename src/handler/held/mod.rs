@@ -130,6 +130,11 @@ impl Records {
         self.time_of_day = time_of_day;
     }
 
+    /// For how long limits have held up handlers by now.
+    pub(super) fn note_held_up(&mut self, time: Duration) {
+        self.queue.held_up = time;
+    }
+
     /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
     pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
         let Read {
@@ -186,8 +191,7 @@ impl Records {
             return self.lanes.peek(lane, now);
         }
         let (attempts, alone) = (&self.attempts, self.alone);
-        // One that was never given is of no run.
-        let run = |index: usize| attempts.get(&index).map(|attempts| attempts.run);
+        let run = |index: usize| attempts.get(&index).and_then(|attempts| attempts.run);
         let is_suspect = |index: usize| attempts.get(&index).is_some_and(|attempts| attempts.alone);
         let of_first = run(first);
         let blocked = self.broken_until.is_some_and(|until| now < until) && of_first.is_none();

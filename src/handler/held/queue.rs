@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::size::Size;
 use crate::record::{Batch, Header, Position};
@@ -18,6 +18,8 @@ pub(in crate::handler) struct Queue {
     next: usize,
     /// The lengths of all lines that were taken in.
     bytes: u64,
+    /// For how long limits have held up handlers by now.
+    pub(super) held_up: Duration,
 }
 
 /// A batch, with the number of its first record.
@@ -28,6 +30,8 @@ struct Held {
     taken_in: Instant,
     /// The lengths of all lines before its own.
     offset: u64,
+    /// For how long limits had held up handlers when it was taken in.
+    held_up_before: Duration,
 }
 
 impl Queue {
@@ -41,6 +45,7 @@ impl Queue {
             batch,
             taken_in,
             offset,
+            held_up_before: self.held_up,
         });
         first
     }
@@ -122,6 +127,11 @@ impl Queue {
     /// When the record at `index` was taken in.
     pub(in crate::handler) fn taken_in(&self, index: usize) -> Instant {
         self.held(index).taken_in
+    }
+
+    /// For how long limits have held up handlers since the record at `index` was taken in.
+    pub(in crate::handler) fn held_up(&self, index: usize) -> Duration {
+        self.held_up - self.held(index).held_up_before
     }
 
     /// The batch that has the record at `index`, and the record's place in it.

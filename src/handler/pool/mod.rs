@@ -17,9 +17,11 @@ mod children;
 mod dispatch;
 mod letter_box;
 mod processes;
+mod rate;
 mod sidecar;
 mod sidecars;
 mod spool;
+mod throttling;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -45,7 +47,10 @@ use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
 use dispatch::Turn;
 pub use processes::HandlerProcesses;
+use rate::Pace;
+pub use rate::Rate;
 use sidecars::Sidecars;
+use throttling::Throttling;
 
 /// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -65,6 +70,8 @@ pub struct Pool<'a> {
     /// Where a payload is read that is not in memory.
     memory: String,
     turn: Turn,
+    pace: Pace,
+    throttling: Throttling,
     finishing: bool,
     /// Handlers that have records may go on until then, and no other starts.
     drain_until: Option<Instant>,
@@ -115,6 +122,8 @@ impl<'a> Pool<'a> {
             input: Input::in_directory(settings.spool_dir.clone()),
             memory: String::new(),
             turn: Turn::default(),
+            pace: Pace::new(settings.rate),
+            throttling: Throttling::default(),
             finishing: false,
             drain_until: None,
             settings,
@@ -137,7 +146,8 @@ impl<'a> Pool<'a> {
                 Role::Handler(slot) => self.hear(slot, &line, now),
                 Role::DeadLetter | Role::Hook => process::log_stdout(&line),
             },
-            Happening::Fed => {}
+            // It is asked for again where a handler starts.
+            Happening::Fed | Happening::HostSlot => {}
             Happening::Ended { role, report } => match role {
                 Role::Handler(slot) => self.ended(slot, report, now),
                 Role::DeadLetter => self.letter_command_ended(&report, now),
@@ -150,12 +160,19 @@ impl<'a> Pool<'a> {
     fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
         let happened = self.children.wait(watch_input, until)?;
         // An attempt may have taken long: how old its record is now counts.
-        self.records.look_at_clock(self.clock.time_of_day());
+        self.look_at_clocks();
         for happening in happened {
             self.take_in(happening, self.clock.now());
         }
         self.judge_time(self.clock.now());
         Ok(())
+    }
+
+    /// Notes the time of day, and the time that nobody is charged for.
+    fn look_at_clocks(&mut self) {
+        self.records.look_at_clock(self.clock.time_of_day());
+        let held_up = self.throttling.total(self.clock.now());
+        self.records.note_held_up(held_up);
     }
 
     fn halt(&mut self, slot: usize, outcome: &str) {
@@ -259,6 +276,7 @@ impl<'a> Pool<'a> {
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
         self.end_drain(now);
+        self.warn_of_long_wait(now);
         for sidecar in self.sidecars.all_mut() {
             sidecar.judge_time(self.children, now);
         }
@@ -298,6 +316,19 @@ impl<'a> Pool<'a> {
                 );
                 self.stop(slot, Stopped::TimedOut);
             }
+        }
+    }
+
+    /// Says once that no slot of the machine comes.
+    fn warn_of_long_wait(&mut self, now: Instant) {
+        let due = self.throttling.warning(now).now();
+        if let Some(host) = self.settings.host_jobs.as_ref().filter(|_| due.is_some()) {
+            self.throttling.warned();
+            log::warn!(
+                "no slot of this machine has been free for a minute: as many handlers of this application run as --host-jobs {} allows; their locks are in '{}', and each is free when its handler has ended",
+                host.slots,
+                host.directory.display()
+            );
         }
     }
 
@@ -361,6 +392,7 @@ impl<'a> Pool<'a> {
             .chain(starts)
             .chain(sidecars)
             .chain(self.letters_due(now))
+            .chain(self.throttling.warning(now).wake(now))
             .chain(self.turn.is_over().then_some(now))
             .chain(self.drain_until)
             .chain(until)
@@ -393,7 +425,7 @@ impl Handlers for Pool<'_> {
     fn offer(&mut self, mut read: Read) {
         let now = self.clock.now();
         self.spool(&mut read.batch, now);
-        self.records.look_at_clock(self.clock.time_of_day());
+        self.look_at_clocks();
         self.records.offer(read, self.mode.advice(), now);
     }
 
@@ -506,6 +538,9 @@ impl Handlers for Pool<'_> {
             .sum();
         (counters.held_records, counters.held_bytes) = self.records.held();
         counters.blocking_attempts = self.records.blocking_attempts();
+        let now = self.clock.now();
+        counters.throttled = self.throttling.current(now);
+        counters.throttled_times = self.throttling.times(now);
         counters
     }
 }

@@ -5,6 +5,8 @@
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
 mod held;
+mod limits;
+mod runs;
 mod script;
 
 use std::time::{Duration, Instant};
