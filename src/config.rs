@@ -115,14 +115,14 @@ fn bridge(
     let arguments = cli::arguments(arguments.into_iter())?;
     let environment: Vec<(OsString, OsString)> = environment.collect();
     let launched = Launched::read(&environment);
-    let (mut variables, mut remarks) = cli::variables(environment.into_iter())?;
+    let (mut variables, mut remarks) = cli::variables(environment.iter().cloned())?;
     loop {
         let (parsed, given) = cli::parse(&arguments, &variables)?;
         let typed = match parsed {
             Parsed::Show(text) => return Ok(Task::Show(text)),
             Parsed::Bridge(typed) => typed,
         };
-        match Config::new(&typed, &launched)? {
+        match Config::new(&typed, &launched, &environment)? {
             Ok(config) => {
                 remarks.extend(misplaced(&config));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
@@ -164,7 +164,11 @@ fn drop_variable(
 }
 
 impl Config {
-    fn new(typed: &Typed, launched: &Launched) -> Result<Result<Config, Conflict>> {
+    fn new(
+        typed: &Typed,
+        launched: &Launched,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Result<Config, Conflict>> {
         let options = &typed.options.clone().with_defaults(launched);
         let Some((program, arguments)) = typed.command.split_first() else {
             return Err(anyhow!(
@@ -180,7 +184,7 @@ impl Config {
             directory: options.handover.chdir.clone(),
         };
         Ok(Ok(Config {
-            settings: settings::settings(options, command, launched),
+            settings: settings::settings(options, command, launched, environment),
             strategy: strategy(&options.checkpoints),
             drain_timeout: drain_timeout(options, launched),
             worker: launched.pid,
@@ -399,6 +403,8 @@ mod tests {
             ("--batch-size 3 -- x", "--per", "--batch-size"),
             ("--per shard --batch-bytes 3 -- x", "--per", "--batch-bytes"),
             ("--inflight 3 -- x", "--per", "--inflight"),
+            ("--per shard --host-jobs 3 -- x", "--per", "--host-jobs"),
+            ("--per shard --rate 3/s -- x", "--per", "--rate"),
             (
                 "--per batch --plain-answers -- x",
                 "--per",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::outcome::{CLASSES, Class, Ended};
 use crate::shard_state::LastFailure;
+use crate::throttle::{THROTTLES, Throttle};
 use crate::trigger::{TRIGGERS, Trigger};
 
 /// Upper ends of the spans that a handler's time falls into, in seconds.
@@ -54,6 +55,10 @@ pub struct Counters {
     pub held_bytes: u64,
     /// Attempts of the record that everything waits for, if there is one.
     pub blocking_attempts: u32,
+    /// The limit that holds up a handler that could start, and for how long it has.
+    pub throttled: Option<(Throttle, Duration)>,
+    /// For how long each limit has held one up in all.
+    pub throttled_times: [Duration; THROTTLES.len()],
     /// How the last handler ended that did not end well.
     pub last_failure: Option<LastFailure>,
     /// How many records handlers got at their start.
@@ -87,6 +92,8 @@ impl Default for Counters {
             held_records: 0,
             held_bytes: 0,
             blocking_attempts: 0,
+            throttled: None,
+            throttled_times: [Duration::ZERO; THROTTLES.len()],
             last_failure: None,
             batch_records: Histogram::new(BATCH_RECORDS),
             batch_bytes: Histogram::new(BATCH_BYTES),
@@ -131,6 +138,13 @@ impl Counters {
         TRIGGERS
             .into_iter()
             .map(|(trigger, name)| (name, self.started[trigger as usize]))
+    }
+
+    /// For how long limits have held up handlers that could start, by the limit; also those that held up none.
+    pub fn throttled_times(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        THROTTLES
+            .into_iter()
+            .map(|(throttle, name)| (name, self.throttled_times[throttle as usize]))
     }
 
     /// A handler process ended by itself, or for a fault of its own.

@@ -1,12 +1,13 @@
 //! A small HTTP/1.1 server for this machine: a thread for each connection, of which there are a bounded number, and
 //! time limits on both directions, so that no client can hold it up. `httparse` reads heads and chunk sizes.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest head of a request.
 const HEAD: usize = 16 * 1024;
@@ -71,7 +72,7 @@ pub(crate) struct Bounds {
     pub(crate) connections: usize,
     /// The longest body of a request, in bytes.
     pub(crate) body: usize,
-    /// How long a client may take for a part of its request, or to take a part of its answer.
+    /// How long a client may take to make a request, from the answer before on, and how long to take an answer.
     pub(crate) patience: Duration,
 }
 
@@ -94,9 +95,50 @@ pub(crate) fn serve(
     }
 }
 
+/// A stream whose reads and writes end at a time, however many there are: a client that sends a byte now and then would
+/// never run into a limit for each of them.
+struct Link {
+    stream: TcpStream,
+    ends_at: Cell<Instant>,
+}
+
+impl Link {
+    /// What begins now has this long.
+    fn allow(&self, patience: Duration) {
+        self.ends_at.set(Instant::now() + patience);
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.ends_at.get().saturating_duration_since(Instant::now());
+        // A limit of zero would be refused as an argument.
+        match left.is_zero() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for &Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        (&self.stream).read(buffer)
+    }
+}
+
+impl Write for &Link {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        (&self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&self.stream).flush()
+    }
+}
+
 /// A client, which is counted for as long as this lives.
 struct Connection {
-    stream: TcpStream,
+    link: Link,
     peer: SocketAddr,
     bounds: Bounds,
     open: Arc<AtomicUsize>,
@@ -117,8 +159,10 @@ impl Connection {
         open: Arc<AtomicUsize>,
     ) -> Connection {
         let before = open.fetch_add(1, Ordering::Relaxed);
+        let _ = stream.set_nodelay(true);
+        let ends_at = Cell::new(Instant::now() + bounds.patience);
         Connection {
-            stream,
+            link: Link { stream, ends_at },
             peer,
             bounds,
             open,
@@ -128,55 +172,53 @@ impl Connection {
 
     /// Answers one request after the other. Whatever goes wrong ends the connection, and nothing else.
     fn talk(&self, answer: &dyn Fn(&Request, SocketAddr) -> Response) {
-        let patience = Some(self.bounds.patience);
-        let _ = self.stream.set_read_timeout(patience);
-        let _ = self.stream.set_write_timeout(patience);
-        let _ = self.stream.set_nodelay(true);
         if self.is_one_too_many {
-            let _ = write(
-                &self.stream,
-                &Response::text(503, "busy\n"),
-                Sends::All,
-                false,
-            );
+            self.refuse(503, "busy\n");
             return;
         }
-        let mut reader = BufReader::new(&self.stream);
-        while let Some(stays) = self.exchange(&mut reader, answer) {
-            if !stays {
-                return;
-            }
-        }
+        let mut reader = BufReader::new(&self.link);
+        while self.exchange(&mut reader, answer) {}
     }
 
-    /// One request and its answer; whether another may follow. `None` where the client is gone.
+    fn refuse(&self, status: Status, why: &str) {
+        let _ = self.send(&Response::text(status, why), Sends::All, false);
+    }
+
+    fn send(&self, response: &Response, sends: Sends, stays: bool) -> io::Result<()> {
+        self.link.allow(self.bounds.patience);
+        write(&self.link, response, sends, stays)
+    }
+
+    /// One request and its answer; whether another may follow.
     fn exchange(
         &self,
-        reader: &mut BufReader<&TcpStream>,
+        reader: &mut BufReader<&Link>,
         answer: &dyn Fn(&Request, SocketAddr) -> Response,
-    ) -> Option<bool> {
+    ) -> bool {
+        self.link.allow(self.bounds.patience);
         let head = match read_head(reader) {
-            Ok(head) => head?,
+            Ok(Some(head)) => head,
+            Ok(None) => return false,
             Err(status) => {
-                let refusal = Response::text(status, "this request cannot be read\n");
-                let _ = write(&self.stream, &refusal, Sends::All, false);
-                return None;
+                self.refuse(status, "this request cannot be read\n");
+                return false;
             }
         };
         // Some clients send a body only after they were asked for it.
         if head.expects_continue {
-            (&self.stream)
-                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-                .ok()?;
+            let asks = b"HTTP/1.1 100 Continue\r\n\r\n";
+            if (&self.link).write_all(asks).is_err() {
+                return false;
+            }
         }
         let body = match read_body(reader, &head, self.bounds.body) {
             Ok(body) => body,
             Err(status) => {
-                let refusal = Response::text(status, "this body cannot be read\n");
-                let _ = write(&self.stream, &refusal, Sends::All, false);
-                return None;
+                self.refuse(status, "this body cannot be read\n");
+                return false;
             }
         };
+        let stays = head.stays;
         let request = Request {
             body,
             ..head.request
@@ -186,8 +228,7 @@ impl Connection {
             _ => Sends::All,
         };
         let response = answer(&request, self.peer);
-        write(&self.stream, &response, sends, head.stays).ok()?;
-        Some(head.stays)
+        self.send(&response, sends, stays).is_ok() && stays
     }
 }
 
@@ -312,7 +353,7 @@ enum Sends {
     All,
 }
 
-fn write(mut stream: &TcpStream, response: &Response, sends: Sends, stays: bool) -> io::Result<()> {
+fn write(mut stream: &Link, response: &Response, sends: Sends, stays: bool) -> io::Result<()> {
     let connection = if stays { "keep-alive" } else { "close" };
     let mut text = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {connection}\r\nX-Content-Type-Options: nosniff\r\n",
@@ -357,12 +398,16 @@ mod tests {
     use super::*;
 
     fn started(connections: usize) -> SocketAddr {
+        started_with(connections, Duration::from_secs(60))
+    }
+
+    fn started_with(connections: usize, patience: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let bounds = Bounds {
             connections,
             body: 1000,
-            patience: Duration::from_secs(5),
+            patience,
         };
         thread::spawn(move || {
             serve(&listener, bounds, |request, _| {
@@ -481,5 +526,25 @@ mod tests {
         first.read_exact(&mut answer).expect("an answer");
         let busy = told(address, b"GET /2 HTTP/1.1\r\n\r\n");
         assert!(busy.starts_with("HTTP/1.1 503"), "{busy}");
+    }
+
+    #[test]
+    fn a_client_that_sends_a_byte_now_and_then_has_as_long_as_any_other() {
+        let address = started_with(1, Duration::from_millis(200));
+        let mut slow = TcpStream::connect(address).expect("connected");
+        slow.set_read_timeout(Some(Duration::from_millis(20)))
+            .expect("set");
+        let mut answer = [0; 256];
+        // Each byte is in time; without an end to the whole all of them would be taken.
+        let end = (0..500).find_map(|_| {
+            let _ = slow.write_all(b"G");
+            let read = slow.read(&mut answer);
+            (!read
+                .as_ref()
+                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
+            .then_some(read)
+        });
+        let read = end.expect("the connection ends").unwrap_or_default();
+        assert!(read == 0 || answer.starts_with(b"HTTP/1.1 400"));
     }
 }

@@ -32,6 +32,7 @@ mod due;
 mod exit;
 mod format;
 mod handler;
+mod host_slots;
 mod http;
 mod init;
 mod launch;
@@ -50,6 +51,7 @@ mod reporting;
 mod shard_state;
 mod status;
 mod suggest;
+mod throttle;
 mod trigger;
 
 /// What the program's own tests and benchmarks need; nobody else is promised anything.

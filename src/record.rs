@@ -231,6 +231,11 @@ impl Batch {
         }
     }
 
+    /// The partition key of the record at `index`.
+    pub fn partition_key(&self, index: usize) -> &str {
+        self.text(self.records[index].partition_key)
+    }
+
     /// The record at `index`, counted from 0. A payload that is in a file alone is read into `memory`.
     ///
     /// # Errors

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::throttle::Throttle;
+
 /// What one kclpipe says of its shard. Times are milliseconds since the epoch, by the clock of its machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,10 +42,23 @@ pub(crate) struct ShardState {
     pub(crate) last_checkpoint: Option<u64>,
     /// Records done since then.
     pub(crate) unsaved_records: u64,
+    /// The limit that holds up a handler, if one does; files of older versions do not say.
+    #[serde(default)]
+    pub(crate) throttled: Option<Throttled>,
     /// The record that everything waits for, if its attempts fail.
     pub(crate) blocked: Option<Blocked>,
     /// How the last handler ended that did not end well.
     pub(crate) last_failure: Option<LastFailure>,
+}
+
+/// A handler that could start, and waits for what a limit allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Throttled {
+    /// Which.
+    pub(crate) limit: Throttle,
+    /// When that began.
+    pub(crate) since: u64,
 }
 
 /// A record that everything after it waits for.

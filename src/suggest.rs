@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 /// What other tools call it, and a part of what it is called here.
-const SYNONYMS: [(&str, &str); 22] = [
+const SYNONYMS: [(&str, &str); 24] = [
     ("concurrency", "jobs"),
     ("cwd", "chdir"),
     ("debug", "level"),
@@ -18,8 +18,10 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("processes", "jobs"),
     ("prometheus", "metrics"),
     ("quiet", "level"),
+    ("ratelimit", "rate"),
     ("retries", "attempts"),
     ("threads", "jobs"),
+    ("throttle", "rate"),
     ("tries", "attempts"),
     ("verbose", "level"),
     ("wait", "delay"),

@@ -52,8 +52,13 @@ pub mod format {
 pub mod handler {
     pub use crate::handler::{
         Children, Event, ExitReport, Finish, First, HandlerProcesses, Handlers, Happening,
-        HookEvent, Limits, OnFailure, Per, Pool, Read, Role, Settings, VARIABLES, Window,
+        HookEvent, Limits, OnFailure, Per, Pool, Rate, Read, Role, Settings, VARIABLES, Window,
     };
+}
+
+/// How many handlers may run on the machine.
+pub mod host_slots {
+    pub use crate::host_slots::{HostSlots, Settings};
 }
 
 /// What an exit means.
@@ -73,7 +78,7 @@ pub mod properties {
 
 /// The daemon's lines.
 pub mod protocol {
-    pub use crate::protocol::{Message, Wire, WireRecord};
+    pub use crate::protocol::{Message, Source, Wire, WireRecord};
 }
 
 /// Records and their places.

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::dead_letter;
 use crate::exit;
 use crate::handler::{HandlerProcesses, Pool};
+use crate::host_slots::HostSlots;
 use crate::process::{self, Processes};
 use crate::protocol::{Tap, Wire};
 use crate::reporting::Reporting;
@@ -44,14 +45,22 @@ pub(super) fn run(config: Config) -> exit::Bridge {
             "stdin is a terminal, so there is no daemon: name this command in the daemon's executableName, or put kclpipe replay FILE -- before it to try it; Ctrl-D ends it"
         );
     }
-    converse(config).unwrap_or_else(|e| {
+    let host_jobs = config.settings.host_jobs.clone();
+    let host_slots = match host_jobs.map(HostSlots::open).transpose() {
+        Ok(host_slots) => host_slots,
+        Err(e) => {
+            log::error!("{e:#}");
+            return exit::Bridge::Config;
+        }
+    };
+    converse(config, host_slots).unwrap_or_else(|e| {
         log::error!("{e:#}");
         exit::Bridge::Protocol
     })
 }
 
 /// Puts the parts together, and lets them work.
-fn converse(config: Config) -> Result<exit::Bridge> {
+fn converse(config: Config, host_slots: Option<HostSlots>) -> Result<exit::Bridge> {
     let (mut input, mut output) = (
         File::from(io::stdin().as_fd().try_clone_to_owned()?),
         protocol_output()?,
@@ -62,6 +71,9 @@ fn converse(config: Config) -> Result<exit::Bridge> {
     let processes = Processes::new(Some(daemon.as_fd()), !io::stdin().is_terminal())?;
     let (storing, delays) = (config.settings.stop.timeout, config.settings.delays);
     let mut processes = HandlerProcesses::new(processes);
+    if let Some(host_slots) = host_slots {
+        processes = processes.limited_by(host_slots)?;
+    }
     let mut pool = Pool::new(config.settings, &mut processes, &SystemClock);
     if config.reporting.metrics_dir.is_some() {
         pool.take_times();

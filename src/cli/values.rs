@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::args_file::split;
+use crate::handler::Rate;
 use crate::outcome::{CLASSES, Class, SIGNALS};
 use crate::suggest;
 
@@ -23,6 +24,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// The most handlers at a time: each has a place and three pipes, whether it runs or not.
 const MOST_JOBS: usize = 10_000;
+
+/// The most handlers of a machine: who waits has a descriptor for each.
+const MOST_HOST_JOBS: usize = 500;
 
 /// The longest window: records that wait are nobody's yet, and come again after a stop.
 const LONGEST_WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -96,6 +100,29 @@ pub(super) fn jobs(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("write a number from 1 to {MOST_JOBS}"))
 }
 
+/// How many handlers of an application run on a machine.
+pub(super) fn host_jobs(text: &str) -> Result<usize, String> {
+    at_least_one(text)
+        .ok()
+        .filter(|jobs| *jobs <= MOST_HOST_JOBS)
+        .ok_or_else(|| format!("write a number from 1 to {MOST_HOST_JOBS}"))
+}
+
+/// Records in a second or in a minute.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    let units = [("/s", 1), ("/m", 60)];
+    let parse = |(unit, seconds): (&str, u64)| {
+        let records: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        // Rounded up: rather too slow than too fast.
+        let interval = (seconds * 1_000_000_000).div_ceil(Some(records).filter(|n| *n > 0)?);
+        Some(Rate {
+            interval: Duration::from_nanos(interval),
+        })
+    };
+    let rate = units.into_iter().find_map(parse);
+    rate.ok_or_else(|| "write it like 100/s or 30/m, at least 1/m".to_owned())
+}
+
 /// Bytes, with a unit of powers of 1000 or 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text
@@ -157,6 +184,19 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_an_interval() {
+        for (text, micros) in [("1/s", 1_000_000), ("100/s", 10_000), ("30/m", 2_000_000)] {
+            let interval = Duration::from_micros(micros);
+            assert_eq!(rate(text), Ok(Rate { interval }), "{text}");
+        }
+        let third = Duration::from_nanos(333_333_334);
+        assert_eq!(rate("3/s"), Ok(Rate { interval: third }));
+        for text in ["0/s", "5", "/s", "1.5/s", "-1/s", "5/h", "5 /s", ""] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -43,6 +43,7 @@ pub(super) fn broken(options: &Options) -> Option<Conflict> {
         .chain(format_rules(options))
         .chain(batch_rules(options))
         .chain(shard_rules(options))
+        .chain(limit_rules(options))
         .chain(window_rules(options))
         .chain([(
             options.debugging.capture_data && options.debugging.capture.is_none(),
@@ -201,6 +202,23 @@ fn shard_rules(options: &Options) -> [Rule; 3] {
             other && options.shard.max_records_per_handler.is_some(),
             ["per", "max-records-per-handler"],
             "--max-records-per-handler needs --per shard",
+        ),
+    ]
+}
+
+/// A handler that lives as long as the lease would have its slot for as long, and nobody could wait for it.
+fn limit_rules(options: &Options) -> [Rule; 2] {
+    let per_shard = options.handover.per == Some(PerName::Shard);
+    [
+        (
+            per_shard && options.handover.host_jobs.is_some(),
+            ["per", "host-jobs"],
+            "--host-jobs limits handlers that end, and excludes --per shard, whose handlers live as long as their lease",
+        ),
+        (
+            per_shard && options.handover.rate.is_some(),
+            ["per", "rate"],
+            "--rate spaces out the starts of handlers, and excludes --per shard, whose handlers start once",
         ),
     ]
 }

@@ -1,5 +1,6 @@
 //! What the handlers' side needs, put together from the options.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -9,6 +10,7 @@ use super::records::{decompression, format, per, read_ahead, window};
 use super::{failures, off_or, watching};
 use crate::cli::Options;
 use crate::handler::Settings;
+use crate::host_slots;
 use crate::launched::Launched;
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
@@ -17,7 +19,12 @@ const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of the handlers, which run `command`.
-pub(super) fn settings(options: &Options, command: Command, launched: &Launched) -> Settings {
+pub(super) fn settings(
+    options: &Options,
+    command: Command,
+    launched: &Launched,
+    environment: &[(OsString, OsString)],
+) -> Settings {
     let on_failure = failures::on_failure(options);
     Settings {
         hook: options
@@ -30,6 +37,8 @@ pub(super) fn settings(options: &Options, command: Command, launched: &Launched)
         per: per(options),
         format: format(options),
         jobs: options.handover.jobs.unwrap_or(1),
+        host_jobs: host_jobs(options, environment),
+        rate: options.handover.rate,
         // The last one that was typed for a code wins, and the first that fits is taken.
         on_exit: OnExit(options.failures.on_exit.iter().rev().copied().collect()),
         limits: failures::limits(options, &on_failure),
@@ -47,6 +56,17 @@ pub(super) fn settings(options: &Options, command: Command, launched: &Launched)
             .placeholders
             .then(|| watching::name(options)),
     }
+}
+
+/// How many handlers run on the machine, and where that is kept.
+fn host_jobs(
+    options: &Options,
+    environment: &[(OsString, OsString)],
+) -> Option<host_slots::Settings> {
+    Some(host_slots::Settings {
+        slots: options.handover.host_jobs?,
+        directory: host_slots::directory(&watching::name(options), environment),
+    })
 }
 
 /// How a handler is stopped.

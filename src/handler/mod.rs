@@ -12,12 +12,13 @@ use anyhow::Result;
 
 pub use held::{Limits, Window};
 pub use mode::environment::VARIABLES;
-pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Role};
+pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Rate, Role};
 
 use crate::backoff::Delays;
 use crate::checkpoint::BlockedRecord;
 use crate::counters::Counters;
 use crate::format::{Decompression, Format};
+use crate::host_slots;
 use crate::outcome::OnExit;
 use crate::process::{Command, Stop};
 use crate::record::{Batch, Position};
@@ -218,6 +219,10 @@ pub struct Settings {
     pub decompress: Option<Decompression>,
     /// How many attempts may run at a time.
     pub jobs: usize,
+    /// How many may run on this machine, of all shards; `None` for no limit. Not per shard.
+    pub host_jobs: Option<host_slots::Settings>,
+    /// How fast records are handed over at most; `None` for no limit. Not per shard.
+    pub rate: Option<Rate>,
     /// What exit codes mean.
     pub on_exit: OnExit,
     /// When a record is given up.

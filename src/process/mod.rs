@@ -14,13 +14,13 @@ mod signals;
 mod stdin;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process, test_kill_process,
     test_kill_process_group, waitid,
@@ -140,6 +140,8 @@ pub enum Happening {
     Input,
     /// We were asked to stop, by the signal of this number.
     Signal(i32),
+    /// The pipe of [`Processes::rung_by`] could be read.
+    Rung,
     /// A child printed a line on its stdout.
     Line {
         /// Which child.
@@ -175,6 +177,7 @@ pub struct Processes<'fd> {
     children: Vec<Option<Child>>,
     input: Option<BorrowedFd<'fd>>,
     signals: Signals,
+    bell: Option<PipeReader>,
     /// Groups of children that are gone whose other members may still have to be reaped.
     orphans: Vec<Pid>,
     /// Where a pipe is read into, for all of them: clearing one anew for every read would cost more than
@@ -188,6 +191,8 @@ struct Woken {
     input: bool,
     /// A signal came.
     signalled: bool,
+    /// The bell rang.
+    rung: bool,
     /// The children with a pipe to be served.
     ready: Vec<usize>,
 }
@@ -207,9 +212,20 @@ impl<'fd> Processes<'fd> {
             children: Vec::new(),
             input,
             signals,
+            bell: None,
             orphans: Vec::new(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
         })
+    }
+
+    /// From now on [`Happening::Rung`] says that this pipe could be read, and what is in it is dropped.
+    ///
+    /// # Errors
+    /// It cannot be read without waiting.
+    pub fn rung_by(&mut self, bell: PipeReader) -> io::Result<()> {
+        ioctl_fionbio(&bell, true)?;
+        self.bell = Some(bell);
+        Ok(())
     }
 
     /// Starts `command` in `slot`, which must be free, with `input` as its input or the first of it.
@@ -317,6 +333,10 @@ impl<'fd> Processes<'fd> {
                     .for_each(|child| child.look(Instant::now()));
                 self.reap_the_adopted();
             }
+            if woken.rung {
+                self.silence_bell();
+                happened.push(Happening::Rung);
+            }
             self.serve(&woken.ready, &mut happened);
             self.reap_the_dead(&mut happened)?;
             happened.extend(woken.input.then_some(Happening::Input));
@@ -326,11 +346,22 @@ impl<'fd> Processes<'fd> {
         }
     }
 
+    fn silence_bell(&mut self) {
+        if let Some(bell) = &mut self.bell {
+            let _ = bell.read(&mut [0; 64]);
+        }
+    }
+
     /// Polls once.
     fn sleep(&self, watch_input: bool, until: Option<Instant>) -> io::Result<Woken> {
         let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
         let input = self.input.as_ref().filter(|_| watch_input);
         polled.extend(input.map(|input| PollFd::new(input, PollFlags::IN)));
+        polled.extend(
+            self.bell
+                .iter()
+                .map(|bell| PollFd::new(bell, PollFlags::IN)),
+        );
         let (others, mut slots) = (polled.len(), Vec::new());
         for (slot, child) in self.children.iter().enumerate() {
             for (pipe, events) in child.iter().flat_map(Child::interests) {
@@ -357,6 +388,7 @@ impl<'fd> Processes<'fd> {
         Ok(Woken {
             input: input.is_some() && is_ready(&polled[1]),
             signalled: is_ready(&polled[0]),
+            rung: self.bell.is_some() && is_ready(&polled[others - 1]),
             ready,
         })
     }

@@ -2,11 +2,11 @@
 //!
 //! [`Wire`] never sleeps: the caller says when the input is readable, and one call is one read.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use super::Reply;
+use super::{Reply, Source};
 
-/// How much one read asks for: what the daemon's pipe holds once it is enlarged.
+/// How much one read asks for, at least: what the daemon's pipe holds once it is enlarged.
 const READ: usize = 256 * 1024;
 
 /// Somebody who listens to a conversation, and must neither hold it up nor fail it.
@@ -21,10 +21,8 @@ pub trait Tap {
 
 /// The two streams between the daemon and this child, with the bytes of lines not yet complete.
 pub struct Wire<'io> {
-    input: &'io mut dyn Read,
+    input: &'io mut dyn Source,
     output: &'io mut dyn Write,
-    /// Where each read goes: clearing one anew every time would cost about as much as the read.
-    chunk: Box<[u8]>,
     buffer: Vec<u8>,
     /// Bytes at the buffer's start that are known to hold no line end.
     scanned: usize,
@@ -34,11 +32,10 @@ pub struct Wire<'io> {
 
 impl<'io> Wire<'io> {
     /// Reads from `input`, writes to `output`.
-    pub fn new(input: &'io mut dyn Read, output: &'io mut dyn Write) -> Self {
+    pub fn new(input: &'io mut dyn Source, output: &'io mut dyn Write) -> Self {
         Wire {
             input,
             output,
-            chunk: vec![0; READ].into_boxed_slice(),
             buffer: Vec::new(),
             scanned: 0,
             ended: false,
@@ -54,9 +51,10 @@ impl<'io> Wire<'io> {
     /// Reads once. A read of nothing, or one that fails, is the end of input: nothing that the daemon
     /// may still send can reach us.
     pub fn fill(&mut self) {
-        match self.input.read(&mut self.chunk) {
+        self.buffer.reserve(READ);
+        match self.input.read(&mut self.buffer) {
             Ok(0) => self.end(),
-            Ok(n) => self.buffer.extend_from_slice(&self.chunk[..n]),
+            Ok(_) => {}
             Err(e)
                 if matches!(
                     e.kind(),
@@ -82,10 +80,7 @@ impl<'io> Wire<'io> {
     /// partition key is all that can suffer.
     pub fn take_line(&mut self) -> Option<String> {
         while let Some(end) = self.line_end() {
-            let rest = self.buffer.split_off(end + 1);
-            let mut line = std::mem::replace(&mut self.buffer, rest);
-            self.scanned = 0;
-            line.pop();
+            let line = self.take(end);
             if !line.trim_ascii().is_empty() {
                 let line = String::from_utf8(line)
                     .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
@@ -96,6 +91,21 @@ impl<'io> Wire<'io> {
             }
         }
         None
+    }
+
+    /// Takes the bytes before the line end that is there. Many of them are not copied; few must not keep memory for
+    /// many.
+    fn take(&mut self, end: usize) -> Vec<u8> {
+        self.scanned = 0;
+        if end < READ {
+            let line = self.buffer[..end].to_vec();
+            self.buffer.drain(..=end);
+            return line;
+        }
+        let rest = self.buffer.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.buffer, rest);
+        line.pop();
+        line
     }
 
     /// Whether a line is complete, so that more input need not be read yet. Blank ones are dropped: while
@@ -153,15 +163,20 @@ impl<'io> Wire<'io> {
 mod tests {
     use super::*;
 
+    /// An input that gives so many bytes at a time.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Source for Slow<'_> {
+        fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
+            let (now, later) = self.0.split_at(self.1.min(self.0.len()));
+            to.extend_from_slice(now);
+            self.0 = later;
+            Ok(now.len())
+        }
+    }
+
     /// Reads all of `input`, `step` bytes at a time, and returns its lines.
     fn lines(input: &[u8], step: usize) -> Vec<String> {
-        struct Slow<'a>(&'a [u8], usize);
-        impl Read for Slow<'_> {
-            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-                let step = self.1.min(to.len());
-                self.0.read(&mut to[..step])
-            }
-        }
         let mut output = Vec::new();
         let mut slow = Slow(input, step);
         let mut wire = Wire::new(&mut slow, &mut output);
@@ -187,8 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_line_comes_whole_and_so_does_what_stands_behind_it() {
+        let long = "x".repeat(READ + 5);
+        let input = format!("one\n{long}\ntwo\n");
+        for step in [1000, READ, 3 * READ] {
+            assert_eq!(lines(input.as_bytes(), step), ["one", &long, "two"]);
+        }
+    }
+
+    #[test]
     fn a_blank_line_is_no_line_in_hand() {
-        let (mut input, mut output) = (&b"\n  \r\n\none\n"[..], Vec::new());
+        let (mut input, mut output) = (Slow(b"\n  \r\n\none\n", READ), Vec::new());
         let mut wire = Wire::new(&mut input, &mut output);
         wire.fill();
         assert!(wire.has_line());
@@ -214,7 +238,7 @@ mod tests {
             }
         }
         let mut writes = Writes(Vec::new());
-        Wire::new(&mut io::empty(), &mut writes).write(&Reply::Status {
+        Wire::new(&mut Slow(b"", 1), &mut writes).write(&Reply::Status {
             response_for: "initialize",
         });
         assert_eq!(
@@ -234,7 +258,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut input = io::empty();
+        let mut input = Slow(b"", 1);
         let mut gone = Gone;
         let mut wire = Wire::new(&mut input, &mut gone);
         wire.write(&Reply::Status {

@@ -165,6 +165,8 @@ impl<'s> Simulator<'s> {
                 Ok(())
             }
             Happening::Signal(_) => self.interrupt(),
+            // Nothing rings here.
+            Happening::Rung => Ok(()),
             Happening::Input => {
                 self.screen.pass_on();
                 Ok(())

@@ -198,6 +198,18 @@ pub const FAMILIES: &[Family] = &[
         samples: |of| vec![gauge(&[], of.counters.in_flight as f64)],
     },
     Family {
+        name: "kclpipe_throttled_seconds_total",
+        help: "For how long a handler could have started if a limit had allowed it, by the limit: --rate or --host-jobs.",
+        kind: Kind::Counter,
+        labels: &["limit"],
+        samples: |of| {
+            let times = of.counters.throttled_times();
+            times
+                .map(|(limit, time)| counter_of(&[limit], time.as_secs_f64()))
+                .collect()
+        },
+    },
+    Family {
         name: "kclpipe_blocked",
         help: "1 while a record that has failed holds up everything after it, otherwise 0.",
         kind: Kind::Gauge,
@@ -324,8 +336,12 @@ fn sample(labels: &[&str], set: impl FnOnce(&mut Metric)) -> Sample {
 }
 
 fn counter(labels: &[&str], count: u64) -> Sample {
+    counter_of(labels, count as f64)
+}
+
+fn counter_of(labels: &[&str], amount: f64) -> Sample {
     let mut value = Counter::default();
-    value.set_value(count as f64);
+    value.set_value(amount);
     sample(labels, |metric| metric.set_counter(value))
 }
 

@@ -9,6 +9,7 @@ use super::Snapshot;
 use crate::checkpoint::Results;
 use crate::counters::Counters;
 use crate::plural::plural;
+use crate::throttle::THROTTLES;
 
 /// What was told last, and when the next line is due.
 #[derive(Debug)]
@@ -87,6 +88,7 @@ fn sum_up(took: Duration, then: &Counters, stored_then: Results, snapshot: &Snap
         "",
         restarts.map(|(what, n)| (what.to_owned(), n)),
     );
+    add_waits(&mut line, then, now);
     add_checkpoints(&mut line, stored_then, snapshot);
     let behind = snapshot.behind.map_or("unknown".to_owned(), shown);
     let _ = write!(
@@ -101,6 +103,18 @@ fn sum_up(took: Duration, then: &Counters, stored_then: Results, snapshot: &Snap
         let _ = write!(line, "; BLOCKED for {} by record {record}", shown(*time));
     }
     line
+}
+
+/// For how long limits have held up handlers.
+fn add_waits(line: &mut String, then: &Counters, now: &Counters) {
+    let before = then.throttled_times;
+    for (throttle, _) in THROTTLES {
+        let at = throttle as usize;
+        let time = now.throttled_times[at].saturating_sub(before[at]);
+        if !time.is_zero() {
+            let _ = write!(line, "; {} waiting for {}", shown(time), throttle.awaited());
+        }
+    }
 }
 
 fn add_checkpoints(line: &mut String, then: Results, snapshot: &Snapshot) {
@@ -186,6 +200,7 @@ mod tests {
         so_far.counters.fail(Class::Retry);
         so_far.counters.fail(Class::Fail);
         so_far.counters.retries = 3;
+        so_far.counters.throttled_times = [Duration::ZERO, Duration::from_millis(12_300)];
         so_far.counters.in_flight = 1;
         so_far.counters.held_records = 40;
         so_far.checkpoints.failed = 1;
@@ -195,7 +210,7 @@ mod tests {
             Position::new("4959", 0).map(|record| (record, Duration::from_millis(301_200)));
         assert_eq!(
             stats.line(&so_far, now + MINUTE * 2),
-            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight, 40 held; BLOCKED for 5m 1s by record 4959.0"
+            "in 1m: 90 records done (1.5/s); 2 dead-lettered; failed attempts: 1 retry, 2 fail; 3 retried; 12.3s waiting for a slot; checkpoints: 0 stored, 1 failed, the last 1m ago, 90 records since; 1.5s behind latest, 1 in flight, 40 held; BLOCKED for 5m 1s by record 4959.0"
         );
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::Snapshot;
 use super::replacement::{PART, Replacement};
 use crate::clean::file_name;
-use crate::shard_state::{Blocked, ShardState};
+use crate::shard_state::{Blocked, ShardState, Throttled};
 
 /// The ending of the files.
 const ENDING: &str = ".json";
@@ -107,6 +107,10 @@ impl StatusFile {
             last_checkpoint: (snapshot.checkpoints.stored > 0)
                 .then(|| at(snapshot.since_checkpoint)),
             unsaved_records: snapshot.unsaved,
+            throttled: counters.throttled.map(|(limit, time)| Throttled {
+                limit,
+                since: at(time),
+            }),
             blocked: snapshot.blocked.as_ref().map(|(record, time)| Blocked {
                 sequence_number: record.sequence_number.clone(),
                 sub_sequence_number: record.sub_sequence_number,
@@ -169,6 +173,7 @@ mod tests {
     use super::*;
     use crate::record::Position;
     use crate::reporting::tests::snapshot;
+    use crate::throttle::Throttle;
 
     fn written(directory: &Path) -> Vec<(String, ShardState)> {
         let entries = fs::read_dir(directory).expect("a directory");
@@ -192,6 +197,7 @@ mod tests {
         now.counters.done = 50;
         now.blocked = Position::new("7", 1).map(|at| (at, Duration::from_secs(60)));
         now.counters.blocking_attempts = 4;
+        now.counters.throttled = Some((Throttle::HostJobs, Duration::from_secs(7)));
         file.update(&now, began + Duration::from_secs(10))
             .expect("written");
         let all = written(folder.path());
@@ -206,6 +212,8 @@ mod tests {
         assert_eq!((state.records, state.records_per_second), (50, 5.0));
         let blocked = state.blocked.as_ref().expect("it blocks");
         assert_eq!((blocked.since, blocked.attempts), (940_000, 4));
+        let throttled = state.throttled.as_ref().map(|of| (of.limit, of.since));
+        assert_eq!(throttled, Some((Throttle::HostJobs, 993_000)));
         assert_eq!(state.last_checkpoint, None);
         assert!(!is_gone(&folder.path().join(name)));
         now.counters.done = 80;

@@ -11,6 +11,9 @@ use super::directory::StateFile;
 /// No file of ours is larger.
 const MOST: u64 = 4 << 20;
 
+/// What each family begins with.
+const HELP: &str = "# HELP ";
+
 /// Whether the kclpipe of a shard lives, by the file that it keeps.
 const UP: &str = "# HELP kclpipe_up 1 while the kclpipe of a shard lives, 0 once it was killed.\n# TYPE kclpipe_up gauge\n";
 
@@ -56,9 +59,12 @@ pub(crate) fn of_all(files: &[StateFile]) -> String {
 }
 
 fn read(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    let is_file = path.symlink_metadata().is_ok_and(|about| about.is_file());
-    let file = is_file.then(|| fs::File::open(path).ok()).flatten()?;
+    let about = path.symlink_metadata().ok()?;
+    let file = about
+        .is_file()
+        .then(|| fs::File::open(path).ok())
+        .flatten()?;
+    let mut text = String::with_capacity(about.len().min(MOST) as usize + 1);
     file.take(MOST).read_to_string(&mut text).ok()?;
     Some(text)
 }
@@ -66,44 +72,33 @@ fn read(path: &Path) -> Option<String> {
 impl Families {
     /// Adds the text of one file. What a gauge of a process that is gone says is of the past.
     fn add(&mut self, text: &str, with_gauges: bool) {
-        let (mut at, mut is_left_out) = (None, false);
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("# HELP ") {
-                let name = rest.split(' ').next().unwrap_or_default();
-                at = Some(self.family(name, line));
-                is_left_out = false;
-            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-                is_left_out = !with_gauges && rest.ends_with(" gauge");
-                self.type_line(at, line);
-            } else if let Some(at) = at.filter(|_| !is_left_out && !line.starts_with('#')) {
-                self.all[at].samples.push_str(line);
-                self.all[at].samples.push('\n');
+        let text = text.strip_prefix(HELP).unwrap_or_default();
+        // No value of a label holds the end of a line.
+        for family in text.trim_end_matches('\n').split("\n# HELP ") {
+            let Some((help, rest)) = family.split_once('\n') else {
+                continue;
+            };
+            let (kind, samples) = rest.split_once('\n').unwrap_or((rest, ""));
+            if !kind.starts_with("# TYPE ") || (!with_gauges && kind.ends_with(" gauge")) {
+                continue;
             }
+            let all = self.family(help, kind);
+            all.push_str(samples);
+            all.push('\n');
         }
     }
 
-    /// The place of the family, which begins with this line where it is new.
-    fn family(&mut self, name: &str, line: &str) -> usize {
-        if let Some(at) = self.by_name.get(name) {
-            return *at;
-        }
-        let head = format!("{line}\n");
-        self.all.push(Family {
-            head,
-            samples: String::new(),
+    /// The samples of a family, which begins with these two lines where it is new.
+    fn family(&mut self, help: &str, kind: &str) -> &mut String {
+        let name = help.split(' ').next().unwrap_or_default();
+        let at = *self.by_name.entry(name.to_owned()).or_insert_with(|| {
+            self.all.push(Family {
+                head: format!("{HELP}{help}\n{kind}\n"),
+                samples: String::new(),
+            });
+            self.all.len() - 1
         });
-        self.by_name.insert(name.to_owned(), self.all.len() - 1);
-        self.all.len() - 1
-    }
-
-    /// Of the first file that has the family.
-    fn type_line(&mut self, at: Option<usize>, line: &str) {
-        if let Some(family) = at.map(|at| &mut self.all[at])
-            && !family.head.contains("# TYPE ")
-        {
-            family.head.push_str(line);
-            family.head.push('\n');
-        }
+        &mut self.all[at].samples
     }
 }
 

@@ -52,6 +52,9 @@ pub(crate) struct Shard {
     /// How long a record has blocked it.
     #[serde(rename = "secondsBlocked", serialize_with = "maybe_seconds")]
     pub(crate) blocked: Option<Duration>,
+    /// How long a limit has held up a handler.
+    #[serde(rename = "secondsThrottled", serialize_with = "maybe_seconds")]
+    pub(crate) throttled: Option<Duration>,
     /// How long ago its last checkpoint was stored.
     #[serde(rename = "secondsSinceCheckpoint", serialize_with = "maybe_seconds")]
     pub(crate) checkpoint: Option<Duration>,
@@ -81,6 +84,7 @@ impl Shard {
             // Nobody works on it, so it has fallen back by this time.
             behind: behind.map(|behind| if is_gone { behind + age } else { behind }),
             blocked: state.blocked.as_ref().map(|of| since(of.since, now)),
+            throttled: state.throttled.as_ref().map(|of| since(of.since, now)),
             checkpoint: state.last_checkpoint.map(|at| since(at, now)),
             state,
         }
@@ -149,6 +153,7 @@ pub(super) mod tests {
             held_bytes: 600,
             last_checkpoint: Some(960_000),
             unsaved_records: 7,
+            throttled: None,
             blocked: None,
             last_failure: None,
         }

@@ -60,6 +60,9 @@ const HEADER: [&str; 10] = [
     "WHY",
 ];
 
+/// A wait that is shorter is the limit at work, and nothing to look into.
+const WORTH_SAYING: Duration = Duration::from_secs(1);
+
 const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
@@ -101,7 +104,7 @@ fn standing(shard: &Shard) -> String {
     }
 }
 
-/// The record that blocks, and the handler's last words.
+/// The record that blocks, what a handler waits for, and the handler's last words.
 fn why(shard: &Shard) -> String {
     let mut parts = Vec::new();
     if let Some(blocked) = &shard.state.blocked {
@@ -112,6 +115,7 @@ fn why(shard: &Shard) -> String {
             plural(u64::from(blocked.attempts), "attempt")
         ));
     }
+    parts.extend(held_up(shard));
     // Of a shard that is well it is of the past.
     let failure = shard.state.last_failure.as_ref();
     if let Some(failure) = failure.filter(|_| shard.standing != Standing::Well) {
@@ -121,6 +125,14 @@ fn why(shard: &Shard) -> String {
         }
     }
     parts.join(": ")
+}
+
+/// What a handler that could start waits for, where that takes longer than the next look.
+fn held_up(shard: &Shard) -> Option<String> {
+    let time = shard.throttled.filter(|time| *time >= WORTH_SAYING)?;
+    let limit = shard.state.throttled.as_ref()?.limit;
+    let lives = shard.standing != Standing::Gone;
+    lives.then(|| format!("waits for {} {}", limit.awaited(), shown(time)))
 }
 
 /// A time in at most two units, so that columns stay narrow.
@@ -183,7 +195,8 @@ fn sum(shards: &[Shard]) -> String {
 mod tests {
     use super::super::standing::tests::{blocked, shard, state};
     use super::*;
-    use crate::shard_state::{LastFailure, ShardState};
+    use crate::shard_state::{LastFailure, ShardState, Throttled};
+    use crate::throttle::Throttle;
 
     const PLAIN_STYLE: Style = Style {
         colored: false,
@@ -214,6 +227,23 @@ well         shardId-2  4711  0.5s    12.0       1          3     40.0s ago
 ";
         assert_eq!(table(&shards(), PLAIN_STYLE), expected);
         assert_eq!(table(&[], PLAIN_STYLE), "");
+    }
+
+    #[test]
+    fn a_shard_that_waits_for_a_slot_says_so() {
+        let waits = |limit, since| ShardState {
+            throttled: Some(Throttled { limit, since }),
+            ..state("shardId-0")
+        };
+        let shown = |state| why(&shard(state, false, 1000));
+        let slot = waits(Throttle::HostJobs, 910_000);
+        assert_eq!(shown(slot.clone()), "waits for a slot 1m 30s");
+        assert_eq!(
+            shown(waits(Throttle::Rate, 998_000)),
+            "waits for its rate 2.0s"
+        );
+        assert_eq!(shown(waits(Throttle::Rate, 999_500)), "");
+        assert_eq!(why(&shard(slot, true, 1000)), "");
     }
 
     #[test]

@@ -5,15 +5,16 @@
 //! program that does nothing else, in runs that take turns with kclpipe's. The bar is on the ratio, and
 //! the exit code is 1 where one is not met.
 //!
-//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`held::ROWS`] or [`peers::ROWS`] with a function that measures both
-//! sides; [`older`] puts an older kclpipe in the place of the floors. [`driver`] plays the daemon, [`floor`] and [`bare`] have the floors, [`measure`] the clocks and
-//! medians, [`report`] the table. The peers are other programs, installed on demand; without Python or the
+//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`held::ROWS`], [`many::ROWS`] or [`peers::ROWS`] with a function that
+//! measures both sides; [`older`] puts an older kclpipe in the place of the floors. [`driver`] plays the daemon,
+//! [`floor`] and [`bare`] have the floors, [`measure`] the clocks and medians, [`report`] the table. The peers are other programs, installed on demand; without Python or the
 //! network their rows are skipped.
 
 mod bare;
 mod driver;
 mod floor;
 mod held;
+mod many;
 mod measure;
 mod older;
 mod peak;
@@ -116,7 +117,7 @@ fn bench(arguments: &[String]) -> Result<bool> {
         row.fill(&bench, &mut table)?;
     }
     if !older::is_given() {
-        for row in of(wanted, held::ROWS) {
+        for row in of(wanted, held::ROWS).chain(of(wanted, many::ROWS)) {
             row.fill(&bench, &mut table)?;
         }
         measure_peers(wanted, &bench, &mut table)?;

@@ -21,4 +21,5 @@ mod probe;
 mod reshard;
 mod sentences;
 mod shutdown;
+mod status;
 mod systemd;

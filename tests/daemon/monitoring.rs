@@ -2,22 +2,19 @@
 //! the file, Prometheus the rules and every query of the dashboard. They are Debian's packages `prometheus`
 //! and `prometheus-node-exporter`.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::wait::{until, until_some};
+use crate::harness::served::{Blocked, Server, get};
+use crate::harness::wait::until;
 
 /// A name that needs every escape there is.
 const NAME: &str = r#"my "own" \ name"#;
-
-/// The last record fails for ever.
-const HANDLER: &str = "[ $KCLPIPE_SEQUENCE_NUMBER != 30 ] || exit 1; sleep 0.1";
 
 fn in_repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -45,7 +42,7 @@ fn what_kclpipe_writes_reaches_prometheus_and_the_dashboard() {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory can be made");
     let metrics = folder.path().join("metrics");
     fs::create_dir(&metrics).expect("a directory can be made");
-    let _kclpipe = Kclpipe::start(folder.path(), &metrics);
+    let _kclpipe = Blocked::start(folder.path(), &metrics, NAME);
     until("the metrics of a blocked shard", || {
         text_of(&metrics).contains("class=\"fail\"} 2")
     });
@@ -81,58 +78,6 @@ fn what_kclpipe_writes_reaches_prometheus_and_the_dashboard() {
     });
 }
 
-/// kclpipe with a batch that it does not come to the end of; it ends with its input.
-struct Kclpipe {
-    child: Child,
-    _input: ChildStdin,
-}
-
-impl Kclpipe {
-    fn start(folder: &Path, metrics: &Path) -> Kclpipe {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kclpipe"))
-            .arg("--metrics-dir")
-            .arg(metrics)
-            .args([
-                "--name",
-                NAME,
-                "--retry-delay",
-                "1s",
-                "--retry-max-delay",
-                "1s",
-            ])
-            .args(["--stop-timeout", "0", "--", "sh", "-c", HANDLER])
-            .current_dir(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(File::create(folder.join("kclpipe.log")).expect("a log can be made"))
-            .spawn()
-            .expect("kclpipe can be started");
-        let mut input = child.stdin.take().expect("a pipe");
-        let record = |number: u32| {
-            json!({"data": "eA==", "partitionKey": "k", "sequenceNumber": number.to_string(),
-                   "approximateArrivalTimestamp": 1_700_000_000_000_u64, "subSequenceNumber": 0})
-        };
-        let records: Vec<Value> = (1..=30).map(record).collect();
-        for message in [
-            json!({"action": "initialize", "shardId": "shardId-0", "sequenceNumber": "TRIM_HORIZON", "subSequenceNumber": 0}),
-            json!({"action": "processRecords", "millisBehindLatest": 1500, "records": records}),
-        ] {
-            writeln!(input, "{message}").expect("kclpipe reads");
-        }
-        Kclpipe {
-            child,
-            _input: input,
-        }
-    }
-}
-
-impl Drop for Kclpipe {
-    fn drop(&mut self) {
-        self.child.kill().expect("kclpipe can be killed");
-        self.child.wait().expect("kclpipe can be awaited");
-    }
-}
-
 /// What the one metrics file has.
 fn text_of(metrics: &Path) -> String {
     let entries = fs::read_dir(metrics)
@@ -145,7 +90,7 @@ fn text_of(metrics: &Path) -> String {
 }
 
 /// promtool has nothing to say of it: neither of its form nor of the names.
-fn check_metrics(text: &str) {
+pub(crate) fn check_metrics(text: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -162,11 +107,12 @@ fn check_metrics(text: &str) {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-fn start_prometheus(folder: &Path, exporter: &str) -> Server {
+/// Prometheus, with the rules, which scrapes this address.
+pub(crate) fn start_prometheus(folder: &Path, target: &str) -> Server {
     let configuration = json!({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [in_repository("docs/alerts.yml")],
-        "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": [exporter]}]}],
+        "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": [target]}]}],
     });
     // JSON is YAML.
     fs::write(folder.join("prometheus.yml"), configuration.to_string()).expect("written");
@@ -202,7 +148,7 @@ fn queries() -> Vec<String> {
 
 /// What Prometheus answers to a query, which it must understand.
 #[track_caller]
-fn ask(prometheus: &str, query: &str) -> Vec<Value> {
+pub(crate) fn ask(prometheus: &str, query: &str) -> Vec<Value> {
     let reply = get(
         prometheus,
         &format!("/api/v1/query?query={}", escaped(query)),
@@ -222,60 +168,4 @@ fn rules(prometheus: &str) -> Vec<Value> {
 /// A text as a part of a URL.
 fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
-/// Speaks HTTP/1.0, so that the reply is not chunked.
-fn get(address: &str, path: &str) -> String {
-    let mut connection = TcpStream::connect(address).expect("it listens");
-    write!(connection, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("it reads");
-    let mut reply = String::new();
-    connection.read_to_string(&mut reply).expect("it answers");
-    let (_, body) = reply.split_once("\r\n\r\n").expect("a reply has a head");
-    body.to_owned()
-}
-
-/// A server that says on stderr where it listens. It ends with our end of its guard's input, so that none
-/// is left behind when the tests are killed.
-struct Server {
-    guard: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(folder: &Path, program: &str, arguments: &[&str]) -> Server {
-        let log = folder.join(format!("{program}.log"));
-        let guard = Command::new("sh")
-            .args([
-                "-c",
-                "\"$@\" & read -r never; kill -s KILL $!; wait",
-                "guard",
-            ])
-            .arg(program)
-            .args(arguments)
-            .current_dir(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a log can be made"))
-            .spawn()
-            .expect("sh can be started");
-        let mut server = Server {
-            guard,
-            address: String::new(),
-        };
-        server.address = until_some(&format!("the address of {program}"), || {
-            let log = fs::read_to_string(&log).expect("a log");
-            assert!(!log.contains("not found"), "{log}");
-            let line = log.lines().find(|line| line.contains("\"Listening on\""))?;
-            let (_, address) = line.split_once("address=")?;
-            Some(address.split(' ').next()?.to_owned())
-        });
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        self.guard.wait().expect("a guard can be awaited");
-    }
 }

@@ -64,6 +64,8 @@ impl Play {
             },
             decompress: None,
             jobs: 1,
+            host_jobs: None,
+            rate: None,
             on_exit: OnExit::default(),
             limits: Limits {
                 max_attempts: Some(2),

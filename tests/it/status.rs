@@ -1,13 +1,15 @@
 //! `kclpipe status`: what it shows of running kclpipes, of killed ones, and over HTTP.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::{Bridge, Daemon, QUICK};
 
@@ -185,4 +187,44 @@ fn slow_broken_and_curious_clients_leave_the_others_alone() {
     drop(server);
     daemon.end_input();
     daemon.wait_exit();
+}
+
+/// Files as that many living kclpipes keep them, after the pattern of one, and the locks that say that they live.
+fn crowd(daemon: &Daemon, shards: u32) -> (TempDir, Vec<File>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut locks = Vec::new();
+    for entry in fs::read_dir(daemon.path("m")).expect("readable").flatten() {
+        let pattern = fs::read_to_string(entry.path()).expect("text");
+        let ending = entry.path().extension().expect("one").to_owned();
+        for number in 0..shards {
+            let shard = format!("shardId-{number:03}");
+            let name = format!("kclpipe-app-{shard}-{number}");
+            let path = folder.path().join(name).with_extension(&ending);
+            fs::write(&path, pattern.replace("shardId-0", &shard)).expect("written");
+            let file = File::open(path).expect("there");
+            flock(&file, FlockOperation::LockExclusive).expect("locked");
+            locks.push(file);
+        }
+    }
+    (folder, locks)
+}
+
+#[test]
+fn five_hundred_shards_have_a_line_each_and_a_family_is_named_once() {
+    let mut daemon = begun("cat", "");
+    expect_shard(&mut daemon, "it is well", |of| of["standing"] == "well");
+    let (folder, _locks) = crowd(&daemon, 500);
+    let table = text(&status(folder.path(), &[]).stdout);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines.len(),
+        502,
+        "a head, the shards, and how many they are"
+    );
+    let server = Server::new(folder.path(), "stale=1h");
+    let metrics = server.get("/metrics");
+    assert_eq!(metrics.matches("# TYPE kclpipe_records_total ").count(), 1);
+    assert_eq!(metrics.matches("\nkclpipe_up{").count(), 500);
+    assert_eq!(server.get("/").matches("shardId-").count(), 500);
+    daemon.finish();
 }

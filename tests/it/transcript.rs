@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ use kclpipe::testing::clock::Clock;
 use kclpipe::testing::counters::Counters;
 use kclpipe::testing::exit::Bridge as Exit;
 use kclpipe::testing::handler::{self, Event, Finish, First, Handlers, HookEvent};
-use kclpipe::testing::protocol::Wire;
+use kclpipe::testing::protocol::{Source, Wire};
 use kclpipe::testing::record::Position;
 
 /// The delay between attempts at a checkpoint; jitter makes it half a second to a second.
@@ -62,8 +62,8 @@ impl Play {
     }
 }
 
-impl Read for Play {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+impl Source for Play {
+    fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         if self.0.borrow().line.is_empty() {
             match self.step(">") {
                 Some(said) => self.0.borrow_mut().line = daemon_line(&said),
@@ -71,9 +71,8 @@ impl Read for Play {
             }
         }
         let mut stage = self.0.borrow_mut();
-        let n = to.len().min(stage.line.len());
-        to[..n].copy_from_slice(&stage.line[..n]);
-        stage.line.drain(..n);
+        let n = stage.line.len().min(to.capacity() - to.len());
+        to.extend(stage.line.drain(..n));
         Ok(n)
     }
 }

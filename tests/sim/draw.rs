@@ -156,6 +156,8 @@ impl Draw {
             format: self.format.clone(),
             decompress: None,
             jobs: self.jobs,
+            host_jobs: None,
+            rate: None,
             on_exit: OnExit(vec![(CHECKPOINT, Class::Checkpoint), (HALT, Class::Halt)]),
             limits: Limits {
                 max_attempts: self.max_attempts,

@@ -143,6 +143,12 @@ impl Children for SimChildren {
         })
     }
 
+    fn has_host_slot(&mut self) -> bool {
+        true
+    }
+
+    fn leave_host_slot(&mut self) {}
+
     fn start(
         &mut self,
         role: Role,

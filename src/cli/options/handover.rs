@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::values::{jobs, path, size};
+use crate::cli::values::{host_jobs, jobs, path, rate, size};
+use crate::handler::Rate;
 
 /// How records are handed to a handler.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,6 +20,14 @@ pub(crate) struct Handover {
     /// How many handlers run at a time; records of one partition key stay in order [default: 1]
     #[arg(long, value_parser = jobs, value_name = "N")]
     pub jobs: Option<usize>,
+    /// How many handlers run on this machine at a time at most, for all shards of the application (--name);
+    /// not with --per shard
+    #[arg(long, value_parser = host_jobs, value_name = "N")]
+    pub host_jobs: Option<usize>,
+    /// How many records of a shard are handed over in a second or a minute at most, for example 100/s or
+    /// 30/m; not with --per shard
+    #[arg(long, value_parser = rate, value_name = "RATE")]
+    pub rate: Option<Rate>,
     /// With --format jsonl: text writes a payload as "data" if it is UTF-8 and as "dataBase64" if not;
     /// base64 always as "dataBase64" [default: text]
     #[arg(long, value_enum)]

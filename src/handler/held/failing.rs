@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::disposition::{Decision, Disposition, Policy};
 use super::events::{Delay, RecordEvent, Why};
 use super::{Letter, Records, Report};
-use crate::handler::Event;
 use crate::outcome::Class;
 
 impl Records {
@@ -22,7 +21,9 @@ impl Records {
             self.note(index, class, now);
         }
         let attempts = self.attempts.get(&index).cloned().unwrap_or_default();
+        // A limit that the user set is no fault of the record's.
         let age = self.age(index);
+        let age = age.map(|age| age.saturating_sub(self.queue.held_up(index)));
         let decision = self.policy().decide(class, &attempts, age, &self.breaker);
         if let Decision::Again(Why::Broken, _) = decision {
             return Disposition::RetryAt(self.broken(&[index], report, now));
@@ -132,7 +133,7 @@ impl Records {
     ) -> Disposition {
         self.tell_again(index, why, delay, report);
         let until = now + delay.time;
-        self.lanes.put_back(index, Some(until));
+        self.put_back(index, Some(until));
         Disposition::RetryAt(until)
     }
 
@@ -172,7 +173,7 @@ impl Records {
             let attempts = self.attempts(index);
             attempts.handed += 1;
             attempts.run = Some(run);
-            self.lanes.put_back(index, until);
+            self.put_back(index, until);
         }
     }
 
@@ -247,10 +248,7 @@ impl Records {
     }
 
     fn halt_because(&mut self, index: usize, why: &str) {
-        self.report_done();
-        let position = self.position(index);
-        self.events
-            .push_back(Event::Halted(format!("record {position} {why}")));
-        self.halted = true;
+        let why = format!("record {} {why}", self.position(index));
+        self.halted.get_or_insert(why);
     }
 }

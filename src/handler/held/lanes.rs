@@ -4,11 +4,12 @@
 //! them is unanswered there. With a single lane all records are taken as of one key, so they go strictly
 //! in order and one that waits holds up the rest. A key that has no record is forgotten.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::ops::{Add, Sub};
 use std::time::Instant;
 
+use super::lists::{Listed, Lists};
+use super::size::Size;
 use crate::due::Due;
 
 /// The records that are held, by their numbers, on their way to being done.
@@ -24,11 +25,7 @@ pub(in crate::handler) struct Lanes {
     /// Keys by the hash of their name. Two that share one are taken for one, which does no harm.
     by_name: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
-    /// The next record of each key that any lane may take.
-    free: Listing,
-    /// The next record of each key that only this lane may take.
-    owned: Vec<Listing>,
-    waiting: BTreeSet<(Instant, u32)>,
+    lists: Lists,
 }
 
 /// The hash of what is a hash already: to make another one would be felt at each record.
@@ -49,33 +46,25 @@ impl Hasher for Hashed {
     }
 }
 
-/// How much a record, or several of them, is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::handler) struct Size {
-    /// Records.
-    pub(in crate::handler) records: u64,
-    /// Bytes of payload, as far as they are known.
-    pub(in crate::handler) payload: u64,
-    /// Bytes of the daemon's lines.
-    pub(in crate::handler) line: u64,
-}
-
+/// A record, small: a million may be held.
 #[derive(Debug)]
 struct Entry {
     key: u32,
+    /// How far on the next record of the key is; 0 while there is none.
+    step: u32,
     done: bool,
-    payload: u32,
-    line: u32,
 }
 
 #[derive(Debug, Default)]
 struct Key {
-    /// Records that are not done, and those after the first of them.
-    records: VecDeque<usize>,
-    /// Where in `records` the next one to take is.
-    next: usize,
+    /// The next record to take.
+    next: Option<usize>,
+    /// The last record that came.
+    last: usize,
+    /// Records that are not done.
+    left: usize,
     /// Records taken and neither done nor put back.
-    out: u32,
+    out: usize,
     /// Those from `next` on.
     rest: Size,
     /// The lane that has those that are out.
@@ -85,20 +74,6 @@ struct Key {
     listed: Option<Listed>,
     /// The hash of its name.
     name: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listed {
-    Free(usize),
-    Owned(usize, usize),
-    Waiting(Instant),
-}
-
-/// Keys by the next record of each, and how much all of them have to be taken.
-#[derive(Clone, Debug, Default)]
-struct Listing {
-    next: BTreeSet<(usize, u32)>,
-    size: Size,
 }
 
 impl Lanes {
@@ -111,18 +86,15 @@ impl Lanes {
             unused: Vec::new(),
             by_name: HashMap::default(),
             hasher: RandomState::new(),
-            free: Listing::default(),
-            owned: vec![Listing::default(); lanes],
-            waiting: BTreeSet::new(),
+            lists: Lists::new(lanes),
         }
     }
 
     /// Forgets all records; the next one has this number.
     pub(in crate::handler) fn clear(&mut self, next: usize) {
-        let lanes = self.owned.len();
         *self = Lanes {
             done_through: next,
-            ..Lanes::new(lanes)
+            ..Lanes::new(self.lists.lanes())
         };
     }
 
@@ -132,20 +104,29 @@ impl Lanes {
         let id = self.key(partition_key);
         self.records.push_back(Entry {
             key: id,
+            step: 0,
             done: false,
-            payload: u32::try_from(size.payload).unwrap_or(u32::MAX),
-            line: u32::try_from(size.line).unwrap_or(u32::MAX),
         });
-        let size = self.size(index);
-        self.change(id, |key| {
-            key.records.push_back(index);
-            key.rest = key.rest + size;
-        });
+        let key = &mut self.keys[id as usize];
+        if key.left > 0 {
+            self.records[key.last - self.done_through].step = (index - key.last) as u32;
+        }
+        key.last = index;
+        key.left += 1;
+        if key.next.is_some() {
+            key.rest += size;
+            self.lists.grow(key.listed, size);
+        } else {
+            self.change(id, |key| {
+                key.next = Some(index);
+                key.rest = size;
+            });
+        }
     }
 
     /// The key of this name; with one lane there is but one.
     fn key(&mut self, name: &str) -> u32 {
-        let name = match self.owned.len() {
+        let name = match self.lists.lanes() {
             1 => 0,
             _ => self.hasher.hash_one(name),
         };
@@ -182,18 +163,13 @@ impl Lanes {
 
     /// How much `lane` may take now, if it may take all at once.
     pub(in crate::handler) fn startable(&self, lane: usize) -> Size {
-        self.free.size + self.owned[lane].size
+        self.lists.size(lane)
     }
 
     /// The record that `lane` may take now.
     pub(in crate::handler) fn peek(&mut self, lane: usize, now: Instant) -> Option<usize> {
         self.wake_keys(now);
-        let (owned, free) = (self.owned.get(lane)?.next.first(), self.free.next.first());
-        let first = match (owned, free) {
-            (Some(owned), Some(free)) => owned.min(free),
-            (owned, free) => owned.or(free)?,
-        };
-        Some(first.0)
+        self.lists.first(lane)
     }
 
     /// The first record that `lane` may take now and that passes `test`.
@@ -204,50 +180,44 @@ impl Lanes {
         test: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         self.wake_keys(now);
-        let listed = self.owned.get(lane)?.next.iter().chain(&self.free.next);
-        let indexes = listed.map(|(index, _)| *index);
-        indexes.filter(|index| test(*index)).min()
+        self.lists.all(lane).filter(|index| test(*index)).min()
     }
 
-    /// `lane` takes the record that [`Lanes::peek`] returned.
-    pub(in crate::handler) fn take(&mut self, lane: usize, index: usize) {
-        let (id, size) = (self.entry(index).key, self.size(index));
+    /// `lane` takes the record that [`Lanes::peek`] returned, which is of this size.
+    pub(in crate::handler) fn take(&mut self, lane: usize, index: usize, size: Size) {
+        let (id, next) = (self.entry(index).key, self.after(index));
         self.change(id, |key| {
-            debug_assert_eq!(key.records[key.next], index);
-            key.next += 1;
+            debug_assert_eq!(key.next, Some(index));
+            key.next = next;
             key.out += 1;
             key.lane = lane;
-            key.rest = key.rest - size;
+            key.rest -= size;
         });
     }
 
     /// A record that was taken is done.
     pub(in crate::handler) fn done(&mut self, index: usize) {
-        let at = index - self.done_through;
-        self.records[at].done = true;
-        let id = self.records[at].key;
-        let mut key = std::mem::take(&mut self.keys[id as usize].records);
-        let before = key.len();
-        while key.front().is_some_and(|first| self.entry(*first).done) {
-            key.pop_front();
-        }
-        let gone = before - key.len();
-        self.keys[id as usize].records = key;
-        self.change(id, |key| {
-            key.out -= 1;
-            key.next -= gone;
-        });
+        let entry = &mut self.records[index - self.done_through];
+        entry.done = true;
+        let id = entry.key;
         while self.records.front().is_some_and(|entry| entry.done) {
             self.records.pop_front();
             self.done_through += 1;
         }
-        self.forget(id);
+        let key = &mut self.keys[id as usize];
+        key.left -= 1;
+        key.out -= 1;
+        // While others are out, it stays where it is listed.
+        if key.out == 0 {
+            self.change(id, |_| {});
+            self.forget(id);
+        }
     }
 
     /// Forgets a key that has no record.
     fn forget(&mut self, id: u32) {
         let key = &mut self.keys[id as usize];
-        if key.records.is_empty() {
+        if key.left == 0 {
             self.by_name.remove(&key.name);
             *key = Key::default();
             self.unused.push(id);
@@ -255,33 +225,33 @@ impl Lanes {
     }
 
     /// A record that was taken goes back to its place; its key waits until `until`, if that is given.
-    /// Every later record of the key that is taken must be put back, too.
-    pub(in crate::handler) fn put_back(&mut self, index: usize, until: Option<Instant>) {
+    /// Every later record of the key that is taken must be put back, too. `size` is that of each record.
+    pub(in crate::handler) fn put_back(
+        &mut self,
+        index: usize,
+        until: Option<Instant>,
+        size: impl Fn(usize) -> Size,
+    ) {
         let id = self.entry(index).key;
-        let key = &self.keys[id as usize];
-        let place = key.records.partition_point(|record| *record < index);
-        let back = key.records.range(place.min(key.next)..key.next);
-        let back = back.fold(Size::default(), |sum, index| sum + self.size(*index));
+        let next = self.keys[id as usize].next;
+        let back = std::iter::successors(Some(index), |index| self.after(*index))
+            .take_while(|index| next.is_none_or(|next| *index < next))
+            .fold(Size::default(), |sum, index| sum + size(index));
         self.change(id, |key| {
             key.out -= 1;
-            key.next = key.next.min(place);
-            key.rest = key.rest + back;
+            key.next = Some(next.map_or(index, |next| next.min(index)));
+            key.rest += back;
             key.wait_until = key.wait_until.max(until);
         });
     }
 
     /// What a key that waits is due for: to be taken by any lane.
     pub(in crate::handler) fn due(&self, now: Instant) -> Due<()> {
-        Due::from(self.waiting.first().map(|(until, _)| *until), now, ())
+        Due::from(self.lists.wakes(), now, ())
     }
 
     fn wake_keys(&mut self, now: Instant) {
-        while let Some((_, id)) = self
-            .waiting
-            .first()
-            .copied()
-            .filter(|(until, _)| *until <= now)
-        {
+        while let Some(id) = self.lists.waking(now) {
             self.change(id, |key| key.wait_until = None);
         }
     }
@@ -290,98 +260,32 @@ impl Lanes {
         &self.records[index - self.done_through]
     }
 
-    fn size(&self, index: usize) -> Size {
-        let entry = self.entry(index);
-        Size {
-            records: 1,
-            payload: u64::from(entry.payload),
-            line: u64::from(entry.line),
-        }
+    /// The next record of the same key.
+    fn after(&self, index: usize) -> Option<usize> {
+        let step = self.entry(index).step as usize;
+        (step > 0).then_some(index + step)
     }
 
     /// Changes a key, and puts it on the list where it belongs then.
     fn change(&mut self, id: u32, change: impl FnOnce(&mut Key)) {
         let key = &mut self.keys[id as usize];
-        let (was, had) = (key.listed, key.rest);
+        self.lists.remove(key.listed, id, key.rest);
         change(key);
-        let (is, has) = (key.place(), key.rest);
-        key.listed = is;
-        if is == was {
-            return self.resize(is, had, has);
-        }
-        if let Some((listing, index)) = self.listing(was) {
-            listing.size = listing.size - had;
-            listing.next.remove(&(index, id));
-        }
-        if let Some((listing, index)) = self.listing(is) {
-            listing.size = listing.size + has;
-            listing.next.insert((index, id));
-        }
-        self.wait(was, is, id);
-    }
-
-    /// A key that is listed there has so much now.
-    fn resize(&mut self, listed: Option<Listed>, had: Size, has: Size) {
-        if had != has
-            && let Some((listing, _)) = self.listing(listed)
-        {
-            listing.size = listing.size - had + has;
-        }
-    }
-
-    fn listing(&mut self, listed: Option<Listed>) -> Option<(&mut Listing, usize)> {
-        match listed? {
-            Listed::Free(index) => Some((&mut self.free, index)),
-            Listed::Owned(lane, index) => Some((&mut self.owned[lane], index)),
-            Listed::Waiting(_) => None,
-        }
-    }
-
-    /// Keeps the list of those that wait.
-    fn wait(&mut self, was: Option<Listed>, is: Option<Listed>, id: u32) {
-        if let Some(Listed::Waiting(until)) = was {
-            self.waiting.remove(&(until, id));
-        }
-        if let Some(Listed::Waiting(until)) = is {
-            self.waiting.insert((until, id));
-        }
+        key.listed = key.place();
+        self.lists.insert(key.listed, id, key.rest);
     }
 }
 
 impl Key {
     /// The list where it belongs now, if it has a record to take.
     fn place(&self) -> Option<Listed> {
-        let index = *self.records.get(self.next)?;
+        let index = self.next?;
         match self.wait_until {
             Some(until) if self.out == 0 => Some(Listed::Waiting(until)),
             // A record goes back among others that are out: they come back first.
             Some(_) => None,
             None if self.out > 0 => Some(Listed::Owned(self.lane, index)),
             None => Some(Listed::Free(index)),
-        }
-    }
-}
-
-impl Add for Size {
-    type Output = Size;
-
-    fn add(self, other: Size) -> Size {
-        Size {
-            records: self.records + other.records,
-            payload: self.payload + other.payload,
-            line: self.line + other.line,
-        }
-    }
-}
-
-impl Sub for Size {
-    type Output = Size;
-
-    fn sub(self, other: Size) -> Size {
-        Size {
-            records: self.records - other.records,
-            payload: self.payload - other.payload,
-            line: self.line - other.line,
         }
     }
 }
@@ -399,18 +303,23 @@ mod tests {
         lanes
     }
 
+    const SIZE: Size = Size {
+        records: 1,
+        payload: 1,
+        line: 10,
+    };
+
     fn push(lanes: &mut Lanes, keys: &[&str]) {
-        let size = Size {
-            records: 1,
-            payload: 1,
-            line: 10,
-        };
-        keys.iter().for_each(|key| lanes.push(key, size));
+        keys.iter().for_each(|key| lanes.push(key, SIZE));
+    }
+
+    fn put_back(lanes: &mut Lanes, index: usize, until: Option<Instant>) {
+        lanes.put_back(index, until, |_| SIZE);
     }
 
     fn take(lanes: &mut Lanes, lane: usize, now: Instant) -> Option<usize> {
         let index = lanes.peek(lane, now)?;
-        lanes.take(lane, index);
+        lanes.take(lane, index, SIZE);
         Some(index)
     }
 
@@ -420,7 +329,7 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let mut lanes = lanes(&["a", "b", "c"], 1);
         assert_eq!(take(&mut lanes, 0, now), Some(0));
-        lanes.put_back(0, Some(later));
+        put_back(&mut lanes, 0, Some(later));
         assert_eq!(
             (take(&mut lanes, 0, now), lanes.due(now)),
             (None, Due::At(later))
@@ -447,7 +356,7 @@ mod tests {
             Some(2),
             "not 1: its key is in lane 0"
         );
-        lanes.put_back(0, Some(later));
+        put_back(&mut lanes, 0, Some(later));
         lanes.done(2);
         assert_eq!(lanes.done_through(), 0, "the run stops at what is not done");
         assert_eq!(take(&mut lanes, 0, now), Some(4));
@@ -474,7 +383,7 @@ mod tests {
             "3 belongs to lane 0 while 0 and 1 are there"
         );
         lanes.done(0);
-        lanes.put_back(1, None);
+        put_back(&mut lanes, 1, None);
         assert_eq!(
             take(&mut lanes, 1, now),
             Some(1),
@@ -491,10 +400,10 @@ mod tests {
         let mut lanes = lanes(&["a", "a"], 2);
         take(&mut lanes, 0, now);
         take(&mut lanes, 0, now);
-        lanes.put_back(0, Some(later));
+        put_back(&mut lanes, 0, Some(later));
         assert_eq!(lanes.due(now), Due::Never, "1 comes back first");
         assert_eq!(take(&mut lanes, 0, later), None);
-        lanes.put_back(1, None);
+        put_back(&mut lanes, 1, None);
         assert_eq!(lanes.due(now), Due::At(later));
         assert_eq!(take(&mut lanes, 0, later), Some(0));
     }
@@ -539,7 +448,7 @@ mod tests {
         assert_eq!(may(&lanes), [5, 5]);
         assert_eq!(take(&mut lanes, 0, now), Some(0));
         assert_eq!(may(&lanes), [4, 3]);
-        lanes.put_back(0, Some(now + Duration::from_secs(1)));
+        put_back(&mut lanes, 0, Some(now + Duration::from_secs(1)));
         assert_eq!(may(&lanes), [3, 3], "its key waits");
         assert_eq!(take(&mut lanes, 1, now + Duration::from_secs(1)), Some(0));
         assert_eq!(may(&lanes), [3, 4]);

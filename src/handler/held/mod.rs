@@ -7,8 +7,10 @@ mod events;
 mod failing;
 mod lanes;
 mod letters;
+mod lists;
 mod queue;
 pub(in crate::handler) mod runs;
+mod size;
 mod window;
 
 use std::collections::{HashMap, VecDeque};
@@ -31,7 +33,7 @@ use collecting::Collecting;
 pub(super) use disposition::Disposition;
 use events::RecordEvent;
 pub(super) use events::Why;
-use lanes::{Lanes, Size};
+use lanes::Lanes;
 pub(super) use queue::Queue;
 pub(super) use runs::RunId;
 use runs::Runs;
@@ -68,7 +70,8 @@ pub(super) struct Records {
     said_small: bool,
     /// Where a payload is read that is not in memory.
     memory: String,
-    pub(super) halted: bool,
+    /// Why the worker is to stop, once what was done is reported.
+    pub(super) halted: Option<String>,
     pub(super) counters: Counters,
     /// As of the last [`Records::look_at_clock`].
     time_of_day: SystemTime,
@@ -114,7 +117,7 @@ impl Records {
             spool_failed: false,
             said_small: false,
             memory: String::new(),
-            halted: false,
+            halted: None,
             counters: Counters::default(),
             time_of_day: UNIX_EPOCH,
             letters: VecDeque::new(),
@@ -125,6 +128,11 @@ impl Records {
     /// The time of day, for the age of records.
     pub(super) fn look_at_clock(&mut self, time_of_day: SystemTime) {
         self.time_of_day = time_of_day;
+    }
+
+    /// For how long limits have held up handlers by now.
+    pub(super) fn note_held_up(&mut self, time: Duration) {
+        self.queue.held_up = time;
     }
 
     /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
@@ -145,15 +153,11 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
-        for place in 0..batch.len() {
-            let size = Size {
-                records: 1,
-                payload: batch.payload(place),
-                line: batch.length(place),
-            };
-            self.lanes.push(batch.header(place).partition_key, size);
-        }
         let index = self.queue.push(batch, now);
+        for index in index..self.queue.end() {
+            let key = self.queue.partition_key(index);
+            self.lanes.push(key, self.queue.size(index));
+        }
         if first == First::Alone {
             self.alone = Some(index);
         }
@@ -198,6 +202,17 @@ impl Records {
         })
     }
 
+    /// `lane` takes this record, which may be taken now.
+    pub(super) fn take(&mut self, lane: usize, index: usize) {
+        self.lanes.take(lane, index, self.queue.size(index));
+    }
+
+    /// A record that was taken goes back to its place, and waits until `until` if that is given.
+    pub(super) fn put_back(&mut self, index: usize, until: Option<Instant>) {
+        let queue = &self.queue;
+        self.lanes.put_back(index, until, |index| queue.size(index));
+    }
+
     /// Whether the daemon may be answered. Nothing is read ahead of a record that goes alone, for as long as
     /// nothing is stored; and what is done and not reported may make a checkpoint due, which goes before the
     /// answer.
@@ -228,7 +243,8 @@ impl Records {
     /// Whether the bridge does not know yet how far everything is done.
     fn has_news(&self) -> bool {
         let is_news = |event: &Event| matches!(event, Event::Done { .. } | Event::Halted(_));
-        self.collecting.storable(self.lanes.done_through()) > self.reported
+        self.halted.is_some()
+            || self.collecting.storable(self.lanes.done_through()) > self.reported
             || self.events.iter().any(is_news)
     }
 

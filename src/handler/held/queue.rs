@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::size::Size;
 use crate::record::{Batch, Header, Position};
 
 /// Batches, oldest first. A batch leaves when all its records are done and that is reported.
@@ -17,6 +18,8 @@ pub(in crate::handler) struct Queue {
     next: usize,
     /// The lengths of all lines that were taken in.
     bytes: u64,
+    /// For how long limits have held up handlers by now.
+    pub(super) held_up: Duration,
 }
 
 /// A batch, with the number of its first record.
@@ -27,6 +30,8 @@ struct Held {
     taken_in: Instant,
     /// The lengths of all lines before its own.
     offset: u64,
+    /// For how long limits had held up handlers when it was taken in.
+    held_up_before: Duration,
 }
 
 impl Queue {
@@ -40,6 +45,7 @@ impl Queue {
             batch,
             taken_in,
             offset,
+            held_up_before: self.held_up,
         });
         first
     }
@@ -74,6 +80,22 @@ impl Queue {
         self.header(index).position()
     }
 
+    /// The partition key of the record at `index`.
+    pub(in crate::handler) fn partition_key(&self, index: usize) -> &str {
+        let held = self.held(index);
+        held.batch.partition_key(index - held.first)
+    }
+
+    /// How much the record at `index` is.
+    pub(in crate::handler) fn size(&self, index: usize) -> Size {
+        let held = self.held(index);
+        Size {
+            records: 1,
+            payload: held.batch.payload(index - held.first),
+            line: held.batch.length(index - held.first),
+        }
+    }
+
     /// About what the record at `index` takes in the daemon's line.
     pub(in crate::handler) fn length(&self, index: usize) -> u64 {
         let held = self.held(index);
@@ -94,6 +116,11 @@ impl Queue {
     /// When the record at `index` was taken in.
     pub(in crate::handler) fn taken_in(&self, index: usize) -> Instant {
         self.held(index).taken_in
+    }
+
+    /// For how long limits have held up handlers since the record at `index` was taken in.
+    pub(in crate::handler) fn held_up(&self, index: usize) -> Duration {
+        self.held_up - self.held(index).held_up_before
     }
 
     /// The batch that has the record at `index`, and the record's place in it.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::lanes::Size;
+use super::size::Size;
 use crate::due::Due;
 use crate::trigger::Trigger;
 

@@ -32,6 +32,8 @@ pub enum Happening {
     Input,
     /// We were asked to stop, by the signal of this number.
     Signal(i32),
+    /// The slot of the machine that was asked for may be there.
+    HostSlot,
     /// A child printed a line on its stdout.
     Line {
         /// Which child.
@@ -58,10 +60,18 @@ pub trait Children {
     /// It is not there, or cannot be run.
     fn find(&self, what: &str, command: &Command) -> Result<()>;
 
-    /// Starts a child, with `input` as its input or the first of it.
+    /// Whether a handler may start as far as the machine's limit goes: a slot of it is kept for the next one. If
+    /// there is none it is asked for, and [`Happening::HostSlot`] follows.
+    fn has_host_slot(&mut self) -> bool;
+
+    /// No handler starts now: a slot that is kept for it is free for others.
+    fn leave_host_slot(&mut self);
+
+    /// Starts a child, with `input` as its input or the first of it. A handler has the slot that is kept, if there
+    /// is one, until it has ended.
     ///
     /// # Errors
-    /// It cannot be started; why, in words.
+    /// It cannot be started; why, in words. The slot is still kept.
     fn start(
         &mut self,
         role: Role,

@@ -13,6 +13,7 @@
 //! - A record that cannot stand in the format is judged only when nothing stands before it in the input: those
 //!   before it are not done yet.
 //! - Nothing starts while the pool is finishing, halted or paused, nor in a slot that has to rest.
+//! - A slot of the machine is asked for only when all else allows a start, and is kept for no longer: others wait.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -29,6 +30,7 @@ use crate::handler::mode::{Given, Reason, environment, placeholders};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Input, Spawn, Stderr};
 use crate::shard_state::LastFailure;
+use crate::throttle::Throttle;
 use crate::trigger::Trigger;
 
 /// About this much is made ready for a handler that lives on before its pipe has taken it: enough for the
@@ -41,6 +43,8 @@ const AHEAD: usize = 256 * 1024;
 pub(super) struct Turn {
     /// When a handler starts with what waits for it, if nothing else happens.
     start_at: Option<Instant>,
+    /// The limit that holds up a handler that could start.
+    throttle: Option<Throttle>,
     /// Records that cannot stand in the format.
     unfit: usize,
     /// Bytes that were decompressed.
@@ -59,6 +63,11 @@ impl Turn {
     /// When a handler starts with what waits for it, if nothing else happens.
     pub(super) fn start_at(&self) -> Option<Instant> {
         self.start_at
+    }
+
+    /// Something starts at this time, if nothing else happens.
+    fn starts_at(&mut self, at: Option<Instant>) {
+        self.start_at = self.start_at.into_iter().chain(at).min();
     }
 
     /// Whether there is more to look at, but not now.
@@ -118,12 +127,28 @@ impl Pool<'_> {
     /// Gives every handler what it may have now.
     pub(super) fn hand_over(&mut self, now: Instant) -> Result<()> {
         self.turn = Turn::default();
+        self.serve_slots(now)?;
+        if !self.turn.is_over() {
+            self.settle_limits(now);
+        }
+        Ok(())
+    }
+
+    /// Notes what holds handlers up. Without one that waits for it, a slot of the machine is for others.
+    fn settle_limits(&mut self, now: Instant) {
+        self.throttling.note(self.turn.throttle, now);
+        if self.settings.host_jobs.is_some() && self.turn.throttle != Some(Throttle::HostJobs) {
+            self.children.leave_host_slot();
+        }
+    }
+
+    fn serve_slots(&mut self, now: Instant) -> Result<()> {
         if self.records.lanes.all_done() {
             return Ok(());
         }
         for slot in 0..self.slots.len() {
             let paused = self.records.paused_until.is_some_and(|until| now < until);
-            if self.finishing || self.records.halted || paused || self.turn.is_over() {
+            if self.finishing || self.records.halted.is_some() || paused || self.turn.is_over() {
                 return Ok(());
             }
             match &self.slots[slot].attempt {
@@ -163,6 +188,9 @@ impl Pool<'_> {
         let Some(why) = self.start_due(slot, now) else {
             return Ok(Started::Nothing);
         };
+        if self.is_throttled(now) {
+            return Ok(Started::Nothing);
+        }
         let mut attempt = Attempt::new(now);
         self.framer.begin(self.input.buffer());
         let bytes = self.fill(slot, &mut attempt, now)?;
@@ -177,6 +205,7 @@ impl Pool<'_> {
             self.not_started(attempt, &why, now);
             return Ok(Started::Not);
         }
+        self.pace.handed_over(attempt.unanswered.len(), now);
         if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.counters.respawns += 1;
         }
@@ -197,14 +226,30 @@ impl Pool<'_> {
         let needs_room = self.records.is_full() && !self.is_busy();
         let most = self.mode.most();
         let due = self.records.start_due(slot, &most, needs_room, now);
-        let starts = [self.turn.start_at, due.wake(now)].into_iter().flatten();
         match due {
             Due::Now(why) => Some(why),
             Due::At(_) | Due::Never => {
-                self.turn.start_at = starts.min();
+                self.turn.starts_at(due.wake(now));
                 None
             }
         }
+    }
+
+    /// Whether a limit holds up a handler that could start. The rate comes first: no slot of the machine is kept
+    /// until it allows one more.
+    fn is_throttled(&mut self, now: Instant) -> bool {
+        let (pace, limited) = (self.pace.due(now), self.settings.host_jobs.is_some());
+        if self.turn.throttle.is_some() {
+            // Whoever was held up in this turn goes first in the next.
+            return true;
+        }
+        if pace.now().is_none() {
+            self.turn.throttle = Some(Throttle::Rate);
+            self.turn.starts_at(pace.wake(now));
+        } else if limited && !self.children.has_host_slot() {
+            self.turn.throttle = Some(Throttle::HostJobs);
+        }
+        self.turn.throttle.is_some()
     }
 
     /// The handler cannot be started: the records that it was to have wait.
@@ -303,17 +348,24 @@ impl Pool<'_> {
         }
         attempt.owed = false;
         let mut next = self.records.peek(slot, now);
-        if !self.mode.lives_on() {
-            run.first = next;
-            attempt.run = next.and_then(|first| self.records.run_of(first));
-            run.narrow = attempt.run.and_then(|run| self.records.most_of(run));
-        }
-        while let Some(index) = next.filter(|index| self.may_follow(*index, attempt, &run)) {
+        self.begin_with(next, attempt, &mut run);
+        next = next.filter(|index| self.may_follow(*index, attempt, &run));
+        while let Some(index) = next {
             next = self.append(index, attempt, &mut run)?;
         }
         attempt.fed += self.input.len();
         self.free_rest(&mut run);
         Ok(run.bytes)
+    }
+
+    /// The run begins with this record: if it came back, what came with it says who goes with it, and how many.
+    fn begin_with(&self, first: Option<usize>, attempt: &mut Attempt, run: &mut Run) {
+        if self.mode.lives_on() {
+            return;
+        }
+        run.first = first;
+        attempt.run = first.and_then(|first| self.records.run_of(first));
+        run.narrow = attempt.run.and_then(|run| self.records.most_of(run));
     }
 
     /// Appends a record; which one follows.
@@ -323,7 +375,7 @@ impl Pool<'_> {
         attempt: &mut Attempt,
         run: &mut Run,
     ) -> Result<Option<usize>> {
-        self.records.lanes.take(run.slot, index);
+        self.records.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let n = attempt.give(index, run.now);
         let before = (run.bytes, run.line);
@@ -420,17 +472,17 @@ impl Pool<'_> {
             Some(why) if attempt.unanswered.is_empty() => {
                 self.turn.unfit += 1;
                 self.records.unfit(index, why, run.now);
-                let goes_on = !self.records.halted && !self.turn.is_over();
+                let goes_on = self.records.halted.is_none() && !self.turn.is_over();
                 let next = self.records.peek(run.slot, run.now);
                 // A later window has not been waited for.
                 let next = next.filter(|next| !self.records.is_crossed(index, *next));
                 // Those after it go with each other, not with it.
-                run.first = run.first.and(next);
-                Ok(next.filter(|_| goes_on))
+                self.begin_with(next, attempt, run);
+                Ok(next.filter(|next| goes_on && self.may_follow(*next, attempt, run)))
             }
             _ => {
                 // What is before it is handled first; then it comes up again.
-                self.records.lanes.put_back(index, None);
+                self.records.put_back(index, None);
                 self.seal(attempt, run).map(|()| None)
             }
         }
@@ -473,19 +525,19 @@ impl Pool<'_> {
         if self.mode.lives_on() {
             return;
         }
-        self.spill_ready(run);
-        self.free_payloads(run);
-    }
-
-    fn spill_ready(&mut self, run: &mut Run) {
-        match &mut run.last {
+        let spilled = match &mut run.last {
             Some((_, _, start)) if self.framer.tells_the_last() => {
-                *start -= self.input.spill(*start);
+                let spilled = self.input.spill(*start);
+                *start -= spilled;
+                spilled
             }
             _ => {
                 let end = self.input.buffer().len();
-                self.input.spill(end);
+                self.input.spill(end)
             }
+        };
+        if spilled > 0 {
+            self.free_payloads(run);
         }
     }
 

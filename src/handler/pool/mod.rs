@@ -7,7 +7,7 @@
 //! 1. letters are kept, for the records behind them may be done then;
 //! 2. records are handed over, and the commands beside the handlers started;
 //! 3. what is done is reported, so that no checkpoint waits for a sleep;
-//! 4. a halt stops everything, after what was done before it was reported;
+//! 4. a halt stops everything, after what was done by then was reported, and before the daemon's input is;
 //! 5. an event is returned, or the loop sleeps until the next thing that is due;
 //! 6. everything that can be read is read before time limits are judged.
 
@@ -17,9 +17,11 @@ mod children;
 mod dispatch;
 mod letter_box;
 mod processes;
+mod rate;
 mod sidecar;
 mod sidecars;
 mod spool;
+mod throttling;
 mod verdicts;
 
 use std::ffi::OsString;
@@ -45,7 +47,10 @@ use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
 use dispatch::Turn;
 pub use processes::HandlerProcesses;
+use rate::Pace;
+pub use rate::Rate;
 use sidecars::Sidecars;
+use throttling::Throttling;
 
 /// How long a handler may have printed nothing, at most, before its output is taken to be buffered.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -65,6 +70,8 @@ pub struct Pool<'a> {
     /// Where a payload is read that is not in memory.
     memory: String,
     turn: Turn,
+    pace: Pace,
+    throttling: Throttling,
     finishing: bool,
     /// Handlers that have records may go on until then, and no other starts.
     drain_until: Option<Instant>,
@@ -115,6 +122,8 @@ impl<'a> Pool<'a> {
             input: Input::in_directory(settings.spool_dir.clone()),
             memory: String::new(),
             turn: Turn::default(),
+            pace: Pace::new(settings.rate),
+            throttling: Throttling::default(),
             finishing: false,
             drain_until: None,
             settings,
@@ -137,7 +146,8 @@ impl<'a> Pool<'a> {
                 Role::Handler(slot) => self.hear(slot, &line, now),
                 Role::DeadLetter | Role::Hook => process::log_stdout(&line),
             },
-            Happening::Fed => {}
+            // It is asked for again where a handler starts.
+            Happening::Fed | Happening::HostSlot => {}
             Happening::Ended { role, report } => match role {
                 Role::Handler(slot) => self.ended(slot, report, now),
                 Role::DeadLetter => self.letter_command_ended(&report, now),
@@ -150,12 +160,19 @@ impl<'a> Pool<'a> {
     fn sleep(&mut self, watch_input: bool, until: Option<Instant>) -> Result<()> {
         let happened = self.children.wait(watch_input, until)?;
         // An attempt may have taken long: how old its record is now counts.
-        self.records.look_at_clock(self.clock.time_of_day());
+        self.look_at_clocks();
         for happening in happened {
             self.take_in(happening, self.clock.now());
         }
         self.judge_time(self.clock.now());
         Ok(())
+    }
+
+    /// Notes the time of day, and the time that nobody is charged for.
+    fn look_at_clocks(&mut self) {
+        self.records.look_at_clock(self.clock.time_of_day());
+        let held_up = self.throttling.total(self.clock.now());
+        self.records.note_held_up(held_up);
     }
 
     fn halt(&mut self, slot: usize, outcome: &str) {
@@ -173,10 +190,19 @@ impl<'a> Pool<'a> {
             };
             self.records.halt(index, report);
         } else {
-            let event = Event::Halted(outcome.to_owned());
-            self.records.events.push_back(event);
-            self.records.halted = true;
+            self.records.halted.get_or_insert(outcome.to_owned());
         }
+    }
+
+    /// Stops everything. What the daemon has sent by now is read after that: records taken in before it would
+    /// follow some that are dropped.
+    fn carry_out_halt(&mut self, why: String) {
+        self.finish(Finish::Stop);
+        let events = &mut self.records.events;
+        let told = events.contains(&Event::Input);
+        events.retain(|event| *event != Event::Input);
+        events.push_back(Event::Halted(why));
+        events.extend(told.then_some(Event::Input));
     }
 
     fn stop(&mut self, slot: usize, why: Stopped) {
@@ -250,6 +276,7 @@ impl<'a> Pool<'a> {
     /// Judges what is due by time; everything readable has been read before.
     fn judge_time(&mut self, now: Instant) {
         self.end_drain(now);
+        self.warn_of_long_wait(now);
         for sidecar in self.sidecars.all_mut() {
             sidecar.judge_time(self.children, now);
         }
@@ -289,6 +316,19 @@ impl<'a> Pool<'a> {
                 );
                 self.stop(slot, Stopped::TimedOut);
             }
+        }
+    }
+
+    /// Says once that no slot of the machine comes.
+    fn warn_of_long_wait(&mut self, now: Instant) {
+        let due = self.throttling.warning(now).now();
+        if let Some(host) = self.settings.host_jobs.as_ref().filter(|_| due.is_some()) {
+            self.throttling.warned();
+            log::warn!(
+                "no slot of this machine has been free for a minute: as many handlers of this application run as --host-jobs {} allows; their locks are in '{}', and each is free when its handler has ended",
+                host.slots,
+                host.directory.display()
+            );
         }
     }
 
@@ -352,6 +392,7 @@ impl<'a> Pool<'a> {
             .chain(starts)
             .chain(sidecars)
             .chain(self.letters_due(now))
+            .chain(self.throttling.warning(now).wake(now))
             .chain(self.turn.is_over().then_some(now))
             .chain(self.drain_until)
             .chain(until)
@@ -384,7 +425,7 @@ impl Handlers for Pool<'_> {
     fn offer(&mut self, mut read: Read) {
         let now = self.clock.now();
         self.spool(&mut read.batch, now);
-        self.records.look_at_clock(self.clock.time_of_day());
+        self.look_at_clocks();
         self.records.offer(read, self.mode.advice(), now);
     }
 
@@ -415,8 +456,8 @@ impl Handlers for Pool<'_> {
             self.start_sidecars(now)?;
             self.records.note_busy(self.is_busy(), now);
             self.records.report_done();
-            if std::mem::take(&mut self.records.halted) {
-                self.finish(Finish::Stop);
+            if let Some(why) = self.records.halted.take() {
+                self.carry_out_halt(why);
             }
             if self.finishing && !self.children.any_running() {
                 self.finishing = false;
@@ -497,6 +538,9 @@ impl Handlers for Pool<'_> {
             .sum();
         (counters.held_records, counters.held_bytes) = self.records.held();
         counters.blocking_attempts = self.records.blocking_attempts();
+        let now = self.clock.now();
+        counters.throttled = self.throttling.current(now);
+        counters.throttled_times = self.throttling.times(now);
         counters
     }
 }

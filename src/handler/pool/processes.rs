@@ -1,6 +1,6 @@
 //! The children of the pool as real processes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +11,7 @@ use super::attempt::ExitReport;
 use super::children::{Children, Happening, Role};
 use super::spool::Spool;
 use crate::dead_letter::{Appended, LetterFile};
+use crate::host_slots::{HostSlots, Slot, Waiter};
 use crate::process::{self, Command, Input, Processes, Spawn, Stop};
 use crate::record::Batch;
 
@@ -19,6 +20,10 @@ pub struct HandlerProcesses<'fd> {
     processes: Processes<'fd>,
     files: HashMap<PathBuf, LetterFile>,
     spool: Spool,
+    /// Gets slots of the machine, where it limits how many handlers run.
+    waiter: Option<Waiter>,
+    /// The slots of the handlers that run.
+    host_slots: BTreeMap<Role, Slot>,
 }
 
 /// The slots of the commands that run beside the handlers; those of handlers come after them.
@@ -33,6 +38,10 @@ impl Role {
             Role::Hook => HOOK,
             Role::Handler(place) => HANDLERS + place,
         }
+    }
+
+    fn is_handler(self) -> bool {
+        matches!(self, Role::Handler(_))
     }
 
     fn of(slot: usize) -> Role {
@@ -51,6 +60,27 @@ impl<'fd> HandlerProcesses<'fd> {
             processes,
             files: HashMap::new(),
             spool: Spool::default(),
+            waiter: None,
+            host_slots: BTreeMap::new(),
+        }
+    }
+
+    /// Starts a handler only with one of these slots.
+    ///
+    /// # Errors
+    /// The system has no more descriptors or threads.
+    pub fn limited_by(mut self, slots: HostSlots) -> io::Result<HandlerProcesses<'fd>> {
+        let (waiter, bell) = Waiter::start(slots)?;
+        self.processes.rung_by(bell)?;
+        self.waiter = Some(waiter);
+        Ok(self)
+    }
+
+    /// A handler has started.
+    fn occupy_host_slot(&mut self, role: Role) {
+        let waiter = self.waiter.as_mut().filter(|_| role.is_handler());
+        if let Some(slot) = waiter.and_then(Waiter::take) {
+            self.host_slots.insert(role, slot);
         }
     }
 }
@@ -58,6 +88,16 @@ impl<'fd> HandlerProcesses<'fd> {
 impl Children for HandlerProcesses<'_> {
     fn find(&self, what: &str, command: &Command) -> Result<()> {
         command.find(what).map(|_| ())
+    }
+
+    fn has_host_slot(&mut self) -> bool {
+        self.waiter.as_mut().is_none_or(Waiter::has_slot)
+    }
+
+    fn leave_host_slot(&mut self) {
+        if let Some(waiter) = &mut self.waiter {
+            waiter.leave();
+        }
     }
 
     fn start(
@@ -69,7 +109,9 @@ impl Children for HandlerProcesses<'_> {
     ) -> Result<(), String> {
         self.processes
             .start(role.slot(), command, spawn, input)
-            .map_err(|e| command.explain(&e))
+            .map_err(|e| command.explain(&e))?;
+        self.occupy_host_slot(role);
+        Ok(())
     }
 
     fn pid(&self, role: Role) -> Option<i32> {
@@ -121,7 +163,13 @@ impl Children for HandlerProcesses<'_> {
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         let happened = self.processes.wait(watch_input, until)?;
-        Ok(happened.into_iter().map(Happening::from).collect())
+        let happened: Vec<Happening> = happened.into_iter().map(Happening::from).collect();
+        for happening in &happened {
+            if let Happening::Ended { role, .. } = happening {
+                self.host_slots.remove(role);
+            }
+        }
+        Ok(happened)
     }
 }
 
@@ -130,6 +178,7 @@ impl From<process::Happening> for Happening {
         match happening {
             process::Happening::Input => Happening::Input,
             process::Happening::Signal(signal) => Happening::Signal(signal),
+            process::Happening::Rung => Happening::HostSlot,
             process::Happening::Line { slot, line } => Happening::Line {
                 role: Role::of(slot),
                 line,

@@ -57,6 +57,12 @@ impl Children for Script<'_> {
         Ok(())
     }
 
+    fn has_host_slot(&mut self) -> bool {
+        true
+    }
+
+    fn leave_host_slot(&mut self) {}
+
     fn start(
         &mut self,
         role: Role,

@@ -7,6 +7,7 @@ mod journal;
 pub(crate) mod kcl_fault;
 mod leases;
 mod logs;
+pub(crate) mod served;
 mod service;
 mod stack;
 mod stream;

@@ -1,6 +1,8 @@
 //! kclpipe's stdin and stdout.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+
+use kclpipe::testing::protocol::Source;
 
 use super::Then;
 use crate::world::{Shared, World};
@@ -8,8 +10,8 @@ use crate::world::{Shared, World};
 /// kclpipe's stdin, and its stdout.
 pub(crate) struct Pipes(pub Shared);
 
-impl Read for Pipes {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+impl Source for Pipes {
+    fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         self.0.with(|world| {
             let now = world.now;
             let until = world.daemon.eof_at.map_or(now, |eof| eof.min(now));
@@ -20,9 +22,8 @@ impl Read for Pipes {
             else {
                 return world.read_nothing();
             };
-            let n = piece.bytes.len().min(to.len());
-            to[..n].copy_from_slice(&piece.bytes[..n]);
-            piece.bytes.drain(..n);
+            let n = piece.bytes.len().min(to.capacity() - to.len());
+            to.extend(piece.bytes.drain(..n));
             if piece.bytes.is_empty()
                 && let Some(piece) = inbox.pop_front()
             {

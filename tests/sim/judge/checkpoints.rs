@@ -105,6 +105,8 @@ impl World {
         if ends && self.life.hook && !self.judge.hook_done {
             return self.breaks("SHARD_END before the hook has succeeded");
         }
+        // What is asked for from then on is answered after kclpipe has seen that end, too.
+        self.judge.asked_at_end = self.judge.finished_at.is_some();
         if let Some(asked) = asked {
             self.judge_position(asked);
         } else if self.judge.halted {
@@ -220,20 +222,30 @@ impl World {
             "checkpoint tried again"
         });
         self.judge.failures += 1;
-        let pause = if forever || self.judge.failures < ROUND {
-            self.judge.in_round = true;
-            self.delay(self.judge.failures)
-        } else {
-            self.seen.hit("checkpoint round failed");
-            self.judge.in_round = false;
-            self.judge.round_failed = true;
-            self.judge.failures = 0;
-            self.life.strategy.every.unwrap_or(Duration::from_secs(60))
+        let is_over = |failures: u32| !forever && failures >= ROUND;
+        let pause = |failures: u32| match is_over(failures) {
+            true => self.life.strategy.every.unwrap_or(Duration::from_secs(60)),
+            false => self.delay(failures),
         };
-        self.judge.not_before = self.now + pause;
-        let one_more = self.judge.failures + self.judge.uncounted;
-        self.judge.owed_from = self.now + pause.max(self.delay(one_more));
-        if !forever && self.judge.finished_at == Some(self.now) {
+        let (least, uncounted) = (self.judge.failures, self.judge.uncounted);
+        let most = least + uncounted;
+        // If the one that may not count does, the round was over with the failure before this.
+        let shortest = pause(if is_over(least) && uncounted > 0 {
+            uncounted
+        } else {
+            least
+        });
+        let longest = shortest.max(pause(most));
+        self.judge.not_before = self.now + shortest;
+        self.judge.owed_from = self.now + longest;
+        self.judge.in_round = !is_over(most);
+        self.judge.round_failed |= is_over(most);
+        if is_over(least) {
+            self.seen.hit("checkpoint round failed");
+            self.judge.failures = 0;
+        }
+        let asked_before_end = !self.judge.asked_at_end;
+        if !forever && asked_before_end && self.judge.finished_at == Some(self.now) {
             // All was done at the same time: nobody knows which came first.
             (self.judge.failures, self.judge.uncounted) = (0, 1);
             self.judge.not_before = Duration::ZERO;

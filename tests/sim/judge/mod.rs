@@ -219,6 +219,8 @@ pub(crate) struct Judge {
     failures: u32,
     not_before: Duration,
     owed_from: Duration,
+    /// The checkpoint under way was asked for when all that was held at the shard's end was done.
+    asked_at_end: bool,
     /// A failure that may count or not.
     uncounted: u32,
     in_round: bool,

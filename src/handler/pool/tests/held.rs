@@ -307,10 +307,37 @@ fn what_was_done_in_time_is_done_though_the_end_of_a_drain_is_seen_first() {
          < close 0
          > finish in 20s
          < close 0
-         * 20s later says 0 upto 1
+         * 20s later, says 0 upto 1
          < stop 0
          = done 1
          * exit 0 0
          = finished",
+    );
+}
+
+#[test]
+fn what_is_narrowed_down_stays_so_behind_a_record_that_cannot_be_handed_over() {
+    play(
+        with(BATCH, |s| {
+            s.jobs = 2;
+            s.on_failure = OnFailure::Skip;
+        }),
+        "> offer a:1 a:2~2 b:3 b:4
+         < start 0: 1
+         < close 0
+         < start 1: 3 4
+         < close 1
+         * exit 1 1
+         * 1s later, exit 0 0
+         < start 0: 3
+         < close 0
+         * a look
+         = done 2
+         * exit 0 0
+         < start 0: 4
+         < close 0
+         = done 3
+         * exit 0 0
+         = done 4",
     );
 }

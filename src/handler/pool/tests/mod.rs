@@ -5,6 +5,7 @@
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
 mod held;
+mod limits;
 mod script;
 
 use std::time::{Duration, Instant};
@@ -382,6 +383,36 @@ fn a_halt_stops_everything_after_what_was_done_is_reported() {
 }
 
 #[test]
+fn a_halt_is_reported_after_what_is_done_at_the_same_look_and_before_what_the_daemon_sends() {
+    play(
+        with(
+            Per::Batch {
+                size: Some(1),
+                bytes: None,
+            },
+            |s| s.jobs = 2,
+        ),
+        "> offer a:1 b:2
+         < start 0: 1
+         < close 0
+         < start 1: 2
+         < close 1
+         * says 1 halt, says 0 ok 1, input
+         < finish 0
+         < stop 0
+         < stop 1
+         = done 1
+         = halted
+         > finish stop
+         < stop 0
+         < stop 1
+         * exit 0 0
+         * exit 1 15
+         = finished",
+    );
+}
+
+#[test]
 fn after_a_signal_nothing_starts_for_the_time_of_a_stop() {
     play(
         settings(RECORD),
@@ -644,7 +675,7 @@ fn held_is_what_is_there_from_the_first_record_on_that_is_not_done() {
     }
     offered(settings(RECORD), &["1@60", "2@50"], |pool| {
         assert_eq!(pool.oldest(), Some(60_000));
-        pool.records.lanes.take(0, 0);
+        pool.records.take(0, 0);
         pool.records.lanes.done(0);
         assert_eq!((pool.oldest(), pool.records.held().0), (Some(50_000), 1));
     });
@@ -678,7 +709,7 @@ fn what_is_known_of_a_record_is_forgotten_when_it_is_done() {
             outcome: "",
             stderr: &[],
         };
-        pool.records.lanes.take(0, 0);
+        pool.records.take(0, 0);
         pool.records.suspect(0);
         assert!(pool.records.is_suspect(0));
         pool.records.settle(0, Class::Done, report, Instant::now());

@@ -32,6 +32,8 @@ pub(in crate::handler) fn settings(per: Per) -> Settings {
         format: Format::Lines,
         decompress: None,
         jobs: 1,
+        host_jobs: None,
+        rate: None,
         on_exit: OnExit::default(),
         limits: Limits {
             max_attempts: None,
@@ -233,8 +235,17 @@ struct Scripted<'a> {
     /// Those of them that have ended, and whose output is still read.
     ended: BTreeSet<Role>,
     disk_is_full: bool,
+    host_slot: HostSlot,
     /// How often letters were offered.
     letters: u32,
+}
+
+/// What the pool has of the machine, where that is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostSlot {
+    None,
+    AskedFor,
+    Kept,
 }
 
 fn name(role: Role) -> String {
@@ -279,6 +290,7 @@ impl<'a> Scripted<'a> {
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
             disk_is_full: false,
+            host_slot: HostSlot::None,
             letters: 0,
         }
     }
@@ -287,8 +299,16 @@ impl<'a> Scripted<'a> {
         self.stage.told.borrow_mut().push(line.into());
     }
 
+    /// What a step says; where it has several parts, all of them are seen at one look.
     fn happen(&mut self, step: &str, until: Option<Instant>) -> Vec<Happening> {
-        let words: Vec<&str> = step.split_whitespace().skip(1).collect();
+        let parts = step.trim_start_matches("* ").split(", ");
+        parts
+            .flat_map(|part| self.happen_one(part, until))
+            .collect()
+    }
+
+    fn happen_one(&mut self, part: &str, until: Option<Instant>) -> Vec<Happening> {
+        let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
             ["exit", who, code] => vec![self.exit(role(who), code, 0)],
             ["ends", who] => {
@@ -306,7 +326,17 @@ impl<'a> Scripted<'a> {
             }
             // The pool looks at what has happened, and would not sleep.
             ["a", "look"] => Vec::new(),
+            // What the bridge says next comes of it.
+            ["input"] => {
+                self.steps.pop_front();
+                vec![Happening::Input]
+            }
             ["signal"] => vec![Happening::Signal(15)],
+            ["a", "slot"] => {
+                assert_eq!(self.host_slot, HostSlot::AskedFor);
+                self.host_slot = HostSlot::Kept;
+                vec![Happening::HostSlot]
+            }
             ["the", "disk", "is", "full"] => {
                 self.disk_is_full = true;
                 Vec::new()
@@ -315,17 +345,12 @@ impl<'a> Scripted<'a> {
                 self.pass(duration(time), until);
                 Vec::new()
             }
-            // What happened meanwhile is seen at the same look.
-            [time, "later", meanwhile @ ..] => {
-                self.pass(duration(time), until);
-                self.happen(&format!("* {}", meanwhile.join(" ")), until)
-            }
             // Something else wakes the pool then.
             [time, "pass"] => {
                 *self.stage.now.borrow_mut() += duration(time);
                 Vec::new()
             }
-            _ => panic!("no such thing: {step}"),
+            _ => panic!("no such thing: {part}"),
         }
     }
 
@@ -357,6 +382,21 @@ impl Children for Scripted<'_> {
         Ok(())
     }
 
+    fn has_host_slot(&mut self) -> bool {
+        if self.host_slot == HostSlot::None {
+            self.note("< ask for a slot");
+            self.host_slot = HostSlot::AskedFor;
+        }
+        self.host_slot == HostSlot::Kept
+    }
+
+    fn leave_host_slot(&mut self) {
+        if self.host_slot == HostSlot::Kept {
+            self.note("< leave the slot");
+            self.host_slot = HostSlot::None;
+        }
+    }
+
     fn start(
         &mut self,
         role: Role,
@@ -371,6 +411,9 @@ impl Children for Scripted<'_> {
         let token = token.map(|(_, token)| token.to_string_lossy().into_owned());
         let was = self.running.insert(role, token.unwrap_or_default());
         assert!(was.is_none(), "{role:?} runs already");
+        if self.host_slot == HostSlot::Kept {
+            self.host_slot = HostSlot::None;
+        }
         let given = payloads(&input.into_bytes().map_err(|e| e.to_string())?);
         self.note(format!("< start {}: {given}", name(role)).trim().to_owned());
         Ok(())
