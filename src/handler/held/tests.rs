@@ -67,7 +67,10 @@ fn batches_that_are_reported_or_not_ours_any_more_are_forgotten() {
     let mut collecting = Collecting::new(Instant::now());
     collecting.batches.extend([0..2, 2..4]);
     collecting.reported(2);
-    assert_eq!(collecting.batches, [2..4]);
+    assert_eq!(
+        collecting.batches.make_contiguous(),
+        std::slice::from_ref(&(2..4))
+    );
     (collecting.looked, collecting.batch_done) = ((2, 3), true);
     collecting.withdraw();
     assert!(collecting.batches.is_empty());
