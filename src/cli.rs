@@ -40,7 +40,7 @@ pub(crate) use man::man;
 pub(crate) use misplaced::misplaced;
 pub(crate) use options::{
     Checkpoints, DataName, DecompressName, Failures, FormatName, LogFormatName, OnFailureName,
-    Options, PerName,
+    Options, PerName, StatsFormatName,
 };
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
 pub(crate) use status::StatusOptions;

@@ -18,6 +18,10 @@ use crate::suggest;
 
 static SHARD: OnceLock<String> = OnceLock::new();
 
+/// The target of lines that programs read: they are written as they are, without time, level and shard. By its first
+/// part, as levels name it, it is ours.
+pub(crate) const BARE: &str = "kclpipe::bare";
+
 /// From now on every line names this shard.
 pub(crate) fn set_shard(shard_id: &str) {
     let _ = SHARD.set(clean::line(shard_id).into_owned());
@@ -55,7 +59,10 @@ impl Logging {
         let format = self.format;
         builder.format(move |line, record| {
             let message = record.args().to_string();
-            let text = format.line(record.level(), source(record), &message);
+            let text = match record.target() {
+                BARE => clean::line(&message).into_owned() + "\n",
+                _ => format.line(record.level(), source(record), &message),
+            };
             line.write_all(text.as_bytes())
         });
         if let Some(path) = &self.file {

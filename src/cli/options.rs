@@ -17,7 +17,7 @@ pub(crate) use failures::{Failures, OnFailureName};
 pub(crate) use handover::{DataName, DecompressName, FormatName, Handover, PerName};
 pub(crate) use modes::{Lambda, PerBatch, PerShard};
 pub(crate) use stopping::Stopping;
-pub(crate) use watching::{LogFormatName, Watching};
+pub(crate) use watching::{LogFormatName, StatsFormatName, Watching};
 
 /// The options, in the order of the help.
 #[derive(Args, Clone, Debug, Default)]

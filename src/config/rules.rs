@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::failures::RETRY_DELAY;
+use super::off_or;
 use super::records::{read_ahead, window};
 use crate::cli::{
-    self, Checkpoints, Failures, FormatName, OnFailureName, Options, PerName, Variables,
+    self, Checkpoints, Failures, FormatName, OnFailureName, Options, PerName, StatsFormatName,
+    Variables,
 };
 
 /// Two options that do not go together.
@@ -45,6 +47,12 @@ pub(super) fn broken(options: &Options) -> Option<Conflict> {
         .chain(shard_rules(options))
         .chain(limit_rules(options))
         .chain(window_rules(options))
+        .chain([(
+            options.watching.stats_format == Some(StatsFormatName::Emf)
+                && off_or(options.watching.stats_every, None).is_none(),
+            ["stats-format", "stats-every"],
+            "--stats-format emf needs an interval, for example --stats-every 1m",
+        )])
         .chain([(
             options.debugging.capture_data && options.debugging.capture.is_none(),
             ["capture-data", "capture"],

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::off_or;
 use crate::capture::To;
-use crate::cli::{LogFormatName, Options};
+use crate::cli::{LogFormatName, Options, StatsFormatName};
 use crate::launched::Launched;
 use crate::logging::{LogFormat, Logging};
-use crate::reporting;
+use crate::reporting::{self, StatsFormat};
 
 /// The level, form and place of the log.
 pub(super) fn logging(options: &Options) -> Logging {
@@ -33,6 +33,10 @@ pub(super) fn logging(options: &Options) -> Logging {
 pub(super) fn reporting(options: &Options, launched: &Launched) -> reporting::Settings {
     reporting::Settings {
         stats_every: off_or(options.watching.stats_every, None),
+        stats_format: match options.watching.stats_format {
+            None | Some(StatsFormatName::Text) => StatsFormat::Text,
+            Some(StatsFormatName::Emf) => StatsFormat::Emf,
+        },
         metrics_dir: options
             .watching
             .metrics_dir

@@ -230,6 +230,13 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "kclpipe_blocking_record_attempts",
+        help: "Attempts of the record that has been failing for ten seconds or longer, and how the last handler that failed ended; missing if there is none.",
+        kind: Kind::Gauge,
+        labels: &["record", "ended"],
+        samples: |of| blocking_record(of).into_iter().collect(),
+    },
+    Family {
         name: "kclpipe_behind_latest_seconds",
         help: "How far the shard is behind its tip: as of the last batch read, and at least the age of the oldest record that is not done; missing until either is known.",
         kind: Kind::Gauge,
@@ -273,6 +280,21 @@ pub const FAMILIES: &[Family] = &[
         samples: |of| vec![gauge(&[], of.unsaved as f64)],
     },
 ];
+
+/// How long a record fails before it is named: each name is a series for Prometheus to keep, and a record that is
+/// done at its second attempt is not worth one.
+const NAMED_AFTER: Duration = Duration::from_secs(10);
+
+fn blocking_record(of: &Snapshot) -> Option<Sample> {
+    let (record, _) = of
+        .blocked
+        .as_ref()
+        .filter(|(_, time)| *time >= NAMED_AFTER)?;
+    let last = of.counters.last_failure.as_ref();
+    let ended = last.map_or("", |last| last.ended.as_str());
+    let attempts = f64::from(of.counters.blocking_attempts);
+    Some(gauge(&[&record.to_string(), ended], attempts))
+}
 
 /// The text of all metrics of an application's shard.
 ///
@@ -367,4 +389,33 @@ fn histogram(of: &counters::Histogram) -> Sample {
 
 fn to_millis(time: Duration) -> Duration {
     Duration::from_millis(time.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Position;
+    use crate::reporting::tests::snapshot;
+    use crate::shard_state::LastFailure;
+
+    #[test]
+    fn a_record_is_named_once_it_has_blocked_for_a_while() {
+        let mut of = snapshot();
+        of.counters.blocking_attempts = 7;
+        of.counters.last_failure = Some(LastFailure::new("exit code 1".to_owned(), b""));
+        let named_after = |of: &mut Snapshot, seconds| {
+            let blocked = Position::new("4959", 0).map(|at| (at, Duration::from_secs(seconds)));
+            of.blocked = blocked;
+            let text = render(of, "app", "s", None).expect("rendered");
+            let sample = text
+                .lines()
+                .find(|line| line.starts_with("kclpipe_blocking_record_attempts{"));
+            sample.map(str::to_owned)
+        };
+        assert_eq!(named_after(&mut of, 9), None);
+        let named = named_after(&mut of, 10).expect("named");
+        assert!(named.contains(r#"record="4959.0""#), "{named}");
+        assert!(named.contains(r#"ended="exit code 1""#), "{named}");
+        assert!(named.ends_with("} 7"), "{named}");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here may stop, slow or fail the work: what cannot be written is said once and tried again.
 
+mod emf;
 mod families;
 mod replacement;
 mod stats;
@@ -16,8 +17,9 @@ pub use families::{FAMILIES, Kind};
 use crate::checkpoint::Results;
 use crate::counters::Counters;
 use crate::record::Position;
+use emf::Source;
 use families::render;
-use stats::Stats;
+use stats::{Form, Stats};
 use textfile::Textfile;
 
 /// What to report with.
@@ -25,12 +27,24 @@ use textfile::Textfile;
 pub struct Settings {
     /// The time between two lines in the log; `None` for no lines.
     pub stats_every: Option<Duration>,
+    /// What reads these lines.
+    pub stats_format: StatsFormat,
     /// The directory of the file for Prometheus; `None` for no file.
     pub metrics_dir: Option<PathBuf>,
     /// What tells applications on one machine apart.
     pub name: String,
     /// The stream's name, where it is known.
     pub stream: Option<String>,
+}
+
+/// How a line in the log sums up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatsFormat {
+    /// In words.
+    #[default]
+    Text,
+    /// As an object in CloudWatch's embedded metric format.
+    Emf,
 }
 
 /// How things stand.
@@ -67,7 +81,9 @@ impl Reporting {
     pub fn new(settings: &Settings) -> Reporting {
         let name = &settings.name;
         Reporting {
-            stats: settings.stats_every.map(Stats::new),
+            stats: settings
+                .stats_every
+                .map(|every| Stats::new(every, form(settings))),
             textfile: settings
                 .metrics_dir
                 .as_deref()
@@ -79,7 +95,7 @@ impl Reporting {
     /// The lease of a shard begins.
     pub fn begin(&mut self, shard_id: &str, now: Instant) {
         if let Some(stats) = &mut self.stats {
-            stats.begin(now);
+            stats.begin(shard_id, now);
         }
         if let Some(textfile) = &mut self.textfile {
             textfile.begin(shard_id, now);
@@ -114,9 +130,7 @@ impl Reporting {
     pub fn tell(&mut self, snapshot: &Snapshot, now: Instant) {
         let line_is_due = is_due(self.stats.as_ref().and_then(Stats::due), now);
         if let Some(stats) = self.stats.as_mut().filter(|_| line_is_due) {
-            // Not within the macro: where its level is not logged, the next line would stay due for ever.
-            let line = stats.line(snapshot, now);
-            log::info!("{line}");
+            stats.log(snapshot, now);
         }
         // With each line, too, so that the two agree.
         let file = self.textfile.as_mut();
@@ -128,6 +142,17 @@ impl Reporting {
 
 fn is_due(due: Option<Instant>, now: Instant) -> bool {
     due.is_some_and(|due| now >= due)
+}
+
+fn form(settings: &Settings) -> Form {
+    match settings.stats_format {
+        StatsFormat::Text => Form::Text,
+        StatsFormat::Emf => Form::Emf(Source {
+            name: settings.name.clone(),
+            stream: settings.stream.clone(),
+            shard: String::new(),
+        }),
+    }
 }
 
 /// The age of a record that arrived then, in milliseconds since the epoch; `None` if it has none by this clock.

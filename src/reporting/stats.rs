@@ -6,15 +6,28 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 
 use super::Snapshot;
+use super::emf::{self, Source};
 use crate::checkpoint::Results;
 use crate::counters::Counters;
+use crate::logging;
+use crate::outcome::Class;
 use crate::plural::plural;
-use crate::throttle::THROTTLES;
+use crate::throttle::{THROTTLES, Throttle};
 
-/// What was told last, and when the next line is due.
+/// How an interval is summed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A line that a person reads.
+    Text,
+    /// A line that CloudWatch Logs reads.
+    Emf(Source),
+}
+
+/// What was reported last, and when the next line is due.
 #[derive(Debug)]
 pub(super) struct Stats {
     every: Duration,
+    form: Form,
     began: Option<Instant>,
     due: Option<Instant>,
     counters: Counters,
@@ -22,9 +35,10 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    pub(super) fn new(every: Duration) -> Stats {
+    pub(super) fn new(every: Duration, form: Form) -> Stats {
         Stats {
             every,
+            form,
             began: None,
             due: None,
             counters: Counters::default(),
@@ -32,7 +46,10 @@ impl Stats {
         }
     }
 
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self, shard_id: &str, now: Instant) {
+        if let Form::Emf(source) = &mut self.form {
+            shard_id.clone_into(&mut source.shard);
+        }
         self.began = Some(now);
         self.due = Some(now + self.every);
     }
@@ -41,55 +58,121 @@ impl Stats {
         self.due
     }
 
-    /// Sums up the interval that ends now, and begins the next one.
-    pub(super) fn line(&mut self, snapshot: &Snapshot, now: Instant) -> String {
+    /// Logs the interval that ends now, and begins the next one.
+    pub(super) fn log(&mut self, snapshot: &Snapshot, now: Instant) {
+        // Not within a macro: where its level is not logged, the next line would stay due for ever.
+        let line = self.line(snapshot, now);
+        match self.form {
+            Form::Text => log::info!("{line}"),
+            // Metrics are wanted, however few log lines are.
+            Form::Emf(_) => log::error!(target: logging::BARE, "{line}"),
+        }
+    }
+
+    fn line(&mut self, snapshot: &Snapshot, now: Instant) -> String {
         let took = now - self.began.replace(now).unwrap_or(now);
         // A step from the last one that was due, so that the lines do not drift; a longer one after a pause.
         let next = self.due.map(|due| due + self.every);
         self.due = next.filter(|due| *due > now).or(Some(now + self.every));
-        let line = sum_up(took, &self.counters, self.checkpoints, snapshot);
+        let interval = Interval {
+            took,
+            then: &self.counters,
+            stored_then: self.checkpoints,
+            snapshot,
+        };
+        let line = match &self.form {
+            Form::Text => sum_up(&interval),
+            Form::Emf(source) => emf::object(&interval, source),
+        };
         self.counters = snapshot.counters.clone();
         self.checkpoints = snapshot.checkpoints;
         line
     }
 }
 
+/// What happened between two moments.
+#[derive(Debug)]
+pub(super) struct Interval<'a> {
+    took: Duration,
+    then: &'a Counters,
+    stored_then: Results,
+    /// How things stand at its end.
+    pub(super) snapshot: &'a Snapshot,
+}
+
+impl Interval<'_> {
+    /// How much a count grew in it.
+    pub(super) fn grown(&self, count: impl Fn(&Counters) -> u64) -> u64 {
+        count(&self.snapshot.counters) - count(self.then)
+    }
+
+    /// The attempts that failed in it, by their class.
+    fn failed(&self) -> impl Iterator<Item = (Class, u64)> {
+        let both = self.snapshot.counters.failed().zip(self.then.failed());
+        both.map(|((class, now), (_, then))| (class, now - then))
+    }
+
+    /// The same, of all classes.
+    pub(super) fn failed_attempts(&self) -> u64 {
+        self.failed().map(|(_, count)| count).sum()
+    }
+
+    /// For how long this limit held up a handler in it.
+    pub(super) fn waited(&self, throttle: Throttle) -> Duration {
+        let of = |counters: &Counters| counters.throttled_times[throttle as usize];
+        of(&self.snapshot.counters).saturating_sub(of(self.then))
+    }
+
+    /// What came of checkpoints in it.
+    pub(super) fn checkpoints(&self) -> Results {
+        let (now, then) = (self.snapshot.checkpoints, self.stored_then);
+        Results {
+            stored: now.stored - then.stored,
+            failed: now.failed - then.failed,
+            refused: now.refused - then.refused,
+            lease_lost: now.lease_lost - then.lease_lost,
+        }
+    }
+}
+
 /// What is always there comes first, what somebody should look at last; what did not happen is left out.
-fn sum_up(took: Duration, then: &Counters, stored_then: Results, snapshot: &Snapshot) -> String {
-    let now = &snapshot.counters;
-    let done = now.done - then.done;
+fn sum_up(of: &Interval) -> String {
+    let (now, snapshot) = (&of.snapshot.counters, of.snapshot);
+    let done = of.grown(|counters| counters.done);
     let mut line = format!(
         "in {}: {} done ({:.1}/s)",
-        shown(took),
+        shown(of.took),
         plural(done, "record"),
-        done as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE)
+        done as f64 / of.took.as_secs_f64().max(f64::MIN_POSITIVE)
     );
-    let attempts = now.failed().zip(then.failed());
-    let attempts = attempts.map(|((class, now), (_, then))| (class.to_string(), now - then));
     let counts = [
-        ("skipped", now.skipped - then.skipped),
-        ("dead-lettered", now.dead_lettered - then.dead_lettered),
-        ("dead letters not written", now.unwritten - then.unwritten),
-        ("rejected", now.rejected - then.rejected),
+        ("skipped", of.grown(|counters| counters.skipped)),
+        ("dead-lettered", of.grown(|counters| counters.dead_lettered)),
+        (
+            "dead letters not written",
+            of.grown(|counters| counters.unwritten),
+        ),
+        ("rejected", of.grown(|counters| counters.rejected)),
         (
             "expired or out of attempts",
-            now.attempts_exhausted + now.expired - then.attempts_exhausted - then.expired,
+            of.grown(|counters| counters.attempts_exhausted + counters.expired),
         ),
     ];
     add(&mut line, "", counts.map(|(what, n)| (what.to_owned(), n)));
+    let attempts = of.failed().map(|(class, n)| (class.to_string(), n));
     add(&mut line, "failed attempts: ", attempts);
     // What a handler's own failures cost comes after what became of records.
     let restarts = [
-        ("retried", now.retries - then.retries),
-        ("respawned", now.respawns - then.respawns),
+        ("retried", of.grown(|counters| counters.retries)),
+        ("respawned", of.grown(|counters| counters.respawns)),
     ];
     add(
         &mut line,
         "",
         restarts.map(|(what, n)| (what.to_owned(), n)),
     );
-    add_waits(&mut line, then, now);
-    add_checkpoints(&mut line, stored_then, snapshot);
+    add_waits(&mut line, of);
+    add_checkpoints(&mut line, of);
     let behind = snapshot.behind.map_or("unknown".to_owned(), shown);
     let _ = write!(
         line,
@@ -106,29 +189,24 @@ fn sum_up(took: Duration, then: &Counters, stored_then: Results, snapshot: &Snap
 }
 
 /// For how long limits have held up handlers.
-fn add_waits(line: &mut String, then: &Counters, now: &Counters) {
-    let before = then.throttled_times;
+fn add_waits(line: &mut String, of: &Interval) {
     for (throttle, _) in THROTTLES {
-        let at = throttle as usize;
-        let time = now.throttled_times[at].saturating_sub(before[at]);
+        let time = of.waited(throttle);
         if !time.is_zero() {
             let _ = write!(line, "; {} waiting for {}", shown(time), throttle.awaited());
         }
     }
 }
 
-fn add_checkpoints(line: &mut String, then: Results, snapshot: &Snapshot) {
-    let now = snapshot.checkpoints;
-    let _ = write!(line, "; checkpoints: {} stored", now.stored - then.stored);
-    let bad = [
-        (now.failed - then.failed, "failed"),
-        (now.refused - then.refused, "refused"),
-    ];
+fn add_checkpoints(line: &mut String, of: &Interval) {
+    let (came, snapshot) = (of.checkpoints(), of.snapshot);
+    let _ = write!(line, "; checkpoints: {} stored", came.stored);
+    let bad = [(came.failed, "failed"), (came.refused, "refused")];
     for (count, what) in bad.iter().filter(|(count, _)| *count > 0) {
         let _ = write!(line, ", {count} {what}");
     }
     let since = shown(snapshot.since_checkpoint);
-    let _ = match now.stored {
+    let _ = match snapshot.checkpoints.stored {
         0 => write!(line, ", none in {since}"),
         _ => write!(line, ", the last {since} ago"),
     };
@@ -159,7 +237,6 @@ fn shown(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Class;
     use crate::record::Position;
     use crate::reporting::tests::snapshot;
 
@@ -174,9 +251,9 @@ mod tests {
 
     #[test]
     fn an_idle_shard_has_a_short_line() {
-        let (mut stats, now) = (Stats::new(MINUTE), Instant::now());
+        let (mut stats, now) = (Stats::new(MINUTE, Form::Text), Instant::now());
         assert_eq!(stats.due(), None);
-        stats.begin(now);
+        stats.begin("s", now);
         assert_eq!(stats.due(), Some(now + MINUTE));
         assert_eq!(
             stats.line(&idle(), now + MINUTE),
@@ -187,8 +264,8 @@ mod tests {
 
     #[test]
     fn a_line_is_about_its_interval_and_names_what_went_wrong() {
-        let (mut stats, now) = (Stats::new(MINUTE), Instant::now());
-        stats.begin(now);
+        let (mut stats, now) = (Stats::new(MINUTE, Form::Text), Instant::now());
+        stats.begin("s", now);
         let mut so_far = idle();
         so_far.counters.done = 1000;
         so_far.counters.rejected = 5;

@@ -161,6 +161,10 @@ fn a_mistake_is_one_line_on_stderr_and_code_64() {
             "--dead-letter f --on-failure skip -- cat",
             "--on-failure skip and --dead-letter exclude each other: remove one of them",
         ),
+        (
+            "--stats-format emf -- cat",
+            "--stats-format emf needs an interval, for example --stats-every 1m",
+        ),
         ("--dead-letter /dev/null -- cat", "--dead-letter"),
         ("--on-failure dead-letter -- cat", "--dead-letter"),
         (

@@ -14,6 +14,7 @@ mod deaths;
 mod dockerfile;
 /// What README and docs/ say, held against the program.
 mod docs;
+mod emf;
 /// The recipes of docs/recipes.md.
 mod examples;
 /// What goes wrong around handlers, and on the daemon's side.

@@ -23,6 +23,9 @@ pub(crate) struct Watching {
     /// Log a summary line at this interval; 0 disables [default: 0]
     #[arg(long, value_parser = limit, value_name = "DURATION")]
     pub stats_every: Option<Limit>,
+    /// What reads the summary line: text for people, emf for CloudWatch Logs [default: text]
+    #[arg(long, value_enum)]
+    pub stats_format: Option<StatsFormatName>,
     /// Keep a file for Prometheus in DIR, for node_exporter's textfile collector; {name} is replaced
     #[arg(long, value_parser = path(), value_name = "DIR")]
     pub metrics_dir: Option<PathBuf>,
@@ -37,4 +40,12 @@ pub(crate) struct Watching {
 pub(crate) enum LogFormatName {
     Text,
     Json,
+}
+
+/// The values of `--stats-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it, and --help shows no more")]
+pub(crate) enum StatsFormatName {
+    Text,
+    Emf,
 }

@@ -191,8 +191,7 @@ impl Records {
             return self.lanes.peek(lane, now);
         }
         let (attempts, alone) = (&self.attempts, self.alone);
-        // One that was never given is of no run.
-        let run = |index: usize| attempts.get(&index).map(|attempts| attempts.run);
+        let run = |index: usize| attempts.get(&index).and_then(|attempts| attempts.run);
         let is_suspect = |index: usize| attempts.get(&index).is_some_and(|attempts| attempts.alone);
         let of_first = run(first);
         let blocked = self.broken_until.is_some_and(|until| now < until) && of_first.is_none();

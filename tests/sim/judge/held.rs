@@ -107,6 +107,8 @@ impl World {
         if self.judge.dropped {
             self.seen.hit("a drop");
         }
+        // What was done is stored with the shutdown: a batch that ended before makes nothing due after it.
+        self.judge.batch_done = false;
         self.forget_held();
     }
 

@@ -6,6 +6,7 @@
 
 mod held;
 mod limits;
+mod runs;
 mod script;
 
 use std::time::{Duration, Instant};
