@@ -228,15 +228,9 @@ impl Pool<'_> {
         }
     }
 
-    fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
-        let has = |index: usize, id: &str| {
-            let mut memory = String::new();
-            self.records
-                .queue
-                .header(index, &mut memory)
-                .sequence_number
-                == id
-        };
+    pub(super) fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+        let queue = &self.records.queue;
+        let has = |index, id: &str| queue.header(index, &mut String::new()).sequence_number == id;
         let front = attempt.unanswered.front();
         let evidence = Evidence {
             on_exit: &self.settings.on_exit,
