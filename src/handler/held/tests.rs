@@ -51,6 +51,17 @@ fn only_a_read_that_is_more_than_what_may_be_read_ahead_is_remarked_on() {
 }
 
 #[test]
+fn a_handler_that_has_had_a_record_all_the_time_cannot_keep_up() {
+    for busy in [true, false] {
+        let mut records = holding(settings(Per::Record), batch(&[1]));
+        let now = Instant::now();
+        records.note_busy(busy, now);
+        let later = now + Duration::from_secs(100);
+        assert_eq!(records.lag.judge(later, Some(1000)), busy);
+    }
+}
+
+#[test]
 fn a_later_window_is_looked_for_anew_when_another_record_is_the_first() {
     let window = Window {
         length: Duration::from_secs(60),

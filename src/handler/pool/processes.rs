@@ -255,6 +255,7 @@ mod tests {
     fn a_child_is_known_by_its_role_and_what_it_printed_is_read_without_a_sleep() {
         let mut children = processes();
         run(&mut children, "echo begun; cat");
+        assert!(children.any_running());
         assert!(children.pid(ROLE).is_some_and(|pid| pid > 1));
         assert_eq!(children.pid(Role::Handler(0)), None);
         let late = Instant::now() + Duration::from_secs(30);

@@ -624,6 +624,7 @@ fn the_counters_say_how_often_the_record_that_blocks_was_tried_and_how_the_last_
             pool.take_in(Happening::Ended { role, report }, Instant::now());
             let counters = pool.counters();
             assert_eq!(counters.blocking_attempts, attempts);
+            assert_eq!(counters.retries, u64::from(attempts));
             let last = counters.last_failure.map(|failure| failure.ended);
             assert_eq!(last.as_deref(), failure);
         });
