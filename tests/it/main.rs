@@ -27,6 +27,8 @@ mod init;
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
+/// Limits for a machine, and for a shard.
+mod limits;
 /// What is there for people at a terminal: the manual page, help, first steps.
 mod people;
 /// One handler process per batch.

@@ -21,9 +21,9 @@ pub(in crate::handler) struct Collecting {
     pub(super) batch_done: bool,
     /// Aligned batches that were begun and are not done, oldest first: nothing of one is reported before its
     /// end. The next may begin while a letter of the last is under way.
-    batches: VecDeque<Range<usize>>,
+    pub(super) batches: VecDeque<Range<usize>>,
     /// From this record on the next one behind its aligned window was looked for, up to the second.
-    looked: (usize, usize),
+    pub(super) looked: (usize, usize),
 }
 
 impl Collecting {
@@ -136,7 +136,7 @@ impl Records {
     }
 
     /// Whether a record waits behind the aligned window of `first`. What was looked at is not looked at again.
-    fn is_crossed_after(&mut self, first: usize, window: Window) -> bool {
+    pub(super) fn is_crossed_after(&mut self, first: usize, window: Window) -> bool {
         if !window.aligned {
             return false;
         }

@@ -454,3 +454,6 @@ impl Records {
 pub(super) fn shown(delay: Duration) -> impl Display {
     format_duration(Duration::from_millis(delay.as_millis() as u64))
 }
+
+#[cfg(test)]
+mod tests;

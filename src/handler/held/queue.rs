@@ -275,5 +275,7 @@ mod tests {
         assert_eq!(queue.bytes_from(3), 0);
         queue.free(2);
         assert!(queue.bytes_from(2) < lines[1]);
+        queue.clear();
+        assert!(queue.batches.is_empty());
     }
 }

@@ -86,6 +86,12 @@ mod tests {
     const DONE: Finding = Finding::Done { checkpoint: false };
     const CHECKPOINT: Finding = Finding::Done { checkpoint: true };
 
+    #[test]
+    fn the_advice_names_the_other_ways() {
+        assert!(PerRecord.advice().contains("--per batch or --per shard"));
+        assert_eq!(PerRecord.remark(&Attempt::new(Instant::now())), None);
+    }
+
     /// What these lines and this exit code lead to; `@` stands for the token.
     fn ends(lines: &[&str], code: u8) -> Finding {
         ends_by(&OnExit::default(), lines, code)

@@ -228,7 +228,7 @@ impl Pool<'_> {
         }
     }
 
-    fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+    pub(super) fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
         let number = |index: &usize| self.records.queue.header(*index).sequence_number;
         let front = attempt.unanswered.front();
         let evidence = Evidence {

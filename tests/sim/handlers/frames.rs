@@ -1,0 +1,57 @@
+//! Records as they stand on a handler's stdin.
+
+use serde_json::Value;
+
+use kclpipe::testing::format::Format;
+
+/// A record as it stands on a handler's stdin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) rec: usize,
+    pub(crate) n: Option<u64>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) last: Option<bool>,
+    pub(crate) bytes: u64,
+}
+
+/// Takes the whole records off the front of what a handler has read.
+pub(crate) fn frames(format: &Format, bytes: &mut Vec<u8>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    if *format == Format::Raw {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        frames.extend(plain(&text));
+        return frames;
+    }
+    while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = bytes.drain(..=end).collect();
+        let text = String::from_utf8_lossy(&line);
+        frames.extend(match format {
+            Format::Jsonl(_) => object(&text),
+            _ => plain(&text),
+        });
+    }
+    frames
+}
+
+fn plain(text: &str) -> Option<Frame> {
+    let (number, _) = text.strip_prefix('r')?.split_once('.')?;
+    Some(Frame {
+        rec: number.parse().ok()?,
+        n: None,
+        attempt: None,
+        last: None,
+        bytes: text.len() as u64,
+    })
+}
+
+fn object(text: &str) -> Option<Frame> {
+    let object: Value = serde_json::from_str(text).ok()?;
+    let frame = plain(object["data"].as_str()?)?;
+    Some(Frame {
+        n: object["n"].as_u64(),
+        attempt: object["attempt"].as_u64().map(|attempt| attempt as u32),
+        last: object["last"].as_bool(),
+        bytes: text.len() as u64,
+        ..frame
+    })
+}
