@@ -118,7 +118,7 @@ impl Handlers for Play {
         let mut stage = self.0.borrow_mut();
         let run = stage.run;
         stage.records.drain(..run);
-        let records = (0..batch.len()).map(|index| batch.header(index).position());
+        let records = (0..batch.len()).map(|index| batch.position(index));
         stage.records.extend(records);
         stage.run = 0;
     }

@@ -119,7 +119,7 @@ impl Records {
         let waiting = Waiting {
             size: self.lanes.startable(lane),
             taken_in: self.queue.taken_in(first),
-            arrived: self.queue.header(first).approximate_arrival_timestamp,
+            arrived: self.queue.arrived(first),
             crossed: self.is_crossed_after(first, window),
         };
         let due = window.due(
@@ -140,7 +140,7 @@ impl Records {
         if !window.aligned {
             return false;
         }
-        let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
+        let arrived = |index| self.queue.arrived(index);
         let (from, through) = self.collecting.looked;
         let mut at = if from == first {
             through.max(first)
@@ -171,7 +171,7 @@ impl Records {
 
     /// Whether a record belongs to a later aligned window than `first`.
     pub(in crate::handler) fn is_crossed(&self, first: usize, index: usize) -> bool {
-        let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
+        let arrived = |index| self.queue.arrived(index);
         let window = self.settings.window;
         window.is_some_and(|window| window.is_crossed(arrived(first), arrived(index)))
     }

@@ -20,7 +20,8 @@ impl Mode for PerRecord {
     }
 
     fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
-        let record = given.queue.header(given.first);
+        let mut memory = String::new();
+        let record = given.queue.header(given.first, &mut memory);
         let behind = given.queue.millis_behind_latest(given.first);
         environment::of_record(environment, record, behind, given.attempt);
         environment::of_id(environment, given);
