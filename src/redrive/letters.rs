@@ -1,15 +1,16 @@
 //! A part of a file of dead letters, by shard and in the order of the stream.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::clean::with_shard;
 use crate::record::Position;
 use crate::replay::stream::Record;
 
@@ -95,11 +96,19 @@ fn name(shard: &str, position: &Position) -> Name {
     (shard.to_owned(), position.to_string())
 }
 
-/// How many letters of these records there are in a file, which need not be there.
+/// How many letters of these records there are where their shards' letters go: `{shard}` in `file` stands for each.
 ///
 /// # Errors
-/// It cannot be read.
+/// A file that is there cannot be read.
 pub(super) fn count(file: &Path, of: &HashSet<Name>) -> Result<usize> {
+    let files: BTreeSet<PathBuf> = of
+        .iter()
+        .map(|(shard, _)| with_shard(file, shard))
+        .collect();
+    files.iter().map(|file| count_in(file, of)).sum()
+}
+
+fn count_in(file: &Path, of: &HashSet<Name>) -> Result<usize> {
     let read = || format!("cannot read '{}'", file.display());
     let mut lines = match File::open(file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),

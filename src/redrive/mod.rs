@@ -41,7 +41,7 @@ pub struct Settings {
     pub(crate) file: PathBuf,
     /// Options of the bridge, `--` and the handler.
     pub(crate) child: Vec<OsString>,
-    /// The file that letters which fail again are appended to; `None` where they go elsewhere.
+    /// The file that letters which fail again are appended to, with `{shard}` in it; `None` where they go elsewhere.
     pub(crate) failures: Option<PathBuf>,
 }
 
