@@ -132,6 +132,17 @@ fn what_failed_again_is_counted_in_the_file_of_each_shard() {
 }
 
 #[test]
+fn a_letter_that_deaths_have_doubled_is_handed_over_once() {
+    let letters = Letters::new(2);
+    let text = letters.text("dead");
+    fs::write(letters.path("dead"), text.repeat(3)).expect("written");
+    let output = letters.run("", "echo $KCLPIPE_SEQUENCE_NUMBER >> seen; exit 65");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(letters.seen().len(), 2);
+    assert_eq!(letters.text("dead").lines().count(), 2);
+}
+
+#[test]
 fn a_link_to_the_file_stays_one() {
     let letters = Letters::new(20);
     fs::rename(letters.path("dead"), letters.path("target")).expect("moved");
