@@ -129,6 +129,25 @@ exits! {
 }
 
 exits! {
+    /// Dead letters, handed over again.
+    Redrive, fault: Internal;
+    /// All of them are done.
+    Done = 0,
+    /// Some failed again, or are no letters: they are in the file.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 64,
+    /// There is no such file, or it cannot be read (`EX_NOINPUT`).
+    Unreadable = 66,
+    /// Another redrive has the file (`EX_UNAVAILABLE`).
+    Busy = 69,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
+    /// It was stopped before the end: run it again, and it goes on (`EX_TEMPFAIL`).
+    Unfinished = 75,
+}
+
+exits! {
     /// What only prints: help, the version, the manual page, completions; and what could not be understood.
     Show, fault: Internal;
     /// It is printed.

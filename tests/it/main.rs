@@ -42,6 +42,7 @@ mod pool;
 /// Records that are held over several reads.
 mod read_ahead;
 /// `kclpipe replay`, and children that break the daemon's rules.
+mod redrive;
 mod replay;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod reporting;
