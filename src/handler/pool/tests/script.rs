@@ -202,8 +202,8 @@ fn word(payload: &str) -> String {
     }
 }
 
-/// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
-/// sequence numbers go on from batch to batch.
+/// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived, or `-`
+/// if that is not known; sequence numbers go on from batch to batch.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
@@ -211,8 +211,12 @@ fn batch(records: &[&str], numbers: &mut u32) -> Batch {
             *numbers += 1;
             let (key, record) = record.split_once(':').unwrap_or(("k", record));
             let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
+            let arrived = match arrived {
+                "-" => "null".to_owned(),
+                seconds => format!("{seconds}000"),
+            };
             let data = STANDARD.encode(self::payload(payload));
-            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
+            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}}}"#)
         })
         .collect();
     let line = format!(
