@@ -174,6 +174,7 @@ impl Pool<'_> {
     /// Whether a running handler may be given records.
     fn takes_more(&self, slot: usize, attempt: &Attempt) -> bool {
         self.mode.lives_on()
+            && self.records.halted.is_none()
             && self.children.is_fed(Role::Handler(slot))
             && attempt.stopped.is_none()
             && !attempt.sealed
@@ -327,7 +328,7 @@ impl Pool<'_> {
         let Some(mut attempt) = self.slots[slot].attempt.take() else {
             return Ok(());
         };
-        if attempt.stopped.is_none() {
+        if self.takes_more(slot, &attempt) {
             self.fill(slot, &mut attempt, now)?;
             self.feed(slot);
             if self.mode.is_spent(&attempt) {

@@ -239,6 +239,8 @@ struct Scripted<'a> {
     /// Those of them that have ended, and whose output is still read.
     ended: BTreeSet<Role>,
     disk_is_full: bool,
+    /// What has been printed since the last look.
+    printed: Vec<(Role, Vec<u8>)>,
     host_slot: HostSlot,
     /// How often letters were offered.
     letters: u32,
@@ -294,6 +296,7 @@ impl<'a> Scripted<'a> {
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
             disk_is_full: false,
+            printed: Vec::new(),
             host_slot: HostSlot::None,
             letters: 0,
         }
@@ -320,13 +323,15 @@ impl<'a> Scripted<'a> {
                 Vec::new()
             }
             ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
-            ["says", who, answer @ ..] => {
-                let token = &self.running[&role(who)];
-                let line = format!("{token} {}", answer.join(" ")).into_bytes();
-                vec![Happening::Line {
-                    role: role(who),
-                    line,
-                }]
+            ["says", who, answer @ ..] => vec![Happening::Line {
+                role: role(who),
+                line: self.line(role(who), answer),
+            }],
+            // Just after that look.
+            ["then", "says", who, answer @ ..] => {
+                let line = self.line(role(who), answer);
+                self.printed.push((role(who), line));
+                Vec::new()
             }
             // The pool looks at what has happened, and would not sleep.
             ["a", "look"] => Vec::new(),
@@ -356,6 +361,11 @@ impl<'a> Scripted<'a> {
             }
             _ => panic!("no such thing: {part}"),
         }
+    }
+
+    fn line(&self, role: Role, answer: &[&str]) -> Vec<u8> {
+        let token = &self.running[&role];
+        format!("{token} {}", answer.join(" ")).into_bytes()
     }
 
     /// Time passes, and the pool must have asked to be woken just then.
@@ -446,8 +456,9 @@ impl Children for Scripted<'_> {
         }
     }
 
-    fn printed(&mut self, _role: Role) -> Vec<Vec<u8>> {
-        Vec::new()
+    fn printed(&mut self, role: Role) -> Vec<Vec<u8>> {
+        let of_role = self.printed.extract_if(.., |(of, _)| *of == role);
+        of_role.map(|(_, line)| line).collect()
     }
 
     fn close_input(&mut self, role: Role) {
