@@ -197,7 +197,8 @@ impl<'a> Bridge<'a> {
             );
         }
         Some(
-            if self.halted.is_some() || matches!(pending.kind, Kind::Halt(_)) {
+            // Whatever the daemon sends after a halt is one, too.
+            if matches!(pending.kind, Kind::Halt(_)) {
                 exit::Bridge::Halted
             } else {
                 exit::Bridge::Done
@@ -389,7 +390,7 @@ impl<'a> Bridge<'a> {
                 (self.dropped || self.handlers.has_room()) && !checkpoints.awaiting()
             }
             Kind::Records => !self.handlers.holds_any() && !checkpoints.in_round(),
-            Kind::ShardEnd => checkpoints.shard_end_stored() && !checkpoints.in_round(),
+            Kind::ShardEnd => checkpoints.shard_end_stored(),
             Kind::Initialize(_)
             | Kind::Shutdown
             | Kind::LeaseLost
@@ -490,11 +491,8 @@ impl<'a> Bridge<'a> {
 
     /// Tells those who watch how things stand, if that is due.
     fn look(&mut self) {
-        let Some(due) = self.reporting.wake() else {
-            return;
-        };
         let now = self.clock.now();
-        if now < due {
+        if !self.reporting.is_due(now) {
             return;
         }
         let time = self.clock.time_of_day();

@@ -12,6 +12,7 @@ mod man;
 mod misplaced;
 mod mistake;
 mod options;
+mod redrive;
 mod renamed;
 mod replay;
 mod status;
@@ -42,6 +43,7 @@ pub(crate) use options::{
     Checkpoints, DataName, DecompressName, Failures, FormatName, LogFormatName, OnFailureName,
     Options, PerName, StatsFormatName,
 };
+pub(crate) use redrive::RedriveOptions;
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};
 pub(crate) use status::StatusOptions;
 pub(crate) use values::{Limit, Words};
@@ -53,7 +55,8 @@ kclpipe [OPTIONS] -- COMMAND [ARG...]
        kclpipe init [OPTIONS] -- COMMAND [ARG...]
        kclpipe check [OPTIONS] FILE
        kclpipe launch [OPTIONS] FILE
-       kclpipe status [OPTIONS] DIR";
+       kclpipe status [OPTIONS] DIR
+       kclpipe redrive FILE [OPTIONS] -- COMMAND [ARG...]";
 
 /// What `--help` shows after the options.
 const EXAMPLES: &str = "\
@@ -122,6 +125,8 @@ pub(crate) enum Other {
     Launch(Box<LaunchOptions>),
     /// Show which shard of this machine is stuck, and why
     Status(Box<StatusOptions>),
+    /// Hand the dead letters of a file over again
+    Redrive(Box<RedriveOptions>),
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
     /// Print a shell's completion script for this command line

@@ -6,6 +6,7 @@ mod failures;
 mod init;
 mod launch;
 mod records;
+mod redrive;
 mod replay;
 mod rules;
 mod settings;
@@ -70,6 +71,8 @@ pub enum Task {
     Init(Box<crate::init::Settings>),
     /// To start the daemon.
     Launch(Box<crate::launch::Settings>),
+    /// To hand dead letters over again.
+    Redrive(Box<crate::redrive::Settings>),
     /// To look at the shards of this machine.
     Status(Box<crate::status::Settings>),
     /// To print this and be done.
@@ -86,20 +89,28 @@ pub fn read(
 ) -> Result<Task> {
     let arguments: Vec<OsString> = arguments.collect();
     match cli::other(&arguments)? {
-        Some(Ok(other)) => task(other, environment),
+        Some(Ok(other)) => task(other, &arguments, environment),
         Some(Err(shown)) => Ok(Task::Show(shown)),
         None => bridge(arguments, environment),
     }
 }
 
 /// What a subcommand asks for.
-fn task(other: Other, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Task> {
+fn task(
+    other: Other,
+    arguments: &[OsString],
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Task> {
     Ok(match other {
         Other::Replay(options) => Task::Replay(Box::new(replay::settings(*options)?)),
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
         Other::Complete { words } => Task::Show(cli::complete(&words)),
+        Other::Redrive(options) => {
+            let environment: Vec<_> = environment.collect();
+            redrive::task(*options, arguments, &environment)?
+        }
         Other::Status(options) => Task::Status(Box::new(status::settings(*options))),
         Other::Help { command } => Task::Show(cli::help(command.as_deref())?),
         Other::Man => Task::Show(cli::man()?),
@@ -257,6 +268,7 @@ mod tests {
             | Task::Check(_)
             | Task::Init(_)
             | Task::Launch(_)
+            | Task::Redrive(_)
             | Task::Status(_)) => Err(anyhow!("{other:?}")),
         }
     }

@@ -49,7 +49,8 @@ exits! {
     Usage = 64,
     /// The daemon broke the protocol, or kclpipe has a fault (`EX_SOFTWARE`).
     Protocol = 70,
-    /// The handler's command cannot be found or run, or the log cannot be opened (`EX_CONFIG`).
+    /// The handler's command cannot be found or run, the log cannot be opened, or the slots of the machine have no
+    /// place (`EX_CONFIG`).
     Config = 78,
 }
 
@@ -126,6 +127,25 @@ exits! {
     Unavailable = 69,
     /// kclpipe has a fault, or its output cannot be written.
     Internal = 70,
+}
+
+exits! {
+    /// Dead letters, handed over again.
+    Redrive, fault: Internal;
+    /// All of them are done.
+    Done = 0,
+    /// Some failed again, or are no letters: they are in the file.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 64,
+    /// There is no such file, or it cannot be read (`EX_NOINPUT`).
+    Unreadable = 66,
+    /// Another redrive has the file (`EX_UNAVAILABLE`).
+    Busy = 69,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
+    /// It was stopped before the end: run it again, and it goes on (`EX_TEMPFAIL`).
+    Unfinished = 75,
 }
 
 exits! {

@@ -46,6 +46,7 @@ mod protocol;
 mod random;
 mod record;
 mod record_json;
+mod redrive;
 mod replay;
 mod reporting;
 mod shard_state;

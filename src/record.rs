@@ -70,12 +70,15 @@ impl fmt::Display for Position {
 ///
 /// They stay in the line they came in, for a batch may have 16 MB and more: a record here is a few
 /// numbers, and its payload is decoded when a handler is given it. A payload that stands in a file, too, need
-/// not stay in memory: once that is so of all of them, only keys and numbers are left here.
+/// not stay in memory: once that is so of all of them, only keys are left here, and of numbers what is not the same
+/// in all of them.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The daemon's line, and after it the texts that stood in the line with escapes; or only those texts
     /// that are no payloads.
     text: String,
+    /// What all sequence numbers begin with, where the text has only the rest of them.
+    prefix: String,
     records: Vec<Place>,
     /// The files that have payloads.
     files: Vec<Filed>,
@@ -182,6 +185,7 @@ impl Batch {
         line.push_str(&layout.escaped);
         Batch {
             text: line,
+            prefix: String::new(),
             records: layout.records,
             files: Vec::new(),
             filed: 0,
@@ -209,7 +213,7 @@ impl Batch {
     /// The position of the last record.
     pub fn last(&self) -> Option<Position> {
         let last = self.len().checked_sub(1)?;
-        Some(self.header(last).position())
+        Some(self.position(last))
     }
 
     /// Whether there are none.
@@ -217,18 +221,44 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// What is known of the record at `index`, counted from 0.
-    pub fn header(&self, index: usize) -> Header<'_> {
+    /// What is known of the record at `index`, counted from 0. A number that is not whole in memory is put together
+    /// in `memory`.
+    pub fn header<'a>(&'a self, index: usize, memory: &'a mut String) -> Header<'a> {
         let place = &self.records[index];
+        memory.clear();
+        self.put_together(place, memory);
+        self.header_of(place, memory)
+    }
+
+    /// The same; `number` is what was put together.
+    fn header_of<'a>(&'a self, place: &Place, number: &'a str) -> Header<'a> {
         Header {
             partition_key: self.text(place.partition_key),
-            sequence_number: self.text(place.sequence_number),
-            sub_sequence_number: place.sub_sequence_number,
-            approximate_arrival_timestamp: match place.approximate_arrival_timestamp {
-                UNKNOWN => None,
-                arrived => Some(arrived),
+            sequence_number: match self.prefix.is_empty() {
+                true => self.text(place.sequence_number),
+                false => number,
             },
+            sub_sequence_number: place.sub_sequence_number,
+            approximate_arrival_timestamp: place.arrived(),
         }
+    }
+
+    /// Appends the sequence number to `memory`, if it is not whole already.
+    fn put_together(&self, place: &Place, memory: &mut String) {
+        if !self.prefix.is_empty() {
+            memory.push_str(&self.prefix);
+            memory.push_str(self.text(place.sequence_number));
+        }
+    }
+
+    /// The position of the record at `index`.
+    pub fn position(&self, index: usize) -> Position {
+        self.header(index, &mut String::new()).position()
+    }
+
+    /// When the record at `index` arrived in the stream, in milliseconds since the epoch.
+    pub fn arrived(&self, index: usize) -> Option<i64> {
+        self.records[index].arrived()
     }
 
     /// The partition key of the record at `index`.
@@ -242,21 +272,23 @@ impl Batch {
     /// The file cannot be read.
     pub fn record<'a>(&'a self, index: usize, memory: &'a mut String) -> Result<Record<'a>> {
         let place = &self.records[index];
-        let header = self.header(index);
-        let data_base64 = match self.file(place) {
-            None => self.text(place.data),
-            Some(filed) => {
-                let read = filed.read(place.data, memory);
-                read.with_context(|| {
-                    let position = header.position();
-                    format!("cannot read record {position} from the file where it waits")
-                })?;
-                memory
-            }
-        };
+        memory.clear();
+        self.put_together(place, memory);
+        let number = memory.len();
+        let filed = self.file(place);
+        if let Some(filed) = filed {
+            filed.read(place.data, memory).with_context(|| {
+                let position = self.position(index);
+                format!("cannot read record {position} from the file where it waits")
+            })?;
+        }
+        let (number, data) = memory.split_at(number);
         Ok(Record {
-            header,
-            data_base64,
+            header: self.header_of(place, number),
+            data_base64: match filed {
+                None => self.text(place.data),
+                Some(_) => data,
+            },
         })
     }
 
@@ -265,7 +297,8 @@ impl Batch {
     pub fn length(&self, index: usize) -> u64 {
         let place = &self.records[index];
         let data = place.payload.div_ceil(3) * 4;
-        let texts = place.partition_key.len() + place.sequence_number.len();
+        let number = self.prefix.len() + place.sequence_number.len();
+        let texts = place.partition_key.len() + number;
         u64::from(data) + texts as u64 + AROUND
     }
 
@@ -322,22 +355,36 @@ impl Batch {
 
     /// Keeps nothing in memory but what headers need.
     fn forget_payloads(&mut self) {
-        let header = |place: &Place| (place.partition_key, place.sequence_number);
-        let spans = self.records.iter().map(header);
-        let length = spans.map(|(key, number)| key.len() + number.len()).sum();
-        let line = std::mem::replace(&mut self.text, String::with_capacity(length));
-        let mut keep = |span: &mut Span| {
-            let start = self.text.len() as u32;
-            self.text.push_str(&line[span.range()]);
-            *span = Span {
-                start,
-                end: self.text.len() as u32,
-            };
-        };
+        self.prefix = self.common_prefix();
         for place in &mut self.records {
-            keep(&mut place.partition_key);
-            keep(&mut place.sequence_number);
+            place.sequence_number.start += self.prefix.len() as u32;
         }
+        let texts = |place: &Place| place.partition_key.len() + place.sequence_number.len();
+        let length = self.records.iter().map(texts).sum();
+        let line = std::mem::replace(&mut self.text, String::with_capacity(length));
+        for place in &mut self.records {
+            for span in [&mut place.partition_key, &mut place.sequence_number] {
+                let start = self.text.len() as u32;
+                self.text.push_str(&line[span.range()]);
+                let end = self.text.len() as u32;
+                *span = Span { start, end };
+            }
+        }
+    }
+
+    /// What all sequence numbers begin with: most of each, for they differ by when and where a record came.
+    fn common_prefix(&self) -> String {
+        let mut numbers = self
+            .records
+            .iter()
+            .map(|place| self.text(place.sequence_number));
+        let mut common = numbers.next().unwrap_or_default();
+        for number in numbers {
+            while !number.starts_with(common) {
+                common = &common[..common.len() - 1];
+            }
+        }
+        common.to_owned()
     }
 
     fn file(&self, place: &Place) -> Option<&Filed> {
@@ -354,7 +401,7 @@ impl Batch {
 impl Batch {
     /// How many bytes of payloads, keys and numbers are in memory.
     pub(crate) fn in_memory(&self) -> usize {
-        self.text.len()
+        self.text.len() + self.prefix.len()
     }
 
     /// The records of a line.
@@ -372,6 +419,12 @@ impl Batch {
     }
 }
 
+impl Place {
+    fn arrived(&self) -> Option<i64> {
+        Some(self.approximate_arrival_timestamp).filter(|arrived| *arrived != UNKNOWN)
+    }
+}
+
 impl Span {
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
@@ -383,16 +436,15 @@ impl Span {
 }
 
 impl Filed {
-    /// Reads a payload, as base64.
+    /// Reads a payload, as base64, and appends it to `memory`.
     fn read(&self, span: Span, memory: &mut String) -> io::Result<()> {
         let mut bytes = vec![0; span.len()];
         let at = self.base + u64::from(span.start);
         self.file.read_exact_at(&mut bytes, at)?;
-        memory.clear();
         match self.stands {
             Stands::Plain => STANDARD.encode_string(&bytes, memory),
             Stands::Encoded => {
-                *memory = String::from_utf8(bytes).map_err(io::Error::other)?;
+                memory.push_str(str::from_utf8(&bytes).map_err(io::Error::other)?);
             }
         }
         Ok(())
@@ -587,7 +639,7 @@ mod tests {
     fn payloads_that_were_moved_to_a_file_are_the_same_and_no_longer_in_memory() {
         let mut batch = Batch::of(LINE);
         let headers = |batch: &Batch| {
-            let shown = |index| format!("{:?}", batch.header(index));
+            let shown = |index| format!("{:?}", batch.header(index, &mut String::new()));
             (0..batch.len()).map(shown).collect::<Vec<String>>()
         };
         let (before, line) = (headers(&batch), batch.line_len());
@@ -597,7 +649,10 @@ mod tests {
         batch.move_to(&file).expect("written");
         assert_eq!((headers(&batch), batch.line_len()), (before, line));
         assert_eq!(payloads(&batch), [b"hi".to_vec(), b"a".to_vec()]);
-        assert_eq!(batch.text, "a\"b12c13");
+        assert_eq!(
+            (batch.prefix.as_str(), batch.text.as_str()),
+            ("1", "a\"b2c3")
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod bridge;
 mod check;
 mod init;
 mod launch;
+mod redrive;
 mod replay;
 mod status;
 
@@ -50,6 +51,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Task::Check(settings)) => guarded(|| check::run(&settings)),
         Ok(Task::Init(settings)) => guarded(|| init::run(&settings)),
         Ok(Task::Launch(settings)) => guarded(|| Ok(launch::run(&settings))),
+        Ok(Task::Redrive(settings)) => guarded(|| redrive::run(&settings)),
         Ok(Task::Replay(settings)) => guarded(|| replay::run(&settings)),
         Ok(Task::Status(settings)) => guarded(|| status::run(&settings)),
         Err(e) => complain(&e, exit::Show::Usage).to_system(),

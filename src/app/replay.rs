@@ -15,7 +15,7 @@ use crate::replay::{self, Settings};
 /// # Errors
 /// The system failed us, or the report cannot be written.
 pub(super) fn run(settings: &Settings) -> Result<exit::Replay> {
-    let screen = Screen::new(Instant::now())?;
+    let screen = Screen::new("replay", Instant::now())?;
     let stage = match replay::start(settings, &screen) {
         Ok(stage) => stage,
         Err(e) => return Ok(complain(&e, exit::Replay::Usage)),

@@ -226,7 +226,7 @@ mod tests {
         for (line, expected) in [
             ("--checkpoint-e", &["--checkpoint-every"][..]),
             ("--per record --on-f", &["--on-failure"]),
-            ("re", &["replay"]),
+            ("re", &["replay", "redrive"]),
             ("help ch", &["check"]),
             ("replay --sha", &["--shards"]),
             ("check --js", &["--json"]),

@@ -23,7 +23,7 @@ Examples:
       kclpipe --per batch --batch-window 5s -- ./batch.sh
   The test event of a Lambda function:
     kclpipe replay event.json -- kclpipe --per batch --format lambda -- ./run.js
-  Dead letters again, after you fixed the handler:
+  Dead letters, to try a handler before kclpipe redrive hands them over again:
     kclpipe replay dead.jsonl -- kclpipe --dead-letter new.jsonl -- ./handler.sh
   A rehearsal with errors, lost leases, ends of input and kills at random, and
   the same one again:

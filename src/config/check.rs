@@ -138,6 +138,7 @@ mod tests {
             | Task::Replay(_)
             | Task::Init(_)
             | Task::Launch(_)
+            | Task::Redrive(_)
             | Task::Status(_)
             | Task::Show(_)) => {
                 bail!("{other:?}")

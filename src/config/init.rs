@@ -56,6 +56,7 @@ mod tests {
             | Task::Replay(_)
             | Task::Check(_)
             | Task::Launch(_)
+            | Task::Redrive(_)
             | Task::Status(_)
             | Task::Show(_)) => bail!("{other:?}"),
         }

@@ -67,6 +67,7 @@ mod tests {
             | Task::Replay(_)
             | Task::Check(_)
             | Task::Init(_)
+            | Task::Redrive(_)
             | Task::Status(_)
             | Task::Show(_)) => Err(anyhow!("{other:?}")),
         }

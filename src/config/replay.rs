@@ -89,7 +89,11 @@ mod tests {
             Task::Replay(settings) => Ok(*settings),
             Task::Show(text) => bail!("shown: {text}"),
             Task::Bridge(_) => bail!("the bridge"),
-            Task::Check(_) | Task::Init(_) | Task::Launch(_) | Task::Status(_) => bail!("a check"),
+            Task::Check(_)
+            | Task::Init(_)
+            | Task::Launch(_)
+            | Task::Redrive(_)
+            | Task::Status(_) => bail!("a check"),
         }
     }
 

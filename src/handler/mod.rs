@@ -297,3 +297,17 @@ impl Settings {
             .chain(hook)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::pool::tests::settings;
+    use super::*;
+
+    #[test]
+    fn a_process_that_should_end_by_itself_has_time_though_a_stop_gives_none() {
+        let mut settings = settings(Per::Record);
+        assert_eq!(settings.ending(), settings.stop);
+        settings.stop.timeout = Duration::ZERO;
+        assert_eq!(settings.ending().timeout, ENDING);
+    }
+}

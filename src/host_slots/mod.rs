@@ -72,7 +72,9 @@ impl HostSlots {
     }
 
     /// Takes a slot as soon as one is free, after those who wait already. Sleeps until then.
-    fn take(&self) -> io::Result<Slot> {
+    fn take(&self) -> Result<Slot> {
+        // Somebody may have removed it.
+        directory::make(&self.settings.directory)?;
         let queue = self.queue()?;
         retry_on_intr(|| flock(&queue, FlockOperation::LockExclusive))?;
         // Opened before the slots are looked at: what ends in between is seen.

@@ -92,7 +92,7 @@ fn take(slots: &HostSlots) -> Slot {
         match slots.take() {
             Ok(slot) => return slot,
             Err(e) => log::error!(
-                "cannot wait for a slot in '{}' (--host-jobs): {e}; no handler starts before this works again",
+                "cannot wait for a slot in '{}' (--host-jobs): {e:#}; no handler starts before this works again",
                 slots.settings.directory.display()
             ),
         }
@@ -102,6 +102,7 @@ fn take(slots: &HostSlots) -> Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Read;
 
     use super::*;
@@ -127,5 +128,21 @@ mod tests {
         assert!(second.has_slot());
         second.leave();
         assert!(first.has_slot(), "it was not needed");
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_is_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = folder.path().join("app");
+        let settings = Settings {
+            slots: 1,
+            directory: directory.clone(),
+        };
+        let slots = HostSlots::open(settings).expect("slots");
+        let (mut waiter, mut bell) = Waiter::start(slots).expect("started");
+        fs::remove_dir_all(&directory).expect("removed");
+        assert!(!waiter.has_slot());
+        bell.read_exact(&mut [0]).expect("rung");
+        assert!(waiter.has_slot() && directory.is_dir());
     }
 }

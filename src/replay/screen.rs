@@ -23,6 +23,8 @@ const TURN: usize = 16;
 
 /// Where lines and the bar are shown.
 pub(crate) struct Screen {
+    /// The command whose screen it is.
+    command: &'static str,
     bar: ProgressBar,
     /// When the bar is to appear; `None` where there is none.
     bar_at: Option<Instant>,
@@ -38,15 +40,16 @@ struct Relay {
 }
 
 impl Screen {
-    /// The screen of this process, at `now`.
+    /// The screen of this process, which runs this command, at `now`.
     ///
     /// # Errors
     /// The system has no more descriptors.
-    pub(crate) fn new(now: Instant) -> io::Result<Screen> {
+    pub(crate) fn new(command: &'static str, now: Instant) -> io::Result<Screen> {
         let is_terminal = io::stderr().is_terminal();
         let relay = is_terminal.then(Relay::new).transpose()?;
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         Ok(Screen {
+            command,
             bar: bar.with_style(style()),
             bar_at: is_terminal.then(|| now + PATIENCE),
             relay,
@@ -80,15 +83,15 @@ impl Screen {
     /// Shows a line of ours.
     pub(super) fn say(&self, text: &str) {
         self.pass_on();
-        self.bar.suspend(|| say(text));
+        self.bar.suspend(|| say_as(self.command, text));
     }
 
     /// How far the work is, at `now`.
     pub(super) fn progress(&self, done: usize, of: usize, now: Instant) {
         if self.is_due(now) && self.bar.is_hidden() {
-            self.bar.set_length(of as u64);
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
+        self.bar.set_length(of as u64);
         self.bar.set_position(done as u64);
     }
 
@@ -151,7 +154,11 @@ fn style() -> ProgressStyle {
 
 /// Writes a line for the user on stderr; nobody may be there to read it.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "kclpipe replay: {text}");
+    say_as("replay", text);
+}
+
+fn say_as(command: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "kclpipe {command}: {text}");
 }
 
 #[cfg(test)]

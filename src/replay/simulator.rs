@@ -115,7 +115,18 @@ impl<'s> Simulator<'s> {
     ///
     /// # Errors
     /// The system refuses to poll, or to start a child again.
-    pub(crate) fn run(mut self) -> Result<Report> {
+    pub(crate) fn run(self) -> Result<Report> {
+        self.run_watched(|_| Ok(()))
+    }
+
+    /// The same; after each turn somebody sees how the shards stand.
+    ///
+    /// # Errors
+    /// The same, or those of who looks.
+    pub(crate) fn run_watched(
+        mut self,
+        mut watch: impl FnMut(&[Shard]) -> Result<()>,
+    ) -> Result<Report> {
         let relays = self.screen.relayed().is_some();
         while self.processes.any_running() {
             self.shards.iter_mut().for_each(Shard::begin_reading);
@@ -127,6 +138,7 @@ impl<'s> Simulator<'s> {
             for slot in 0..self.shards.len() {
                 self.judge(slot)?;
             }
+            watch(&self.shards)?;
             self.show_progress();
         }
         self.screen.clear();

@@ -114,6 +114,11 @@ impl Reporting {
         self.behind.max(oldest)
     }
 
+    /// Whether there is something to tell.
+    pub fn is_due(&self, now: Instant) -> bool {
+        is_due(self.wake(), now)
+    }
+
     /// When there is something to tell.
     pub fn wake(&self) -> Option<Instant> {
         let stats = self.stats.as_ref().and_then(Stats::due);
@@ -123,17 +128,20 @@ impl Reporting {
 
     /// Tells what is due.
     pub fn tell(&mut self, snapshot: &Snapshot, now: Instant) {
-        let is_due = |due: Option<Instant>| due.is_some_and(|due| now >= due);
-        let line_is_due = is_due(self.stats.as_ref().and_then(Stats::due));
+        let line_is_due = is_due(self.stats.as_ref().and_then(Stats::due), now);
         if let Some(stats) = self.stats.as_mut().filter(|_| line_is_due) {
             stats.log(snapshot, now);
         }
         // With each line, too, so that the two agree.
         let file = self.textfile.as_mut();
-        if let Some(textfile) = file.filter(|file| line_is_due || is_due(file.due())) {
+        if let Some(textfile) = file.filter(|file| line_is_due || is_due(file.due(), now)) {
             textfile.update(snapshot, now);
         }
     }
+}
+
+fn is_due(due: Option<Instant>, now: Instant) -> bool {
+    due.is_some_and(|due| now >= due)
 }
 
 fn form(settings: &Settings) -> Form {
@@ -194,6 +202,21 @@ mod tests {
         reporting.read_behind(Some(7_200_000));
         let as_read = Some(hour * 2);
         assert_eq!(reporting.behind(Some(hour)), as_read);
+    }
+
+    #[test]
+    fn what_is_due_is_due_from_its_time_on() {
+        let (every, began) = (Duration::from_secs(60), Instant::now());
+        let mut reporting = Reporting::new(&Settings {
+            stats_every: Some(every),
+            ..Settings::default()
+        });
+        assert!(!reporting.is_due(began + every));
+        reporting.begin("shardId-0", began);
+        assert!(!reporting.is_due(began + every - Duration::from_millis(1)));
+        assert!(reporting.is_due(began + every));
+        reporting.tell(&snapshot(), began + every);
+        assert!(!reporting.is_due(began + every));
     }
 
     #[test]

@@ -60,10 +60,12 @@ impl Stats {
 
     /// Logs the interval that ends now, and begins the next one.
     pub(super) fn log(&mut self, snapshot: &Snapshot, now: Instant) {
+        // Not within a macro: where its level is not logged, the next line would stay due for ever.
+        let line = self.line(snapshot, now);
         match self.form {
-            Form::Text => log::info!("{}", self.line(snapshot, now)),
+            Form::Text => log::info!("{line}"),
             // Metrics are wanted, however few log lines are.
-            Form::Emf(_) => log::error!(target: logging::BARE, "{}", self.line(snapshot, now)),
+            Form::Emf(_) => log::error!(target: logging::BARE, "{line}"),
         }
     }
 

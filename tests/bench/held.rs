@@ -23,7 +23,7 @@ const READ: usize = 20;
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "held-jobs",
-        what: "--jobs 32, reads of 5, 100 ms a record, --read-ahead 1MiB / 0",
+        what: "--jobs 32, reads of 5, 50 ms a record, --read-ahead 1MiB / 0",
         bar: Bar::AtLeast(5.0),
         measure: jobs,
     },
@@ -48,8 +48,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "held-small-spool",
         what: "the same, records of 100 bytes, --spool-dir / 64 MiB",
-        // Numbers and keys stay in memory, and they are more than such a payload.
-        bar: Bar::AtMost(0.75),
+        bar: Bar::AtMost(0.5),
         measure: |bench| window_memory(bench, 100, &["--spool-dir", bench.folder()?]),
     },
     Row {
@@ -74,7 +73,7 @@ pub(crate) const ROWS: &[Row] = &[
 
 /// Records that come five at a time to handlers that wait: without a read-ahead five work, with one all do.
 fn jobs(bench: &Bench) -> Result<Figures> {
-    let handler = floor::sleeper(100)?;
+    let handler = floor::sleeper(50)?;
     let handler: Vec<&str> = handler.iter().map(String::as_str).collect();
     let rate = |options: &[&str], records: usize| {
         let options = [&["--jobs", "32"], options].concat();

@@ -27,6 +27,8 @@ mod init;
 mod jobs;
 /// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
+/// Limits for a machine, and for a shard.
+mod limits;
 /// What is there for people at a terminal: the manual page, help, first steps.
 mod people;
 /// One handler process per batch.
@@ -40,6 +42,7 @@ mod pool;
 /// Records that are held over several reads.
 mod read_ahead;
 /// `kclpipe replay`, and children that break the daemon's rules.
+mod redrive;
 mod replay;
 /// What is told of a lease: metrics, the line that sums up, levels.
 mod reporting;

@@ -232,6 +232,40 @@ fn a_replay_has_metrics_as_the_daemon_has() {
 }
 
 #[test]
+fn where_all_is_well_nothing_is_warned_of() {
+    let answers = "while read -r line; do echo $KCLPIPE_TOKEN ok; done";
+    for (options, script) in [
+        ("", "cat >all"),
+        ("--per batch", "cat >all"),
+        ("--per batch", "cat >all; echo $KCLPIPE_TOKEN upto 3"),
+        ("--per batch --format lambda", "cat >all; echo; echo null"),
+        ("--per shard --read-ahead 1MiB", answers),
+    ] {
+        let mut daemon = begun(Bridge::new(script).options(options));
+        // A second time, for only then it is sure that the first handler has ended by itself.
+        for numbers in [1..=3, 4..=6] {
+            daemon.numbers(numbers);
+            daemon.expect_status("processRecords");
+        }
+        daemon.finish();
+        let log = daemon.log();
+        assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
+    }
+}
+
+/// The next line stays due where the level hides it: that once left no time for anything else.
+#[test]
+fn lines_that_the_level_hides_disturb_nothing() {
+    let mut daemon = begun(Bridge::new("").options("--stats-every 1ms --log-level warn"));
+    for number in 1..=3 {
+        daemon.numbers(number..=number);
+        daemon.expect_status("processRecords");
+    }
+    daemon.finish();
+    assert_eq!(daemon.log(), "");
+}
+
+#[test]
 fn a_line_sums_up_each_interval_also_while_nothing_happens() {
     let options = "--stats-every 50ms --retry-delay 20s";
     let mut daemon = begun(Bridge::new("[ $(cat) != bad ]").options(options));

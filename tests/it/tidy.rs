@@ -41,6 +41,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("replay", 6),
     ("status", 6),
     ("cli", 7),
+    ("redrive", 7),
     ("config", 8),
     ("app", 9),
     ("lib", 10),

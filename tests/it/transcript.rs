@@ -118,7 +118,7 @@ impl Handlers for Play {
         let mut stage = self.0.borrow_mut();
         let run = stage.run;
         stage.records.drain(..run);
-        let records = (0..batch.len()).map(|index| batch.header(index).position());
+        let records = (0..batch.len()).map(|index| batch.position(index));
         stage.records.extend(records);
         stage.run = 0;
     }
@@ -791,6 +791,20 @@ fn a_halt_stores_the_run_and_leaves_without_a_status() {
 }
 
 #[test]
+fn input_that_ends_while_a_halt_stores_the_run_changes_nothing_about_the_halt() {
+    leaves(
+        every(60),
+        Exit::Halted,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1 2
+         * done 1
+         * halt
+         < checkpoint 1.0",
+    );
+}
+
+#[test]
 fn a_halt_while_nothing_is_to_be_done_counts_at_the_next_batch() {
     leaves(
         every(60),
@@ -1248,6 +1262,23 @@ fn a_halt_under_launch_stores_answers_and_takes_part_in_the_workers_stop() {
          < status shutdownRequested
          > leaseLost
          < status leaseLost",
+    );
+}
+
+/// An answer would say that the shard is done with.
+#[test]
+fn the_end_of_a_shard_after_a_halt_gets_no_answer_under_launch_either() {
+    leaves(
+        launched(),
+        Exit::Halted,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1
+         * done 1
+         < status processRecords
+         * halt
+         # stop the worker
+         > shardEnded",
     );
 }
 

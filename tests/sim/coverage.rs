@@ -73,6 +73,9 @@ pub(crate) const NAMED: &[&str] = &[
     "an aligned batch as it was",
     "the same batch in another life",
     "the disk is full",
+    "a rate waited for",
+    "a slot waited for",
+    "a slot left to others",
 ];
 
 /// How many lives reached each state.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use kclpipe::testing::backoff::Delays;
 use kclpipe::testing::checkpoint::Strategy;
 use kclpipe::testing::format::{Data, Format};
-use kclpipe::testing::handler::{Limits, OnFailure, Per, Settings, Window};
+use kclpipe::testing::handler::{Limits, OnFailure, Per, Rate, Settings, Window};
+use kclpipe::testing::host_slots;
 use kclpipe::testing::outcome::{Class, OnExit};
 use kclpipe::testing::process::{Command, Stop};
 
@@ -48,6 +49,10 @@ pub(crate) struct Draw {
     pub(crate) drain: Duration,
     /// What is held waits in files.
     pub(crate) spools: bool,
+    /// A record takes so much of the rate.
+    pub(crate) rate: Option<Duration>,
+    /// The machine has slots, and others have all of them for up to so many milliseconds.
+    pub(crate) others: Option<u64>,
     pub(crate) initial: Initial,
     pub(crate) records: usize,
     pub(crate) keys: u64,
@@ -98,6 +103,7 @@ impl Draw {
             Policy::Skip,
             Policy::Halt,
         ]);
+        let limits = MachineLimits::new(per, &mut Dice(seed).rng("limits", &[]));
         let charged = policy != Policy::Block || rng.chance(30);
         Draw {
             seed,
@@ -112,7 +118,8 @@ impl Draw {
             max_attempts: charged.then(|| rng.within(1, 3) as u32),
             max_age: rng
                 .chance(15)
-                .then(|| Duration::from_secs(rng.pick(&[2, 30]))),
+                .then(|| Duration::from_secs(rng.pick(&[2, 30])))
+                .filter(|_| !limits.any()),
             breaker: rng.pick(&[0, 1, 2, 10]),
             delays: delays(rng),
             timeout: rng
@@ -124,6 +131,8 @@ impl Draw {
             window: ahead.window,
             drain: ahead.drain,
             spools: ahead.spools,
+            rate: limits.rate,
+            others: limits.others,
             initial: rng.pick(&[
                 Initial::TrimHorizon,
                 Initial::TrimHorizon,
@@ -156,8 +165,11 @@ impl Draw {
             format: self.format.clone(),
             decompress: None,
             jobs: self.jobs,
-            host_jobs: None,
-            rate: None,
+            host_jobs: self.others.map(|_| host_slots::Settings {
+                slots: 1,
+                directory: PathBuf::from("slots"),
+            }),
+            rate: self.rate.map(|interval| Rate { interval }),
             on_exit: OnExit(vec![(CHECKPOINT, Class::Checkpoint), (HALT, Class::Halt)]),
             limits: Limits {
                 max_attempts: self.max_attempts,
@@ -235,6 +247,8 @@ impl Draw {
         push(&|draw| draw.max_age = None);
         push(&|draw| draw.pipe = 65_536);
         push(&|draw| draw.old = false);
+        push(&|draw| draw.rate = None);
+        push(&|draw| draw.others = None);
         push(&|draw| draw.spools = false);
         push(&|draw| draw.window = None);
         push(&|draw| {
@@ -288,6 +302,27 @@ impl Ahead {
             Some(window) if window.aligned => 1,
             _ => jobs,
         }
+    }
+}
+
+/// What may hold up a handler that could start.
+struct MachineLimits {
+    rate: Option<Duration>,
+    others: Option<u64>,
+}
+
+impl MachineLimits {
+    /// A handler of a shard has neither.
+    fn new(per: Per, rng: &mut Rng) -> MachineLimits {
+        let ends = !matches!(per, Per::Shard { .. });
+        MachineLimits {
+            rate: (ends && rng.chance(25)).then(|| Duration::from_millis(rng.pick(&[3, 100, 700]))),
+            others: (ends && rng.chance(40)).then(|| rng.pick(&[1_000, 20_000, 50_000])),
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.rate.is_some() || self.others.is_some()
     }
 }
 

@@ -13,6 +13,7 @@ mod handlers;
 mod judge;
 mod life;
 mod script;
+mod slots;
 mod world;
 
 use coverage::{Coverage, NAMED};

@@ -12,6 +12,7 @@ mod handlers;
 mod judge;
 mod life;
 mod script;
+mod slots;
 mod world;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ use crate::daemon::Daemon;
 use crate::draw::Draw;
 use crate::handlers::Child;
 use crate::judge::Judge;
+use crate::slots::HostSlot;
 
 /// So often may one moment be asked for before that is a loop without an end.
 const LOOKS: u32 = 100_000;
@@ -91,6 +92,7 @@ pub(crate) struct World {
     pub(crate) life: Draw,
     pub(crate) daemon: Daemon,
     pub(crate) children: Vec<Child>,
+    pub(crate) host_slot: HostSlot,
     pub(crate) judge: Judge,
     pub(crate) seen: Coverage,
     /// How often kclpipe did something that others can see, in this session.
@@ -123,6 +125,7 @@ impl World {
             dice,
             daemon: Daemon::new(&life, dice),
             children: Vec::new(),
+            host_slot: HostSlot::None,
             judge: Judge::default(),
             seen: Coverage::default(),
             effects: 0,

@@ -21,9 +21,9 @@ pub(in crate::handler) struct Collecting {
     pub(super) batch_done: bool,
     /// Aligned batches that were begun and are not done, oldest first: nothing of one is reported before its
     /// end. The next may begin while a letter of the last is under way.
-    batches: VecDeque<Range<usize>>,
+    pub(super) batches: VecDeque<Range<usize>>,
     /// From this record on the next one behind its aligned window was looked for, up to the second.
-    looked: (usize, usize),
+    pub(super) looked: (usize, usize),
 }
 
 impl Collecting {
@@ -119,7 +119,7 @@ impl Records {
         let waiting = Waiting {
             size: self.lanes.startable(lane),
             taken_in: self.queue.taken_in(first),
-            arrived: self.queue.header(first).approximate_arrival_timestamp,
+            arrived: self.queue.arrived(first),
             crossed: self.is_crossed_after(first, window),
         };
         let due = window.due(
@@ -136,11 +136,11 @@ impl Records {
     }
 
     /// Whether a record waits behind the aligned window of `first`. What was looked at is not looked at again.
-    fn is_crossed_after(&mut self, first: usize, window: Window) -> bool {
+    pub(super) fn is_crossed_after(&mut self, first: usize, window: Window) -> bool {
         if !window.aligned {
             return false;
         }
-        let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
+        let arrived = |index| self.queue.arrived(index);
         let (from, through) = self.collecting.looked;
         let mut at = if from == first {
             through.max(first)
@@ -171,7 +171,7 @@ impl Records {
 
     /// Whether a record belongs to a later aligned window than `first`.
     pub(in crate::handler) fn is_crossed(&self, first: usize, index: usize) -> bool {
-        let arrived = |index| self.queue.header(index).approximate_arrival_timestamp;
+        let arrived = |index| self.queue.arrived(index);
         let window = self.settings.window;
         window.is_some_and(|window| window.is_crossed(arrived(first), arrived(index)))
     }

@@ -258,7 +258,7 @@ impl Records {
     /// When the oldest record that is not done arrived.
     pub(super) fn oldest(&self) -> Option<i64> {
         let index = Some(self.lanes.done_through()).filter(|_| !self.lanes.all_done())?;
-        self.queue.header(index).approximate_arrival_timestamp
+        self.queue.arrived(index)
     }
 
     /// No record is ours any more.
@@ -432,8 +432,7 @@ impl Records {
     }
 
     fn age(&self, index: usize) -> Option<Duration> {
-        let arrived =
-            u64::try_from(self.queue.header(index).approximate_arrival_timestamp?).ok()?;
+        let arrived = u64::try_from(self.queue.arrived(index)?).ok()?;
         let now = self.time_of_day.duration_since(UNIX_EPOCH).ok()?;
         now.checked_sub(Duration::from_millis(arrived))
     }
@@ -454,3 +453,6 @@ impl Records {
 pub(super) fn shown(delay: Duration) -> impl Display {
     format_duration(Duration::from_millis(delay.as_millis() as u64))
 }
+
+#[cfg(test)]
+mod tests;

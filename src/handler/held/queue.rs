@@ -69,15 +69,26 @@ impl Queue {
         held.offset + held.batch.begins(index - held.first)
     }
 
-    /// What is known of the record at `index`.
-    pub(in crate::handler) fn header(&self, index: usize) -> Header<'_> {
+    /// What is known of the record at `index`, where `memory` may have a part of it.
+    pub(in crate::handler) fn header<'a>(
+        &'a self,
+        index: usize,
+        memory: &'a mut String,
+    ) -> Header<'a> {
         let held = self.held(index);
-        held.batch.header(index - held.first)
+        held.batch.header(index - held.first, memory)
+    }
+
+    /// When the record at `index` arrived in the stream, in milliseconds since the epoch.
+    pub(in crate::handler) fn arrived(&self, index: usize) -> Option<i64> {
+        let held = self.held(index);
+        held.batch.arrived(index - held.first)
     }
 
     /// The position of the record at `index`.
     pub(in crate::handler) fn position(&self, index: usize) -> Position {
-        self.header(index).position()
+        let held = self.held(index);
+        held.batch.position(index - held.first)
     }
 
     /// The partition key of the record at `index`.
@@ -275,5 +286,7 @@ mod tests {
         assert_eq!(queue.bytes_from(3), 0);
         queue.free(2);
         assert!(queue.bytes_from(2) < lines[1]);
+        queue.clear();
+        assert!(queue.batches.is_empty());
     }
 }

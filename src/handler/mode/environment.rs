@@ -126,7 +126,10 @@ pub(in crate::handler) fn of_batch(
     given: &Given<'_>,
     millis_behind_latest: Option<i64>,
 ) {
-    let [first, last] = [given.first, given.last].map(|index| given.queue.header(index));
+    let mut memory = [String::new(), String::new()];
+    let [in_first, in_last] = &mut memory;
+    let first = given.queue.header(given.first, in_first);
+    let last = given.queue.header(given.last, in_last);
     let numbers = [
         ("KCLPIPE_BATCH_COUNT", Some(given.count as i128)),
         ("KCLPIPE_BATCH_BYTES", Some(i128::from(given.bytes))),

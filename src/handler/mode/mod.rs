@@ -233,3 +233,25 @@ impl fmt::Display for Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::pool::tests::settings;
+
+    #[test]
+    fn a_pipe_is_large_only_where_one_handler_is_given_all() {
+        let per = Per::Shard {
+            inflight: 1,
+            plain: false,
+            max_records: None,
+        };
+        for (jobs, expected) in [(1, true), (2, false)] {
+            let mode = of(&Settings {
+                jobs,
+                ..settings(per)
+            });
+            assert!(matches!(mode.feed(), Feed::Stream { large, .. } if large == expected));
+        }
+    }
+}

@@ -108,11 +108,7 @@ impl Mode for PerBatch {
     }
 
     fn remark(&self, attempt: &Attempt) -> Option<String> {
-        if self.replies {
-            lambda_reply::misunderstood(&attempt.reply)
-        } else {
-            None
-        }
+        lambda_reply::misunderstood(&attempt.reply)
     }
 
     fn advice(&self) -> &'static str {
@@ -156,6 +152,12 @@ mod tests {
         line: u64::MAX,
         replies: false,
     };
+
+    #[test]
+    fn without_a_reply_there_is_nothing_to_remark_on() {
+        assert_eq!(BATCH.remark(&Attempt::new(Instant::now())), None);
+        assert!(BATCH.advice().contains("--jobs N"));
+    }
 
     /// A run of `records` records that printed these lines (`@` stands for the token); what each line led
     /// to is applied.

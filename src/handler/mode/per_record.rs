@@ -20,7 +20,8 @@ impl Mode for PerRecord {
     }
 
     fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
-        let record = given.queue.header(given.first);
+        let mut memory = String::new();
+        let record = given.queue.header(given.first, &mut memory);
         let behind = given.queue.millis_behind_latest(given.first);
         environment::of_record(environment, record, behind, given.attempt);
         environment::of_id(environment, given);
@@ -85,6 +86,12 @@ mod tests {
 
     const DONE: Finding = Finding::Done { checkpoint: false };
     const CHECKPOINT: Finding = Finding::Done { checkpoint: true };
+
+    #[test]
+    fn the_advice_names_the_other_ways() {
+        assert!(PerRecord.advice().contains("--per batch or --per shard"));
+        assert_eq!(PerRecord.remark(&Attempt::new(Instant::now())), None);
+    }
 
     /// What these lines and this exit code lead to; `@` stands for the token.
     fn ends(lines: &[&str], code: u8) -> Finding {

@@ -139,6 +139,13 @@ mod tests {
     }
 
     #[test]
+    fn the_advice_is_what_is_not_done_yet() {
+        assert!(LOCK_STEP.advice().contains("--inflight N"));
+        assert!(!WINDOW.advice().contains("--inflight"));
+        assert!(WINDOW.advice().contains("--jobs N"));
+    }
+
+    #[test]
     fn every_word_answers_a_record() {
         let one = Heard::Done {
             records: 1,

@@ -212,13 +212,17 @@ mod tests {
     use super::*;
     use crate::process::{Feed, Stderr};
 
-    #[test]
-    fn a_child_is_known_by_its_role_and_what_it_printed_is_read_without_a_sleep() {
-        let processes = Processes::new(None, false).expect("a poll loop");
-        let mut children = HandlerProcesses::new(processes);
+    const ROLE: Role = Role::Handler(1);
+
+    fn processes() -> HandlerProcesses<'static> {
+        HandlerProcesses::new(Processes::new(None, false).expect("a poll loop"))
+    }
+
+    /// Starts a shell in [`ROLE`], with an input that stays open.
+    fn run(children: &mut HandlerProcesses<'_>, script: &str) {
         let command = Command {
             program: "sh".into(),
-            arguments: ["-c", "echo begun; cat"].map(Into::into).into(),
+            arguments: ["-c", script].map(Into::into).into(),
             ..Command::default()
         };
         let spawn = Spawn {
@@ -232,18 +236,35 @@ mod tests {
             line_limit: 100,
             stderr: Stderr::Log,
         };
-        let role = Role::Handler(1);
-        let started = children.start(role, &command, &spawn, Input::default());
+        let started = children.start(ROLE, &command, &spawn, Input::default());
         assert_eq!(started, Ok(()));
-        assert!(children.pid(role).is_some_and(|pid| pid > 1));
+    }
+
+    fn kill(children: &mut HandlerProcesses<'_>) {
+        let stop = Stop {
+            signal: rustix::process::Signal::KILL,
+            timeout: Duration::from_secs(30),
+        };
+        children.stop(ROLE, stop);
+        while children.any_running() {
+            children.wait(false, None).expect("it can wait");
+        }
+    }
+
+    #[test]
+    fn a_child_is_known_by_its_role_and_what_it_printed_is_read_without_a_sleep() {
+        let mut children = processes();
+        run(&mut children, "echo begun; cat");
+        assert!(children.any_running());
+        assert!(children.pid(ROLE).is_some_and(|pid| pid > 1));
         assert_eq!(children.pid(Role::Handler(0)), None);
         let late = Instant::now() + Duration::from_secs(30);
         let mut printed = Vec::new();
         while printed.is_empty() && Instant::now() < late {
-            printed = children.printed(role);
+            printed = children.printed(ROLE);
         }
         assert_eq!(printed, [b"begun"]);
-        children.close_input(role);
+        children.close_input(ROLE);
         while children.any_running() && Instant::now() < late {
             children.wait(false, Some(late)).expect("it can wait");
         }
@@ -251,10 +272,31 @@ mod tests {
     }
 
     #[test]
+    fn a_child_has_ended_before_the_pipes_that_something_else_holds_open() {
+        let mut children = processes();
+        run(&mut children, "sleep 1000 & exit 0");
+        while !children.has_ended(ROLE) {
+            let happened = children.wait(false, Some(Instant::now()));
+            let ended = |h: &Happening| matches!(h, Happening::Ended { .. });
+            assert!(!happened.expect("it can wait").iter().any(ended));
+        }
+        kill(&mut children);
+    }
+
+    #[test]
+    fn a_child_is_not_fed_while_its_pipe_is_full() {
+        let mut children = processes();
+        run(&mut children, "sleep 1000");
+        assert!(children.is_fed(ROLE));
+        children.feed(ROLE, &mut vec![b'x'; 1024 * 1024]);
+        assert!(!children.is_fed(ROLE));
+        kill(&mut children);
+    }
+
+    #[test]
     fn a_spooled_batch_is_not_in_memory() {
         let directory = tempfile::tempdir().expect("a directory");
-        let processes = Processes::new(None, false).expect("a poll loop");
-        let mut children = HandlerProcesses::new(processes);
+        let mut children = processes();
         let data = "QUFB".repeat(1000);
         let mut batch = Batch::of(&format!(
             r#"{{"action":"processRecords","records":[{{"data":"{data}","partitionKey":"k","sequenceNumber":"12"}}]}}"#

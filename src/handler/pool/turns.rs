@@ -263,23 +263,48 @@ fn a_turn_passes_so_many_unfit_records_and_then_it_is_the_others_turn() {
     );
 }
 
+/// A payload as it comes where payloads are compressed.
+fn compressed(text: &[u8]) -> String {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).expect("memory");
+    STANDARD.encode(encoder.finish().expect("memory"))
+}
+
+fn decompressing(jobs: usize) -> Settings {
+    Settings {
+        decompress: Some(Decompression {
+            which: Decompress::Gzip,
+            largest: Decompression::LARGEST,
+        }),
+        ..settings(jobs, None)
+    }
+}
+
+const MIB: usize = 1024 * 1024;
+
 #[test]
 fn a_turn_passes_so_many_bytes_of_unfit_records_when_they_have_to_be_decompressed() {
-    let compressed = |text: &[u8]| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(text).expect("memory");
-        STANDARD.encode(encoder.finish().expect("memory"))
-    };
-    let large = compressed(&vec![b'\n'; 16 * 1024 * 1024]);
     let small = compressed(b"a\nb");
-    let mut settings = settings(1, None);
-    settings.decompress = Some(Decompression {
-        which: Decompress::Gzip,
-        largest: Decompression::LARGEST,
-    });
-    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[]), (0, &[])];
-    let (done, _) = play(settings, &[&large, &small], sleeps, b"");
-    assert_eq!(done, [1, 1]);
+    for (size, turns) in [(16 * MIB, &[1, 1][..]), (16 * MIB - 1, &[2])] {
+        let large = compressed(&vec![b'\n'; size]);
+        let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[]), (0, &[])];
+        let (done, _) = play(
+            decompressing(1),
+            &[&large, &small],
+            &sleeps[..turns.len()],
+            b"",
+        );
+        assert_eq!(done, turns);
+    }
+}
+
+#[test]
+fn a_turn_hands_over_as_many_large_records_as_there_are_handlers() {
+    let large = compressed(&vec![b'a'; 16 * MIB]);
+    // Both have been started before the first sleep.
+    let sleeps: &[(u64, &[(usize, u8)])] = &[(0, &[(0, 0), (1, 0)])];
+    let (done, _) = play(decompressing(2), &[&large, &large], sleeps, b"");
+    assert_eq!(done, [2]);
 }
 
 #[test]

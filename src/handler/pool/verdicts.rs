@@ -228,15 +228,16 @@ impl Pool<'_> {
         }
     }
 
-    fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
-        let number = |index: &usize| self.records.queue.header(*index).sequence_number;
+    pub(super) fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+        let queue = &self.records.queue;
+        let has = |index, id: &str| queue.header(index, &mut String::new()).sequence_number == id;
         let front = attempt.unanswered.front();
         let evidence = Evidence {
             on_exit: &self.settings.on_exit,
             is_suspect: front.is_some_and(|index| self.records.is_suspect(*index)),
             find: &|id| {
                 let mut unanswered = attempt.unanswered.iter();
-                unanswered.position(|index| number(index) == id)
+                unanswered.position(|index| has(*index, id))
             },
         };
         let verdict = self.mode.verdict(attempt, end, &evidence);

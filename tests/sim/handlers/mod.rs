@@ -47,10 +47,12 @@ impl Children for SimChildren {
     }
 
     fn has_host_slot(&mut self) -> bool {
-        true
+        self.0.with(World::has_host_slot)
     }
 
-    fn leave_host_slot(&mut self) {}
+    fn leave_host_slot(&mut self) {
+        self.0.with(World::leave_host_slot);
+    }
 
     fn start(
         &mut self,

@@ -65,6 +65,7 @@ impl World {
         events
             .chain(input)
             .chain(self.daemon.signal_at)
+            .chain(self.next_host_slot())
             .chain(until)
             .min()
     }
@@ -73,6 +74,7 @@ impl World {
     fn happened(&mut self, watch_input: bool) -> Vec<Happening> {
         let mut happened = Vec::new();
         happened.extend(self.take_signal());
+        happened.extend(self.take_host_slot().then_some(Happening::HostSlot));
         self.advance();
         let roles: Vec<Role> = self.children.iter().map(|child| child.role).collect();
         for role in &roles {

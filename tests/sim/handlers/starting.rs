@@ -36,6 +36,9 @@ impl World {
         }
         self.tell('<', || format!("start {role:?} {label} {event}"));
         self.judge_start(&child, &frames, attempt, bytes.len());
+        if matches!(role, Role::Handler(_)) {
+            self.use_limits(frames.len());
+        }
         child.lingers = rng.chance(4);
         child.stdin.pipe = bytes;
         child.stdin.fill();

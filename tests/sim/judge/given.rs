@@ -27,6 +27,7 @@ impl World {
         if self.now < self.judge.rests[slot].until {
             self.breaks("a handler starts before its delay is over");
         }
+        self.judge_limits();
         self.judge_batch(frames);
         self.judge.hands.push(Hand {
             id: child.id,

@@ -10,6 +10,7 @@ mod due;
 mod ends;
 mod given;
 mod held;
+mod limits;
 mod owed;
 mod records;
 mod runs;
@@ -28,6 +29,7 @@ use kclpipe::testing::outcome::Ended;
 use crate::daemon::{Pos, Read, Stored};
 use crate::draw::{CHECKPOINT, HALT, Initial};
 use crate::script::Word;
+use crate::slots::HostSlot;
 use crate::world::World;
 
 /// What the daemon answered to a checkpoint.
@@ -198,6 +200,8 @@ pub(crate) struct Judge {
     works: bool,
     broken_until: Duration,
     paused_until: Duration,
+    /// The rate allows no handler before.
+    rate_until: Option<Duration>,
     pub(crate) halted: bool,
     pub(crate) withdrawn: bool,
     finishing: bool,
@@ -244,6 +248,7 @@ impl World {
             _ => None,
         };
         self.children.clear();
+        self.host_slot = HostSlot::None;
         self.judge = Judge {
             started,
             begun_at: self.now,

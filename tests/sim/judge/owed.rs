@@ -88,8 +88,12 @@ impl World {
             (self.is_leave_owed(), "a halt is not carried out"),
             (works && self.is_letter_owed(), "a letter waits for nothing"),
             (
-                works && self.is_start_owed(),
+                works && self.is_start_owed() && !self.is_held_up(),
                 "a record may start, and a handler is free",
+            ),
+            (
+                self.is_slot_kept(),
+                "a slot of the machine is kept for nothing",
             ),
             (
                 works && self.is_promise_broken(),

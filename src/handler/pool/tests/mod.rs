@@ -11,7 +11,8 @@ mod script;
 
 use std::time::{Duration, Instant};
 
-use super::super::{Handlers, OnFailure, Per, Settings, Window};
+use super::super::{Event, Handlers, OnFailure, Per, Settings, Window};
+use super::attempt::Stopped;
 use super::{ExitReport, Happening, Role};
 use crate::format::{Data, Decompress, Decompression, Format};
 use crate::handler::held::Report;
@@ -612,6 +613,47 @@ fn what_a_batch_takes_is_known_at_its_end_and_not_at_its_answers() {
         let report = ExitReport::of(Ended::Code(0));
         pool.take_in(Happening::Ended { role, report }, Instant::now());
         assert_eq!(pool.counters().times.count(), 1);
+    });
+}
+
+#[test]
+fn what_is_done_is_news_until_it_is_reported() {
+    offered(settings(RECORD), &["1"], |pool| {
+        pool.wait(true, None).expect("nothing fails");
+        let (role, report) = (Role::Handler(0), ExitReport::of(Ended::Code(0)));
+        pool.take_in(Happening::Ended { role, report }, Instant::now());
+        assert!(pool.holds_any() && !pool.has_room());
+        let event = pool.wait(true, None).expect("nothing fails");
+        assert!(matches!(event, Event::Done { .. }));
+        assert!(!pool.holds_any() && pool.has_room());
+    });
+}
+
+#[test]
+fn the_counters_say_how_often_the_record_that_blocks_was_tried_and_how_the_last_one_failed() {
+    for (code, attempts, failure) in [(1, 1, Some("exit code 1")), (0, 0, None)] {
+        offered(settings(RECORD), &["1"], |pool| {
+            pool.wait(true, None).expect("nothing fails");
+            assert_eq!(pool.counters().blocking_attempts, 0);
+            let (role, report) = (Role::Handler(0), ExitReport::of(Ended::Code(code)));
+            pool.take_in(Happening::Ended { role, report }, Instant::now());
+            let counters = pool.counters();
+            assert_eq!(counters.blocking_attempts, attempts);
+            assert_eq!(counters.retries, u64::from(attempts));
+            let last = counters.last_failure.map(|failure| failure.ended);
+            assert_eq!(last.as_deref(), failure);
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_is_the_reason_why_its_process_was_stopped() {
+    offered(settings(BATCH), &["1"], |pool| {
+        pool.wait(true, None).expect("nothing fails");
+        let mut attempt = pool.slots[0].attempt.take().expect("it runs");
+        attempt.stopped = Some(Stopped::InvalidAnswer("not its record"));
+        let verdict = pool.verdict(&attempt, &ExitReport::of(Ended::InvalidAnswer));
+        assert!(verdict.reason.to_string().contains("not its record"));
     });
 }
 
