@@ -30,10 +30,11 @@ pub(super) fn task(
     let mut child = defaults(&typed.options, &options);
     child.extend(words);
     // What it says of a mistake is best said now.
-    let failures = match bridge(child.clone(), environment.iter().cloned())? {
-        Task::Bridge(config) => config.settings.letter_file().map(Path::to_path_buf),
-        other => return Ok(other),
+    let checked = bridge(child.clone(), environment.iter().cloned())?;
+    let Task::Bridge(config) = &checked else {
+        return Ok(checked);
     };
+    let failures = config.settings.letter_file().map(Path::to_path_buf);
     Ok(Task::Redrive(Box::new(Settings {
         file: options.file,
         child,
