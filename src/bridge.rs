@@ -251,6 +251,7 @@ impl<'a> Bridge<'a> {
             Start::After(position) => log::info!("lease acquired; resuming after {position}"),
             Start::Sentinel(name) => log::info!("lease acquired; starting at {name}"),
         }
+        self.until.announce();
         self.reporting.begin(&shard_id, now);
         let search = Search::new(shard_id, start, now);
         self.pend("initialize", Kind::Initialize(search), Stage::Work, now);

@@ -31,6 +31,16 @@ impl Until {
         }
     }
 
+    /// Says at the lease's start that there is an end: a worker that has one by mistake would stand still there.
+    pub(super) fn announce(&self) {
+        if let Some(end) = self.end {
+            log::info!(
+                "leaving out records that arrived at {} or later (--until)",
+                shown(end)
+            );
+        }
+    }
+
     /// Whether all records before the time have come; `None` without one.
     pub(super) fn is_complete(&self) -> Option<bool> {
         self.end.map(|_| self.complete)
@@ -50,14 +60,17 @@ impl Until {
         self.left_out += (before - batch.len()) as u64;
         if newest >= end.saturating_add(SLACK) && !self.complete {
             self.complete = true;
-            let time = UNIX_EPOCH + Duration::from_millis(end.unsigned_abs());
             log::info!(
                 "complete: all records that arrived before {} (--until) have come; later ones are left out, {} so far",
-                format_rfc3339_millis(time),
+                shown(end),
                 self.left_out
             );
         }
     }
+}
+
+fn shown(end: i64) -> humantime::Rfc3339Timestamp {
+    format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(end.unsigned_abs()))
 }
 
 #[cfg(test)]
