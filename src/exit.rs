@@ -49,7 +49,8 @@ exits! {
     Usage = 64,
     /// The daemon broke the protocol, or kclpipe has a fault (`EX_SOFTWARE`).
     Protocol = 70,
-    /// The handler's command cannot be found or run, or the log cannot be opened (`EX_CONFIG`).
+    /// The handler's command cannot be found or run, the log cannot be opened, or the slots of the machine have no
+    /// place (`EX_CONFIG`).
     Config = 78,
 }
 

@@ -60,7 +60,7 @@ const OWN_EXITS: [Entry; 7] = [
     ),
     (
         "78",
-        "The handler cannot be found or run, or the log file cannot be opened. Of launch: the daemon was not started; otherwise the exit status is Java's.",
+        "The handler cannot be found or run, the log file cannot be opened, or --host-jobs has no place. Of launch: the daemon was not started; otherwise the exit status is Java's.",
     ),
 ];
 

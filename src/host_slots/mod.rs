@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_gets_whichever_slot_is_free_next_and_nobody_overtakes() {
+    fn who_waits_gets_whichever_slot_is_free_next() {
         let folder = tempfile::tempdir().expect("a folder");
         let (ours, others) = (slots(folder.path(), 2), slots(folder.path(), 2));
         let _kept = ours.try_take().expect("it can be looked at");

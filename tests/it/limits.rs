@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -186,15 +186,10 @@ fn no_slot_is_lost_in_a_thousand_deaths() {
 #[test]
 fn who_waits_for_a_slot_is_not_silent_and_says_what_for() {
     let machine = Machine::new();
-    let mut holder = machine.start(1, "echo begun >&2; read -r line <end", 1);
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        holder.path("end"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .expect("a pipe");
+    let end = machine.path().join("end");
+    mknodat(CWD, &end, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let script = format!("echo begun >&2; read -r line <{}", end.display());
+    let mut holder = machine.start(1, &script, 1);
     let mut waiter = machine
         .bridge(1, "echo mine >>done")
         .options("--keepalive 100ms --stats-every 20ms --metrics-dir .")
@@ -212,7 +207,7 @@ fn who_waits_for_a_slot_is_not_silent_and_says_what_for() {
             && metrics.contains(r#"kclpipe_throttled_seconds_total{name="app",shard="shardId-0",limit="host_jobs"} "#)
     });
     assert_eq!(waiter.read("done"), "");
-    fs::write(holder.path("end"), "now\n").expect("read");
+    fs::write(&end, "now\n").expect("read");
     waiter.expect_lines("done", 1);
 }
 

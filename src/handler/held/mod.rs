@@ -37,6 +37,7 @@ use lanes::Lanes;
 pub(super) use queue::Queue;
 pub(super) use runs::RunId;
 use runs::Runs;
+use size::Size;
 pub(super) use window::Most;
 pub use window::Window;
 
@@ -156,7 +157,8 @@ impl Records {
         let index = self.queue.push(batch, now);
         for index in index..self.queue.end() {
             let key = self.queue.partition_key(index);
-            self.lanes.push(key, self.queue.size(index));
+            self.lanes
+                .push(key, size_of(&self.queue, index, &self.settings));
         }
         if first == First::Alone {
             self.alone = Some(index);
@@ -203,13 +205,15 @@ impl Records {
 
     /// `lane` takes this record, which may be taken now.
     pub(super) fn take(&mut self, lane: usize, index: usize) {
-        self.lanes.take(lane, index, self.queue.size(index));
+        let size = size_of(&self.queue, index, &self.settings);
+        self.lanes.take(lane, index, size);
     }
 
     /// A record that was taken goes back to its place, and waits until `until` if that is given.
     pub(super) fn put_back(&mut self, index: usize, until: Option<Instant>) {
-        let queue = &self.queue;
-        self.lanes.put_back(index, until, |index| queue.size(index));
+        let (queue, settings) = (&self.queue, &self.settings);
+        let size = |index| size_of(queue, index, settings);
+        self.lanes.put_back(index, until, size);
     }
 
     /// Whether the daemon may be answered. Nothing is read ahead of a record that goes alone, for as long as
@@ -446,6 +450,14 @@ impl Records {
             let count = run.len() as u64;
             self.counters.ages.observe(age.as_secs_f64(), count);
         }
+    }
+}
+
+/// How much a record is, where a window asks how much waits: to look would be felt at each record.
+fn size_of(queue: &Queue, index: usize, settings: &Settings) -> Size {
+    match settings.window {
+        Some(_) => queue.size(index),
+        None => Size::default(),
     }
 }
 

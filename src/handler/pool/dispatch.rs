@@ -103,6 +103,8 @@ struct Run {
     line: u64,
     /// The last one: the record, its number, and where it begins in the input's buffer.
     last: Option<(usize, u64, usize)>,
+    /// Records before the first that could not stand in the format.
+    skipped: Vec<usize>,
     /// Records whose payload will be read from the input's file if it is needed again, and where in it.
     in_input: VecDeque<(usize, Range<u64>)>,
 }
@@ -118,6 +120,7 @@ impl Run {
             bytes: 0,
             line: 0,
             last: None,
+            skipped: Vec::new(),
             in_input: VecDeque::new(),
         }
     }
@@ -171,6 +174,7 @@ impl Pool<'_> {
     /// Whether a running handler may be given records.
     fn takes_more(&self, slot: usize, attempt: &Attempt) -> bool {
         self.mode.lives_on()
+            && self.records.halted.is_none()
             && self.children.is_fed(Role::Handler(slot))
             && attempt.stopped.is_none()
             && !attempt.sealed
@@ -324,7 +328,7 @@ impl Pool<'_> {
         let Some(mut attempt) = self.slots[slot].attempt.take() else {
             return Ok(());
         };
-        if attempt.stopped.is_none() {
+        if self.takes_more(slot, &attempt) {
             self.fill(slot, &mut attempt, now)?;
             self.feed(slot);
             if self.mode.is_spent(&attempt) {
@@ -457,6 +461,12 @@ impl Pool<'_> {
         }
     }
 
+    /// Whether a record belongs to a later aligned window than one that was skipped.
+    fn is_of_later_window(&self, index: usize, run: &Run) -> bool {
+        let mut skipped = run.skipped.iter();
+        skipped.any(|skipped| self.records.is_crossed(*skipped, index))
+    }
+
     /// Takes out of the attempt the record that cannot stand in the input, or has no room there; which one
     /// follows.
     fn take_back(
@@ -473,9 +483,10 @@ impl Pool<'_> {
                 self.turn.unfit += 1;
                 self.records.unfit(index, why, run.now);
                 let goes_on = self.records.halted.is_none() && !self.turn.is_over();
+                run.skipped.push(index);
                 let next = self.records.peek(run.slot, run.now);
                 // A later window has not been waited for.
-                let next = next.filter(|next| !self.records.is_crossed(index, *next));
+                let next = next.filter(|next| !self.is_of_later_window(*next, run));
                 // Those after it go with each other, not with it.
                 self.begin_with(next, attempt, run);
                 Ok(next.filter(|next| goes_on && self.may_follow(*next, attempt, run)))

@@ -210,6 +210,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::host_slots;
     use crate::process::{Feed, Stderr};
 
     const ROLE: Role = Role::Handler(1);
@@ -291,6 +292,32 @@ mod tests {
         children.feed(ROLE, &mut vec![b'x'; 1024 * 1024]);
         assert!(!children.is_fed(ROLE));
         kill(&mut children);
+    }
+
+    #[test]
+    fn a_handler_has_its_slot_until_it_has_ended_and_who_waits_hears_of_that() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limited = || {
+            let slots = HostSlots::open(host_slots::Settings {
+                slots: 1,
+                directory: folder.path().join("app"),
+            });
+            let limited = processes().limited_by(slots.expect("slots"));
+            limited.expect("a thread")
+        };
+        let (mut first, mut second) = (limited(), limited());
+        assert!(first.has_host_slot());
+        run(&mut first, "exec sleep 1000");
+        first.leave_host_slot();
+        assert!(!second.has_host_slot(), "the first handler runs");
+        kill(&mut first);
+        let happened = second.wait(false, None).expect("it can wait");
+        assert!(matches!(happened[..], [Happening::HostSlot]));
+        assert!(second.has_host_slot());
+        assert!(!first.has_host_slot(), "it is kept for the second");
+        second.leave_host_slot();
+        first.wait(false, None).expect("it can wait");
+        assert!(first.has_host_slot());
     }
 
     #[test]

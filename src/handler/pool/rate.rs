@@ -11,7 +11,8 @@ pub struct Rate {
     pub interval: Duration,
 }
 
-/// Keeps to a rate. What was not used is not saved up: a service would get all of it at once.
+/// Keeps to a rate. What was not used is not saved up, for a service would get all of it at once; only what comes
+/// late by less than an interval is made up for, or a busy machine would be slower than the rate.
 #[derive(Debug)]
 pub(super) struct Pace {
     rate: Option<Rate>,
@@ -32,9 +33,10 @@ impl Pace {
     /// This many records are handed over now, for the first time or again.
     pub(super) fn handed_over(&mut self, records: usize, now: Instant) {
         let records = u32::try_from(records).unwrap_or(u32::MAX);
-        self.next = self
-            .rate
-            .map(|rate| now + rate.interval.saturating_mul(records));
+        self.next = self.rate.map(|rate| {
+            let due = self.next.filter(|due| now < *due + rate.interval);
+            due.unwrap_or(now) + rate.interval.saturating_mul(records)
+        });
     }
 }
 
@@ -51,10 +53,19 @@ mod tests {
         assert_eq!(pace.due(now), Due::Now(()));
         pace.handed_over(1, now);
         assert_eq!(pace.due(now), Due::At(now + SECOND));
-        let late = now + SECOND * 60;
+        let late = now + SECOND * 2;
         assert_eq!(pace.due(late), Due::Now(()));
         pace.handed_over(3, late);
         assert_eq!(pace.due(late), Due::At(late + SECOND * 3));
+    }
+
+    #[test]
+    fn what_is_a_little_late_is_made_up_for() {
+        let (now, half) = (Instant::now(), SECOND / 2);
+        let mut pace = Pace::new(Some(Rate { interval: SECOND }));
+        pace.handed_over(1, now);
+        pace.handed_over(1, now + SECOND + half);
+        assert_eq!(pace.due(now), Due::At(now + SECOND * 2));
     }
 
     #[test]

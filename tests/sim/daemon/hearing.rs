@@ -33,7 +33,6 @@ impl World {
         {
             return self.breaks("kclpipe speaks while no action is open");
         }
-        self.daemon.heard_at = self.now;
         match (message["action"].as_str(), keys.as_slice()) {
             (Some("status"), ["action", "responseFor"]) => self.hear_status(&message),
             (Some("checkpoint"), ["action", "sequenceNumber", "subSequenceNumber"]) => {
@@ -46,9 +45,13 @@ impl World {
                 "a message that the daemon does not take: {message}"
             )),
         }
+        self.daemon.heard_at = self.now;
     }
 
     fn hear_keep_alive(&mut self) {
+        if !self.may_repeat() {
+            return self.breaks("a keep-alive before its time");
+        }
         self.seen.hit("keep-alive");
         if matches!(self.daemon.stored, Stored::Sentinel(_)) {
             self.seen.hit("keep-alive before the first checkpoint");

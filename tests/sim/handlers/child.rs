@@ -20,6 +20,8 @@ pub(crate) struct Say {
     pub(crate) at: Duration,
     pub(crate) word: Option<(Word, Option<u64>)>,
     pub(crate) tokened: bool,
+    /// It is printed just after kclpipe has looked: only the next look shows it.
+    pub(crate) late: bool,
     pub(crate) text: String,
 }
 
@@ -103,6 +105,17 @@ impl Child {
             .chain(exit)
             .chain(self.work.next_event())
             .min()
+    }
+
+    /// Takes away what it has printed by now from the first line on that this look does not show.
+    pub(super) fn hold_back(&mut self, now: Duration) -> VecDeque<Say> {
+        let is_late = |say: &Say| say.late && say.at <= now && self.ended.is_none();
+        let shown = self.says.iter().position(is_late);
+        let mut late = self.says.split_off(shown.unwrap_or(self.says.len()));
+        if let Some(first) = late.front_mut() {
+            first.late = false;
+        }
+        late
     }
 
     /// Whether it still runs at this time.

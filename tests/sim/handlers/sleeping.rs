@@ -78,7 +78,7 @@ impl World {
         self.advance();
         let roles: Vec<Role> = self.children.iter().map(|child| child.role).collect();
         for role in &roles {
-            let lines = self.take_lines(*role).into_iter();
+            let lines = self.see_lines(*role).into_iter();
             happened.extend(lines.map(|line| Happening::Line { role: *role, line }));
             happened.extend(self.take_fed(*role));
         }
@@ -96,6 +96,17 @@ impl World {
         self.seen.hit("signal");
         self.judge_signal();
         Some(Happening::Signal(15))
+    }
+
+    /// The lines that a child has printed by now, but for one that comes just after this look.
+    fn see_lines(&mut self, role: Role) -> Vec<Vec<u8>> {
+        let now = self.now;
+        let late = self.child(role).map(|child| child.hold_back(now));
+        let lines = self.take_lines(role);
+        if let Some((child, late)) = self.child(role).zip(late) {
+            child.says.extend(late);
+        }
+        lines
     }
 
     /// The lines that a child has printed by now.

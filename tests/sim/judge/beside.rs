@@ -14,9 +14,9 @@ use crate::handlers::{Child, RECOVERY};
 use crate::world::World;
 
 impl World {
-    /// The record that a letter is about, if one is due for it. That one is due for a record which does not
+    /// The record that a letter is about, if one is due for it and it is none of `others`. That one is due for a record which does not
     /// fit the format shows with its letter.
-    fn letter_of(&mut self, line: &[u8]) -> Option<usize> {
+    fn letter_of(&mut self, line: &[u8], others: &[usize]) -> Option<usize> {
         let letter: Value = serde_json::from_slice(line).ok()?;
         let seq = short(letter["sequenceNumber"].as_str()?)?;
         let pos = (seq, letter["subSequenceNumber"].as_u64()?);
@@ -24,10 +24,12 @@ impl World {
             letter["attempts"].as_u64()? as u32,
             letter["failures"].as_u64()? as u32,
         ));
-        let place = self.judge.batch.iter().position(|place| {
+        let mut places = self.judge.batch.iter().enumerate();
+        let (place, _) = places.find(|(index, place)| {
             let due =
                 place.letter == numbers || (place.letter.is_none() && self.is_unfit(place.rec));
-            self.daemon.records[place.rec].pos == pos && !place.done && due
+            let is_it = self.daemon.records[place.rec].pos == pos && !place.done && due;
+            is_it && !others.contains(index)
         })?;
         self.judge.batch[place].letter = numbers;
         Some(place)
@@ -36,21 +38,10 @@ impl World {
     pub(crate) fn keep_letters(&mut self, letters: &[u8]) -> Result<Appended> {
         self.judge.last_sign = self.now;
         self.tell('<', || format!("{} bytes of letters", letters.len()));
-        let lines: Vec<&[u8]> = letters.split_inclusive(|byte| *byte == b'\n').collect();
-        let lines = lines.as_slice();
         if self.now < self.judge.letters_until {
             self.breaks("letters are offered before their delay is over");
         }
-        if let Some(line) = lines
-            .iter()
-            .copied()
-            .find(|line| self.letter_of(line).is_none())
-        {
-            self.breaks(format!(
-                "a letter that is not due: {}",
-                String::from_utf8_lossy(line)
-            ));
-        }
+        let places = self.places_of(letters);
         let mut rng = self
             .dice
             .rng("file", &[u64::from(self.daemon.session), self.effects]);
@@ -68,25 +59,37 @@ impl World {
         }
         self.judge.letter_failures = 0;
         self.judge.letters_until = Duration::ZERO;
-        for line in lines {
-            if let Some(place) = self.letter_of(line) {
-                self.judge.counted.letters += 1;
-                self.over(place);
-            }
+        for place in places {
+            self.judge.counted.letters += 1;
+            self.over(place);
         }
         Ok(Appended::Kept)
+    }
+
+    /// The records that these letters are about, each another one.
+    fn places_of(&mut self, letters: &[u8]) -> Vec<usize> {
+        let mut places = Vec::new();
+        for line in letters.split_inclusive(|byte| *byte == b'\n') {
+            match self.letter_of(line, &places) {
+                Some(place) => places.push(place),
+                None => self.not_due(line),
+            }
+        }
+        places
+    }
+
+    fn not_due(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        self.breaks(format!("a letter that is not due: {line}"));
     }
 
     pub(crate) fn judge_letter_offered(&mut self, line: &[u8]) {
         if self.now < self.judge.letters_until {
             self.breaks("a letter is offered before its delay is over");
         }
-        self.judge.offered = self.letter_of(line);
+        self.judge.offered = self.letter_of(line, &[]);
         if self.judge.offered.is_none() {
-            self.breaks(format!(
-                "a letter that is not due: {}",
-                String::from_utf8_lossy(line)
-            ));
+            self.not_due(line);
         }
     }
 

@@ -118,6 +118,12 @@ impl World {
         }
     }
 
+    /// Whether the daemon has heard nothing for so long that what it knows may be said again.
+    pub(crate) fn may_repeat(&self) -> bool {
+        let keepalive = self.life.keepalive;
+        keepalive.is_some_and(|every| self.now >= self.daemon.heard_at + every)
+    }
+
     fn judge_position(&mut self, asked: Pos) {
         let (start, through) = (self.daemon.start, self.daemon.through(asked));
         let passed = (start..through).find(|rec| !self.judge.known[*rec]);
@@ -139,7 +145,7 @@ impl World {
                 "the daemon refuses {asked:?}: it is not between what is stored and what was sent"
             ));
         }
-        if is_repeat && self.life.keepalive.is_none() {
+        if is_repeat && !self.may_repeat() {
             return self.breaks("a checkpoint that does not advance");
         }
         if self

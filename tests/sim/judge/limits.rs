@@ -6,7 +6,7 @@ use crate::world::World;
 impl World {
     /// A handler is about to start.
     pub(super) fn judge_limits(&mut self) {
-        if self.now < self.judge.rate_until {
+        if self.is_paced() {
             self.breaks("a handler starts before the rate allows it");
         }
         if self.life.others.is_some() && self.host_slot != HostSlot::Kept {
@@ -18,13 +18,16 @@ impl World {
     pub(crate) fn use_limits(&mut self, records: usize) {
         self.host_slot = HostSlot::None;
         if let Some(interval) = self.life.rate {
-            self.judge.rate_until = self.now + interval * records as u32;
+            // What is late by less than an interval is made up for.
+            let due = self.judge.rate_until;
+            let due = due.filter(|due| self.now < *due + interval);
+            self.judge.rate_until = Some(due.unwrap_or(self.now) + interval * records as u32);
         }
     }
 
     /// Whether a handler that could start has to wait.
     pub(super) fn is_held_up(&mut self) -> bool {
-        let paced = self.now < self.judge.rate_until;
+        let paced = self.is_paced();
         let queued = self.next_host_slot().is_some_and(|at| self.now < at);
         if paced {
             self.seen.hit("a rate waited for");
@@ -32,6 +35,10 @@ impl World {
             self.seen.hit("a slot waited for");
         }
         paced || queued
+    }
+
+    fn is_paced(&self) -> bool {
+        self.judge.rate_until.is_some_and(|until| self.now < until)
     }
 
     /// Nobody sleeps on a slot that others could use.

@@ -201,7 +201,7 @@ pub(crate) struct Judge {
     broken_until: Duration,
     paused_until: Duration,
     /// The rate allows no handler before.
-    rate_until: Duration,
+    rate_until: Option<Duration>,
     pub(crate) halted: bool,
     pub(crate) withdrawn: bool,
     finishing: bool,

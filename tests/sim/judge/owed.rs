@@ -80,6 +80,7 @@ impl World {
         [
             (open && self.is_status_owed(), "the status is owed"),
             (open && self.is_checkpoint_due(), "a checkpoint is due"),
+            (open && self.is_shard_end_owed(), "SHARD_END is owed"),
             (
                 open && self.is_keep_alive_due(),
                 "the daemon has heard nothing for too long",
@@ -151,6 +152,16 @@ impl World {
         self.action() == "processRecords" && room && !handlers && !storing && !judge.halted
     }
 
+    /// All is done, and handlers and hook have ended.
+    fn is_shard_end_owed(&self) -> bool {
+        let judge = &self.judge;
+        let over = judge.halted || judge.ends_unread || judge.lease_gone;
+        let earned = judge.finished_at.is_some() && self.children.is_empty();
+        let hooked = !self.life.hook || judge.hook_done;
+        let free = !self.daemon.awaiting && self.now >= judge.owed_from;
+        matches!(self.action(), "shardEnded" | "shutdown") && earned && hooked && free && !over
+    }
+
     /// Without an action a halt waits for a minute.
     fn is_leave_owed(&self) -> bool {
         let late = self.judge.leaves_at.is_some_and(|at| self.now >= at);
@@ -158,12 +169,8 @@ impl World {
     }
 
     fn is_keep_alive_due(&self) -> bool {
-        let due = self
-            .life
-            .keepalive
-            .is_some_and(|every| self.now >= self.daemon.heard_at + every);
         let over = self.judge.lease_gone || self.judge.leaves;
-        due && !self.daemon.awaiting && !over && self.action() != "initialize"
+        self.may_repeat() && !self.daemon.awaiting && !over && self.action() != "initialize"
     }
 
     fn is_letter_owed(&self) -> bool {

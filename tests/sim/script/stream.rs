@@ -9,7 +9,7 @@ use kclpipe::testing::outcome::Ended;
 
 use super::{Bad, Word, bare, say, span, trouble};
 use crate::draw::HALT;
-use crate::handlers::{Child, Frame, RECOVERY, frames};
+use crate::handlers::{Child, Frame, RECOVERY, Say, frames};
 use crate::world::{Dice, Rng, World};
 
 /// What a handler that lives on is about.
@@ -199,8 +199,10 @@ fn handle_well(world: &World, child: &mut Child, frame: Frame, rng: &mut Rng) {
     let odd = world.now < RECOVERY && world.life.trouble > 0;
     if odd && rng.chance(3) {
         child.work.hangs = true;
-        let at = now + rng.millis(0, 900);
-        return child.says.push_back(say(at, Word::Halt, None));
+        let late = rng.chance(30);
+        let at = now + rng.millis(0, if late { 0 } else { 900 });
+        let halt = say(at, Word::Halt, None);
+        return child.says.push_back(Say { late, ..halt });
     }
     if odd && rng.chance(10) {
         child.work.hangs = true;

@@ -44,6 +44,7 @@ pub(super) fn say(at: Duration, word: Word, n: Option<u64>) -> Say {
         at,
         word: Some((word, n)),
         tokened: true,
+        late: false,
         text,
     }
 }

@@ -192,6 +192,21 @@ fn what_cannot_be_handed_over_brings_no_later_window_forward() {
 }
 
 #[test]
+fn a_window_is_not_brought_forward_over_a_record_of_which_it_is_not_known_when_it_arrived() {
+    play(
+        windowed(true, |s| s.on_failure = OnFailure::Skip),
+        "> offer 1~1@10 2~2@- 3@70
+         * a look
+         = done 2
+         > offer 4@130
+         < start 0: 3
+         < close 0
+         * exit 0 0
+         = done 3, a batch",
+    );
+}
+
+#[test]
 fn a_record_that_goes_alone_and_waits_closes_no_window() {
     play(
         windowed(false, |s| s.jobs = 2),

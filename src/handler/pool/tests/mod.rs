@@ -414,6 +414,21 @@ fn a_halt_is_reported_after_what_is_done_at_the_same_look_and_before_what_the_da
 }
 
 #[test]
+fn who_halts_just_after_an_answer_is_given_no_more() {
+    play(
+        settings(shard(1)),
+        "> offer 1 2
+         < start 0: 1
+         * says 0 ok 1, then says 0 halt
+         < stop 0
+         = done 1
+         = halted
+         * exit 0 15
+         = finished",
+    );
+}
+
+#[test]
 fn after_a_signal_nothing_starts_for_the_time_of_a_stop() {
     play(
         settings(RECORD),

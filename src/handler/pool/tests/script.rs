@@ -202,8 +202,8 @@ fn word(payload: &str) -> String {
     }
 }
 
-/// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived;
-/// sequence numbers go on from batch to batch.
+/// Records by their payloads, each perhaps with a key before it, and after it the second in which it arrived, or `-`
+/// if that is not known; sequence numbers go on from batch to batch.
 fn batch(records: &[&str], numbers: &mut u32) -> Batch {
     let records: Vec<String> = records
         .iter()
@@ -211,8 +211,12 @@ fn batch(records: &[&str], numbers: &mut u32) -> Batch {
             *numbers += 1;
             let (key, record) = record.split_once(':').unwrap_or(("k", record));
             let (payload, arrived) = record.split_once('@').unwrap_or((record, "1"));
+            let arrived = match arrived {
+                "-" => "null".to_owned(),
+                seconds => format!("{seconds}000"),
+            };
             let data = STANDARD.encode(self::payload(payload));
-            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}000}}"#)
+            format!(r#"{{"data":"{data}","partitionKey":"{key}","sequenceNumber":"{numbers}","subSequenceNumber":0,"approximateArrivalTimestamp":{arrived}}}"#)
         })
         .collect();
     let line = format!(
@@ -235,6 +239,8 @@ struct Scripted<'a> {
     /// Those of them that have ended, and whose output is still read.
     ended: BTreeSet<Role>,
     disk_is_full: bool,
+    /// What has been printed since the last look.
+    printed: Vec<(Role, Vec<u8>)>,
     host_slot: HostSlot,
     /// How often letters were offered.
     letters: u32,
@@ -290,6 +296,7 @@ impl<'a> Scripted<'a> {
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
             disk_is_full: false,
+            printed: Vec::new(),
             host_slot: HostSlot::None,
             letters: 0,
         }
@@ -316,13 +323,15 @@ impl<'a> Scripted<'a> {
                 Vec::new()
             }
             ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
-            ["says", who, answer @ ..] => {
-                let token = &self.running[&role(who)];
-                let line = format!("{token} {}", answer.join(" ")).into_bytes();
-                vec![Happening::Line {
-                    role: role(who),
-                    line,
-                }]
+            ["says", who, answer @ ..] => vec![Happening::Line {
+                role: role(who),
+                line: self.line(role(who), answer),
+            }],
+            // Just after that look.
+            ["then", "says", who, answer @ ..] => {
+                let line = self.line(role(who), answer);
+                self.printed.push((role(who), line));
+                Vec::new()
             }
             // The pool looks at what has happened, and would not sleep.
             ["a", "look"] => Vec::new(),
@@ -352,6 +361,11 @@ impl<'a> Scripted<'a> {
             }
             _ => panic!("no such thing: {part}"),
         }
+    }
+
+    fn line(&self, role: Role, answer: &[&str]) -> Vec<u8> {
+        let token = &self.running[&role];
+        format!("{token} {}", answer.join(" ")).into_bytes()
     }
 
     /// Time passes, and the pool must have asked to be woken just then.
@@ -442,8 +456,9 @@ impl Children for Scripted<'_> {
         }
     }
 
-    fn printed(&mut self, _role: Role) -> Vec<Vec<u8>> {
-        Vec::new()
+    fn printed(&mut self, role: Role) -> Vec<Vec<u8>> {
+        let of_role = self.printed.extract_if(.., |(of, _)| *of == role);
+        of_role.map(|(_, line)| line).collect()
     }
 
     fn close_input(&mut self, role: Role) {
