@@ -23,9 +23,8 @@ impl World {
             Role::DeadLetter | Role::Hook => Vec::new(),
         };
         let label = self.label(&frames);
-        let mut rng = self
-            .dice
-            .rng("start", &[u64::from(self.daemon.session), child.id]);
+        let numbers = [u64::from(self.daemon.session), child.id];
+        let mut rng = self.dice.rng("start", &numbers);
         if self.life.trouble > 0 && rng.chance(2) && self.now < RECOVERY {
             self.tell('<', || format!("start {role:?} {label}: cannot be started"));
             self.seen.hit("cannot be started");
@@ -36,22 +35,30 @@ impl World {
         }
         self.tell('<', || format!("start {role:?} {label} {event}"));
         self.judge_start(&child, &frames, attempt, bytes.len());
-        if matches!(role, Role::Handler(_)) {
-            self.use_limits(frames.len());
-        }
         child.lingers = rng.chance(4);
-        child.stdin.pipe = bytes;
-        child.stdin.fill();
-        child.stdin.owes = !child.stdin.is_fed();
-        match role {
-            Role::Handler(_) if self.life.lives_on() => script::begin_stream(self, &mut child),
-            Role::Handler(_) => script::plan_whole(self, &mut child, &frames),
+        child.stdin.write(bytes);
+        self.begin(child, &frames, event);
+        Ok(())
+    }
+
+    /// What it will do is planned, and it runs.
+    fn begin(&mut self, mut child: Child, frames: &[Frame], event: &str) {
+        match child.role {
+            Role::Handler(_) => self.begin_handler(&mut child, frames),
             Role::DeadLetter => script::plan_letter(self, &mut child),
             Role::Hook => script::plan_hook(self, &mut child, event),
         }
         self.children.push(child);
         self.children.sort_by_key(|child| child.role);
-        Ok(())
+    }
+
+    fn begin_handler(&mut self, child: &mut Child, frames: &[Frame]) {
+        self.use_limits(frames.len());
+        if self.life.lives_on() {
+            script::begin_stream(self, child);
+        } else {
+            script::plan_whole(self, child, frames);
+        }
     }
 
     fn label(&self, frames: &[Frame]) -> String {
@@ -71,9 +78,7 @@ impl World {
         self.tell('<', || format!("feed {role:?} {label}"));
         self.judge_feed(role, &frames, bytes.len());
         if let Some(child) = self.child(role) {
-            child.stdin.pipe.extend(bytes);
-            child.stdin.fill();
-            child.stdin.owes = !child.stdin.is_fed();
+            child.stdin.write(bytes);
             if child.stdin.owes {
                 self.seen.hit("pipe is full");
             }

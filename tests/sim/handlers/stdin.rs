@@ -17,6 +17,13 @@ pub(crate) struct Stdin {
 }
 
 impl Stdin {
+    /// kclpipe writes more.
+    pub(crate) fn write(&mut self, bytes: Vec<u8>) {
+        self.pipe.extend(bytes);
+        self.fill();
+        self.owes = !self.is_fed();
+    }
+
     /// Moves into the pipe what there is room for.
     pub(crate) fn fill(&mut self) {
         if !self.frozen {

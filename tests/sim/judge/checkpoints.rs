@@ -1,15 +1,10 @@
 //! What is said to the daemon: statuses and checkpoints.
 
-use std::time::Duration;
-
 use kclpipe::testing::handler::Role;
 
 use super::Ack;
 use crate::daemon::{Pos, Stored};
 use crate::world::World;
-
-/// The attempts of a round (checkpoints.md, "When storing fails").
-const ROUND: u32 = 5;
 
 impl World {
     /// Every record that the daemon sent or may still send in this session is done.
@@ -211,50 +206,6 @@ impl World {
                 self.judge.refused = ack.asked;
                 self.end_round();
             }
-        }
-    }
-
-    fn end_round(&mut self) {
-        self.judge.failures = 0;
-        self.judge.not_before = Duration::ZERO;
-        (self.judge.owed_from, self.judge.uncounted) = (Duration::ZERO, 0);
-        self.judge.in_round = false;
-    }
-
-    fn round_goes_on(&mut self, forever: bool) {
-        self.seen.hit(if forever {
-            "SHARD_END tried again"
-        } else {
-            "checkpoint tried again"
-        });
-        self.judge.failures += 1;
-        let is_over = |failures: u32| !forever && failures >= ROUND;
-        let pause = |failures: u32| match is_over(failures) {
-            true => self.life.strategy.every.unwrap_or(Duration::from_secs(60)),
-            false => self.delay(failures),
-        };
-        let (least, uncounted) = (self.judge.failures, self.judge.uncounted);
-        let most = least + uncounted;
-        // If the one that may not count does, the round was over with the failure before this.
-        let shortest = pause(if is_over(least) && uncounted > 0 {
-            uncounted
-        } else {
-            least
-        });
-        let longest = shortest.max(pause(most));
-        self.judge.not_before = self.now + shortest;
-        self.judge.owed_from = self.now + longest;
-        self.judge.in_round = !is_over(most);
-        self.judge.round_failed |= is_over(most);
-        if is_over(least) {
-            self.seen.hit("checkpoint round failed");
-            self.judge.failures = 0;
-        }
-        let asked_before_end = !self.judge.asked_at_end;
-        if !forever && asked_before_end && self.judge.finished_at == Some(self.now) {
-            // All was done at the same time: nobody knows which came first.
-            (self.judge.failures, self.judge.uncounted) = (0, 1);
-            self.judge.not_before = Duration::ZERO;
         }
     }
 }

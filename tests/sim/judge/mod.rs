@@ -13,6 +13,7 @@ mod held;
 mod limits;
 mod owed;
 mod records;
+mod rounds;
 mod runs;
 mod stops;
 mod windows;
