@@ -80,7 +80,7 @@ pub(crate) fn run(mut rest: Rest, settings: &Settings, screen: &Screen) -> Resul
         rest.remove()?;
     }
     report.failed = match &settings.failures {
-        Some(file) => letters::count(file, &handed)?,
+        Some(file) => letters::count(file, handed)?,
         None => 0,
     };
     Ok(report)

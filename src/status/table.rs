@@ -50,6 +50,18 @@ pub(crate) fn table(shards: &[Shard], style: Style) -> String {
     text + &sum(shards) + "\n"
 }
 
+/// What of a table a terminal of this height can show, with the cursor below: the worst comes first, and must not be
+/// scrolled away.
+pub(crate) fn cut(table: &str, height: usize) -> String {
+    let lines: Vec<&str> = table.lines().collect();
+    let Some((sum, rest)) = lines.split_last().filter(|_| lines.len() >= height) else {
+        return table.to_owned();
+    };
+    let shown = &rest[..height.saturating_sub(3).min(rest.len())];
+    let hidden = plural((rest.len() - shown.len()) as u64, "more line");
+    [shown, &[&format!("… {hidden}"), *sum]].concat().join("\n") + "\n"
+}
+
 /// The cells of a line.
 type Row = Vec<String>;
 
@@ -130,7 +142,7 @@ fn color(standing: Standing) -> Option<&'static str> {
     match standing {
         Standing::Gone | Standing::Blocked => Some(RED),
         Standing::Stale => Some(YELLOW),
-        Standing::Well => None,
+        Standing::Well | Standing::Complete => None,
     }
 }
 
@@ -162,7 +174,7 @@ fn standing(shard: &Shard) -> String {
     match shard.standing {
         Standing::Gone | Standing::Stale => format!("{name} {}", shown(shard.age)),
         Standing::Blocked => format!("{name} {}", shown(shard.blocked.unwrap_or_default())),
-        Standing::Well => name.to_owned(),
+        Standing::Well | Standing::Complete => name.to_owned(),
     }
 }
 
@@ -180,7 +192,7 @@ fn why(shard: &Shard) -> String {
     parts.extend(held_up(shard));
     // Of a shard that is well it is of the past.
     let failure = shard.state.last_failure.as_ref();
-    if let Some(failure) = failure.filter(|_| shard.standing != Standing::Well) {
+    if let Some(failure) = failure.filter(|_| shard.standing < Standing::Well) {
         parts.push(word(&failure.ended));
         if !failure.stderr.is_empty() {
             parts.push(word(&failure.stderr));
@@ -240,6 +252,7 @@ fn sum(shards: &[Shard]) -> String {
         Standing::Blocked,
         Standing::Stale,
         Standing::Well,
+        Standing::Complete,
     ];
     let counts = all.map(|of| (of, shards.iter().filter(|s| s.standing == of).count()));
     let counts = counts.iter().filter(|(_, count)| *count > 0);
@@ -362,6 +375,15 @@ well         shardId-2  0.5s    40.0s ago
         }
         assert_eq!(fitted("well", Some(3)), "we…");
         assert_eq!(below("no space", 4), "  no\n  sp\n  ac\n  e\n");
+    }
+
+    #[test]
+    fn a_low_terminal_shows_the_worst_and_the_sum() {
+        let table = "head\none\ntwo\nthree\nsum\n";
+        assert_eq!(cut(table, 6), table);
+        assert_eq!(cut(table, 5), "head\none\n… 2 more lines\nsum\n");
+        assert_eq!(cut(table, 1), "… 4 more lines\nsum\n");
+        assert_eq!(cut("", 1), "");
     }
 
     #[test]
