@@ -12,9 +12,10 @@
 mod heard;
 mod overdue;
 mod pending;
+mod until;
 mod worker;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
@@ -30,6 +31,7 @@ use crate::reporting::{Reporting, Snapshot, age};
 use heard::{Heard, Other, hear, parse};
 use overdue::Overdue;
 use pending::{Answer, Kind, LOOK_AGAIN, PendingAction, Search, Stage};
+use until::Until;
 use worker::Worker;
 
 /// The time between two looks for a command that cannot be run.
@@ -64,6 +66,7 @@ pub struct Bridge<'a> {
     /// Records were dropped at a request to shut down: those after them are not taken in.
     dropped: bool,
     overdue: Overdue,
+    until: Until,
     worker: Worker<'a>,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Bridge<'a> {
             halted: None,
             dropped: false,
             overdue: Overdue::default(),
+            until: Until::default(),
             worker: Worker::default(),
         }
     }
@@ -115,6 +119,12 @@ impl<'a> Bridge<'a> {
     pub fn stops_worker(self, ask: &'a dyn Fn() -> bool, patience: Option<Duration>) -> Bridge<'a> {
         let worker = Worker::new(ask, patience.unwrap_or(HALT));
         Bridge { worker, ..self }
+    }
+
+    /// The same; records that arrived at this time or later are not handed over.
+    pub fn until(self, end: Option<SystemTime>) -> Bridge<'a> {
+        let until = end.map(Until::new).unwrap_or_default();
+        Bridge { until, ..self }
     }
 
     /// The same, watched.
@@ -241,6 +251,7 @@ impl<'a> Bridge<'a> {
             Start::After(position) => log::info!("lease acquired; resuming after {position}"),
             Start::Sentinel(name) => log::info!("lease acquired; starting at {name}"),
         }
+        self.until.announce();
         self.reporting.begin(&shard_id, now);
         let search = Search::new(shard_id, start, now);
         self.pend("initialize", Kind::Initialize(search), Stage::Work, now);
@@ -259,7 +270,8 @@ impl<'a> Bridge<'a> {
         self.pend("processRecords", kind, Stage::Last, now);
     }
 
-    fn take_batch(&mut self, batch: Batch, now: Instant) {
+    fn take_batch(&mut self, mut batch: Batch, now: Instant) {
+        self.until.cut(&mut batch);
         self.reporting.read_behind(batch.millis_behind_latest);
         let behind = batch
             .millis_behind_latest
@@ -364,7 +376,12 @@ impl<'a> Bridge<'a> {
             }
             (Stage::Work, Kind::ShardEnd) if !self.handlers.holds_any() => {
                 self.checkpoints.last_chance();
-                if self.checkpoints.is_all_done() {
+                if self.until.is_complete() == Some(true) {
+                    log::info!(
+                        "the shard has ended, and is complete (--until): leaving the daemon without an answer, for the shards after it have nothing before that time"
+                    );
+                    pending.kind = Kind::Complete;
+                } else if self.checkpoints.is_all_done() {
                     self.handlers.finish(Finish::Orderly);
                     pending.stage = Stage::Finishing;
                 } else {
@@ -391,6 +408,7 @@ impl<'a> Bridge<'a> {
             }
             Kind::Records => !self.handlers.holds_any() && !checkpoints.in_round(),
             Kind::ShardEnd => checkpoints.shard_end_stored(),
+            Kind::Complete => false,
             Kind::Initialize(_)
             | Kind::Shutdown
             | Kind::LeaseLost
@@ -420,7 +438,7 @@ impl<'a> Bridge<'a> {
             // Not before: the daemon takes no checkpoint in answer to `initialize`.
             Kind::Initialize(search) => self.checkpoints.begin(&search.start, now),
             Kind::Shutdown => self.dropped = !self.checkpoints.is_all_done(),
-            Kind::Records | Kind::ShardEnd | Kind::LeaseLost | Kind::Stopped => {}
+            Kind::Records | Kind::ShardEnd | Kind::Complete | Kind::LeaseLost | Kind::Stopped => {}
         }
         self.wire.write(&Reply::Status {
             response_for: pending.name,
@@ -510,6 +528,7 @@ impl<'a> Bridge<'a> {
             }),
             behind: self.reporting.behind(oldest),
             oldest,
+            complete: self.until.is_complete(),
         };
         self.reporting.tell(&snapshot, now);
     }

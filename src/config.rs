@@ -15,7 +15,7 @@ mod watching;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub worker: Option<u32>,
     /// How long that waits for its children when it is asked to stop, if that is known.
     pub grace: Option<Duration>,
+    /// Records that arrived at this time or later are not handed over.
+    pub until: Option<SystemTime>,
     /// How often the daemon's time limit is restarted during work; `None` for never.
     pub keepalive: Option<Duration>,
     /// Where the log goes.
@@ -200,6 +202,7 @@ impl Config {
             drain_timeout: drain_timeout(options, launched),
             worker: launched.pid,
             grace: launched.grace,
+            until: options.lease.until,
             keepalive: off_or(options.daemon.keepalive, None),
             logging: watching::logging(options),
             reporting: watching::reporting(options, launched),

@@ -194,6 +194,11 @@ impl Batch {
         }
     }
 
+    /// Leaves out the records for whose time of arrival this is `false`.
+    pub fn retain(&mut self, mut keep: impl FnMut(Option<i64>) -> bool) {
+        self.records.retain(|place| keep(place.arrived()));
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.records.len()

@@ -42,6 +42,9 @@ pub(crate) struct ShardState {
     pub(crate) last_checkpoint: Option<u64>,
     /// Records done since then.
     pub(crate) unsaved_records: u64,
+    /// With `--until`: whether all before that time is done; `None` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) complete: Option<bool>,
     /// The limit that holds up a handler, if one does; files of older versions do not say.
     #[serde(default)]
     pub(crate) throttled: Option<Throttled>,

@@ -85,6 +85,7 @@ fn converse(config: Config, host_slots: Option<HostSlots>) -> Result<exit::Bridg
     Bridge::new(wire, &mut pool, checkpoints, &SystemClock, storing)
         .drained_for(config.drain_timeout)
         .stops_worker(&ask, config.grace)
+        .until(config.until)
         .reported_by(Reporting::new(&config.reporting))
         .run()
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Result, bail};
 
@@ -23,7 +24,8 @@ pub(super) fn run(settings: &Settings) -> exit::Launch {
 }
 
 fn start(settings: &Settings, jars: &Jars, file: &Path) -> Result<exit::Launch> {
-    let properties = settings.override_in(check::read(file)?);
+    let properties = check::read(file)?;
+    let properties = settings.override_in(properties, jars.version, SystemTime::now())?;
     if settings.check && is_wrong(&properties, file, jars, settings) {
         bail!(
             "not starting the daemon with '{}' (--no-check starts it all the same)",
@@ -31,6 +33,10 @@ fn start(settings: &Settings, jars: &Jars, file: &Path) -> Result<exit::Launch> 
         );
     }
     let daemon = Daemon::new(settings, jars, file, &properties)?;
+    if let Some(backfill) = &settings.backfill {
+        let notice = backfill.notice(&properties, jars.version);
+        let _ = writeln!(io::stderr(), "kclpipe launch: {notice}");
+    }
     if !settings.print {
         return Err(daemon.start());
     }

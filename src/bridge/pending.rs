@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Shutdown,
     /// All is done, and `SHARD_END` is stored.
     ShardEnd,
+    /// The shard has ended, and all is done that was wanted of it: it is left as it is.
+    Complete,
     /// Nothing is ours any more.
     LeaseLost,
     /// The lease is gone, which the answer to a checkpoint has shown: handlers have ended.
@@ -90,7 +92,7 @@ impl PendingAction {
             Kind::Shutdown => Some(HookEvent::Shutdown),
             Kind::ShardEnd => Some(HookEvent::ShardEnd),
             Kind::LeaseLost => Some(HookEvent::LeaseLost),
-            Kind::Records | Kind::Stopped | Kind::Halt(_) => None,
+            Kind::Records | Kind::Complete | Kind::Stopped | Kind::Halt(_) => None,
         }
     }
 
@@ -102,6 +104,7 @@ impl PendingAction {
             | Kind::Records
             | Kind::Shutdown
             | Kind::ShardEnd
+            | Kind::Complete
             | Kind::LeaseLost
             | Kind::Stopped
             | Kind::Halt(_) => None,
@@ -112,7 +115,7 @@ impl PendingAction {
     /// have ended, and its hook has succeeded.
     pub(super) fn phase(&self) -> Phase {
         match self.kind {
-            Kind::Initialize(_) | Kind::Records => Phase::Working,
+            Kind::Initialize(_) | Kind::Records | Kind::Complete => Phase::Working,
             Kind::ShardEnd if self.stage != Stage::Last => Phase::Working,
             Kind::ShardEnd => Phase::ShardEnd,
             Kind::Shutdown | Kind::LeaseLost | Kind::Stopped | Kind::Halt(_) => Phase::Shutdown,
@@ -122,7 +125,9 @@ impl PendingAction {
     /// No more records; what is done is stored, and then we leave, or the worker is asked to stop.
     pub(super) fn halt(&mut self) {
         let answer = match self.kind {
-            Kind::Initialize(_) | Kind::ShardEnd | Kind::Halt(Answer::Wrong) => Answer::Wrong,
+            Kind::Initialize(_) | Kind::ShardEnd | Kind::Complete | Kind::Halt(Answer::Wrong) => {
+                Answer::Wrong
+            }
             Kind::Records
             | Kind::Shutdown
             | Kind::LeaseLost
@@ -135,7 +140,7 @@ impl PendingAction {
     /// The lease is gone and handlers are being stopped. An end of the shard that is not ours is a lost lease.
     pub(super) fn lease_gone(&mut self) {
         self.kind = match &self.kind {
-            Kind::ShardEnd | Kind::LeaseLost => Kind::LeaseLost,
+            Kind::ShardEnd | Kind::Complete | Kind::LeaseLost => Kind::LeaseLost,
             Kind::Halt(answer) => Kind::Halt(*answer),
             Kind::Initialize(_) | Kind::Records | Kind::Shutdown | Kind::Stopped => Kind::Stopped,
         };

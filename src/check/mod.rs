@@ -158,12 +158,17 @@ pub(crate) fn is_of_a_daemon(properties: &Properties, kcl: Version) -> bool {
 /// The value that a daemon works with for a key of the table, by any of the names that it takes for it.
 pub(crate) fn setting<'a>(properties: &'a Properties, key: &str, kcl: Version) -> Option<&'a str> {
     let Properties(all) = properties;
-    let is_it = |property: &&Property| match keys::find(&property.key, kcl) {
-        Found::Key(known) => known.name == key,
-        Found::Elsewhere(_) | Found::Nested | Found::Unknown => false,
-    };
+    let is_it = |property: &&Property| canonical(&property.key, kcl) == Some(key);
     let value = all.iter().rev().find(is_it)?.value.trim();
     Some(value).filter(|value| !value.is_empty())
+}
+
+/// The name under which our table has a key, however it is spelled; `None` for one that this daemon does not know.
+pub(crate) fn canonical(key: &str, kcl: Version) -> Option<&'static str> {
+    match keys::find(key, kcl) {
+        Found::Key(known) => Some(known.name),
+        Found::Elsewhere(_) | Found::Nested | Found::Unknown => None,
+    }
 }
 
 /// What is wrong with a daemon's properties. Of a key that is there twice the last one holds, as in

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::values::path;
 use crate::check::Version;
+use crate::launch::Backfill;
 
 /// The directory with the jars, for all launches.
 pub(crate) const JARS: &str = "KCLPIPE_JARS";
@@ -22,6 +23,9 @@ Examples:
     kclpipe launch -Xmx1g --set workerId=two kclpipe.properties
   From the environment, for example in a container:
     KCLPIPE_PROPERTY_streamName=orders kclpipe launch kclpipe.properties
+  An hour of the stream again, beside the worker that goes on:
+    kclpipe launch \\
+      --backfill 2026-11-25T14:00:00Z..2026-11-25T15:00:00Z kclpipe.properties
   Only print the command, to paste it elsewhere:
     kclpipe launch --print kclpipe.properties
 
@@ -52,6 +56,10 @@ pub(crate) struct LaunchOptions {
     /// A property that wins over FILE and the environment; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     pub set: Vec<(String, String)>,
+    /// Hand over again what arrived in this time, by an application of its own: production's checkpoints stay
+    /// as they are
+    #[arg(long, value_name = "FROM..UNTIL")]
+    pub backfill: Option<Backfill>,
     /// The directory with the daemon's jars [default: that of --fetch]
     #[arg(long, value_parser = path(), value_name = "DIR")]
     pub jars: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
@@ -73,6 +73,12 @@ pub(super) fn window(text: &str) -> Result<Limit, String> {
         return Err("a window is at most 1h".to_owned());
     }
     Ok(window)
+}
+
+/// A point in time; without a zone it is UTC.
+pub(super) fn time(text: &str) -> Result<SystemTime, String> {
+    let time = humantime::parse_rfc3339_weak(text);
+    time.map_err(|_| "write it like 2026-11-25T14:00:00Z".to_owned())
 }
 
 /// A command in one argument.

@@ -35,6 +35,7 @@ pub(super) fn settings(
         version: options.kcl,
         fetch: options.fetch,
         overrides,
+        backfill: options.backfill,
         java_options: java_options.collect(),
         log_configuration: options.log_configuration,
         check: !options.no_check,

@@ -1,6 +1,7 @@
 //! Starts the real daemon, Amazon's MultiLangDaemon, and becomes it: signals and the exit code are Java's
 //! own.
 
+mod backfill;
 mod fetch;
 mod jars;
 mod java;
@@ -11,6 +12,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf, absolute};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -18,6 +20,7 @@ use crate::check::Version;
 use crate::launched::Launched;
 use crate::process::{self, Command, Variable};
 use crate::properties::{Properties, Property};
+pub(crate) use backfill::Backfill;
 pub(crate) use fetch::fetch;
 pub(crate) use jars::{Jars, USUAL};
 use private::Private;
@@ -43,6 +46,8 @@ pub struct Settings {
     pub fetch: bool,
     /// Properties that win over the file, the later ones over the earlier ones.
     pub overrides: Vec<(String, String)>,
+    /// The time to be read again by an application of its own.
+    pub backfill: Option<Backfill>,
     /// Options of Java, as `-Xmx1g`.
     pub java_options: Vec<OsString>,
     /// A logback file of the user's.
@@ -99,7 +104,7 @@ impl Settings {
         properties: &Properties,
         files: &mut Vec<Private>,
     ) -> Result<PathBuf> {
-        if self.overrides.is_empty() {
+        if self.overrides.is_empty() && self.backfill.is_none() {
             return absolute(file).context("no current directory");
         }
         self.private(&properties.to_string(), ".properties", files)
@@ -112,15 +117,26 @@ impl Settings {
         Ok(path)
     }
 
-    /// The file's properties with those that win over them, which stand on line 0.
-    pub fn override_in(&self, mut properties: Properties) -> Properties {
+    /// The file's properties with those that win over them, which stand on line 0; at `now`, which names a backfill.
+    ///
+    /// # Errors
+    /// A backfill cannot be made of them.
+    pub(crate) fn override_in(
+        &self,
+        mut properties: Properties,
+        kcl: Version,
+        now: SystemTime,
+    ) -> Result<Properties> {
         let overrides = self.overrides.iter().cloned();
         properties.0.extend(overrides.map(|(key, value)| Property {
             line: 0,
             key,
             value,
         }));
-        properties
+        match &self.backfill {
+            Some(backfill) => backfill.applied(&properties, kcl, now),
+            None => Ok(properties),
+        }
     }
 }
 
@@ -175,7 +191,10 @@ impl Daemon {
         };
         Ok(Daemon {
             command,
-            environment: environment(&said::said(properties, jars.version))?,
+            environment: environment(
+                &said::said(properties, jars.version),
+                settings.backfill.as_ref(),
+            )?,
             _files: files,
         })
     }
@@ -224,7 +243,7 @@ pub(crate) fn own_directory() -> Result<PathBuf> {
 /// What Java has otherwise than we: our own directory is the last of `PATH`, so that `executableName =
 /// kclpipe` is found; what was meant for us is gone, for the children would wonder; and there is what they cannot
 /// know otherwise.
-fn environment(said: &Launched) -> Result<Vec<Variable>> {
+fn environment(said: &Launched, backfill: Option<&Backfill>) -> Result<Vec<Variable>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([own_directory()?]);
     let path = env::join_paths(folders).context("PATH")?;
@@ -234,8 +253,10 @@ fn environment(said: &Launched) -> Result<Vec<Variable>> {
     });
     let removed = ours.map(|name| (name, None));
     let said = said.variables();
+    let until = backfill.map(|of| (backfill::UNTIL.into(), Some(of.end().into())));
     Ok(removed
         .chain([("PATH".into(), Some(path))])
         .chain(said)
+        .chain(until)
         .collect())
 }

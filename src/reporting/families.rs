@@ -247,6 +247,18 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "kclpipe_complete",
+        help: "With --until: 1 once all records that arrived before that time are done, otherwise 0; missing without.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |of| {
+            let done = of
+                .is_complete()
+                .map(|done| gauge(&[], f64::from(u8::from(done))));
+            done.into_iter().collect()
+        },
+    },
+    Family {
         name: "kclpipe_checkpoints_total",
         help: "Checkpoints, by the daemon's answer: stored, failed and retried, refused for good, or lease lost.",
         kind: Kind::Counter,

@@ -66,6 +66,16 @@ pub struct Snapshot {
     pub behind: Option<Duration>,
     /// How long ago the oldest record that is not done arrived in the stream.
     pub oldest: Option<Duration>,
+    /// With `--until`: whether all records before that time have come.
+    pub complete: Option<bool>,
+}
+
+impl Snapshot {
+    /// With `--until`: whether all records before that time have come, and are done.
+    pub(crate) fn is_complete(&self) -> Option<bool> {
+        self.complete
+            .map(|have_come| have_come && self.counters.held_records == 0)
+    }
 }
 
 /// What is told, and when.
@@ -187,6 +197,7 @@ mod tests {
             blocked: None,
             behind: None,
             oldest: None,
+            complete: None,
         }
     }
 

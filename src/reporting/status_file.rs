@@ -107,6 +107,7 @@ impl StatusFile {
             last_checkpoint: (snapshot.checkpoints.stored > 0)
                 .then(|| at(snapshot.since_checkpoint)),
             unsaved_records: snapshot.unsaved,
+            complete: snapshot.is_complete(),
             throttled: counters.throttled.map(|(limit, time)| Throttled {
                 limit,
                 since: at(time),

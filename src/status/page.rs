@@ -99,7 +99,7 @@ impl Site {
             let class = match standing.map(|shard| shard.standing) {
                 Some(Standing::Gone | Standing::Blocked) => "bad",
                 Some(Standing::Stale) => "doubtful",
-                Some(Standing::Well) | None => "",
+                Some(Standing::Well | Standing::Complete) | None => "",
             };
             let _ = writeln!(page, r#"<span class="{class}">{}</span>"#, html(line));
         }

@@ -1,4 +1,4 @@
-//! How a shard stands at a moment: gone, blocked, stale or well, and for how long.
+//! How a shard stands at a moment: gone, blocked, stale, well or complete, and for how long.
 
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,8 @@ pub(crate) enum Standing {
     Stale,
     /// Nothing of these.
     Well,
+    /// All that a backfill wanted of it is done.
+    Complete,
 }
 
 impl Standing {
@@ -33,6 +35,7 @@ impl Standing {
             Standing::Blocked => "blocked",
             Standing::Stale => "stale",
             Standing::Well => "well",
+            Standing::Complete => "complete",
         }
     }
 }
@@ -75,6 +78,8 @@ impl Shard {
             Standing::Blocked
         } else if age > STALE {
             Standing::Stale
+        } else if state.complete == Some(true) {
+            Standing::Complete
         } else {
             Standing::Well
         };
@@ -153,6 +158,7 @@ pub(super) mod tests {
             held_bytes: 600,
             last_checkpoint: Some(960_000),
             unsaved_records: 7,
+            complete: None,
             throttled: None,
             blocked: None,
             last_failure: None,

@@ -72,7 +72,7 @@ fn color(standing: Standing) -> Option<&'static str> {
     match standing {
         Standing::Gone | Standing::Blocked => Some(RED),
         Standing::Stale => Some(YELLOW),
-        Standing::Well => None,
+        Standing::Well | Standing::Complete => None,
     }
 }
 
@@ -100,7 +100,7 @@ fn standing(shard: &Shard) -> String {
     match shard.standing {
         Standing::Gone | Standing::Stale => format!("{name} {}", shown(shard.age)),
         Standing::Blocked => format!("{name} {}", shown(shard.blocked.unwrap_or_default())),
-        Standing::Well => name.to_owned(),
+        Standing::Well | Standing::Complete => name.to_owned(),
     }
 }
 
@@ -118,7 +118,7 @@ fn why(shard: &Shard) -> String {
     parts.extend(held_up(shard));
     // Of a shard that is well it is of the past.
     let failure = shard.state.last_failure.as_ref();
-    if let Some(failure) = failure.filter(|_| shard.standing != Standing::Well) {
+    if let Some(failure) = failure.filter(|_| shard.standing < Standing::Well) {
         parts.push(clean::line(&failure.ended).into_owned());
         if !failure.stderr.is_empty() {
             parts.push(clean::line(&failure.stderr).into_owned());
@@ -178,6 +178,7 @@ fn sum(shards: &[Shard]) -> String {
         Standing::Blocked,
         Standing::Stale,
         Standing::Well,
+        Standing::Complete,
     ];
     let counts = all.map(|of| (of, shards.iter().filter(|s| s.standing == of).count()));
     let counts = counts.iter().filter(|(_, count)| *count > 0);

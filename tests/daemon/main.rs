@@ -4,6 +4,7 @@
 //! `tests/daemon/setup` first, then `cargo test --test daemon -- --ignored`. See `README.md`.
 
 mod aggregates;
+mod backfill;
 mod check;
 mod checkpoints;
 mod container;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kclpipe::testing::backoff::Delays;
 use kclpipe::testing::bridge::Bridge;
@@ -265,10 +265,12 @@ fn daemon_line(said: &str) -> Vec<u8> {
             )
         }
         ["records", records @ ..] => {
+            // `1@5` arrived 5 s after the epoch.
             let record = |at: &&str| {
+                let (at, arrived) = at.split_once('@').unwrap_or((at, "1"));
                 let at = position(at);
                 format!(
-                    r#"{{"data":"aGk=","partitionKey":"k","sequenceNumber":"{}","approximateArrivalTimestamp":1,"subSequenceNumber":{},"action":"record"}}"#,
+                    r#"{{"data":"aGk=","partitionKey":"k","sequenceNumber":"{}","approximateArrivalTimestamp":{arrived}000,"subSequenceNumber":{},"action":"record"}}"#,
                     at.sequence_number, at.sub_sequence_number
                 )
             };
@@ -325,6 +327,8 @@ struct Flags {
     launched: Option<Duration>,
     /// In records.
     read_ahead: usize,
+    /// In seconds after the epoch.
+    until: Option<u64>,
 }
 
 /// Plays a conversation and compares it; how the bridge left.
@@ -369,7 +373,8 @@ fn play(flags: Flags, conversation: &str) -> anyhow::Result<Exit> {
         checkpoints,
         &clock,
         Duration::from_secs(10),
-    );
+    )
+    .until(flags.until.map(|at| UNIX_EPOCH + Duration::from_secs(at)));
     let exit = match flags.launched {
         Some(grace) => bridge.stops_worker(&ask, Some(grace)).run(),
         None => bridge.run(),
@@ -638,6 +643,73 @@ fn a_shard_end_is_answered_only_when_it_is_stored() {
          > ack
          < status shardEnded",
     );
+}
+
+/// A backfill that ends 100 s after the epoch.
+fn backfill() -> Flags {
+    Flags {
+        until: Some(100),
+        ..strategy(|s| s.batch = true)
+    }
+}
+
+#[test]
+fn what_arrived_at_the_end_of_a_backfill_or_later_is_left_out_and_no_checkpoint_is_beyond_it() {
+    leaves(
+        backfill(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1@98 2@100 3@99 4@101
+         * done 3
+         < checkpoint 3.0
+         > ack
+         < status processRecords
+         > records 5@111 6@120
+         < status processRecords
+         > leaseLost
+         # finish stop
+         * finished
+         < status leaseLost",
+    );
+}
+
+#[test]
+fn the_end_of_a_shard_that_is_complete_is_left_open_so_that_the_shards_after_it_are_not_read() {
+    leaves(
+        backfill(),
+        Exit::Done,
+        "> initialize TRIM_HORIZON
+         < status initialize
+         > records 1@98 2@111
+         * done 1
+         < checkpoint 1.0
+         > ack
+         < status processRecords
+         > shardEnded",
+    );
+}
+
+#[test]
+fn the_end_of_a_shard_that_ended_before_is_stored_so_that_the_shards_after_it_are_read() {
+    for records in ["1@98", "1@98 2@101"] {
+        let conversation = format!(
+            "> initialize TRIM_HORIZON
+             < status initialize
+             > records {records}
+             * done 1
+             < checkpoint 1.0
+             > ack
+             < status processRecords
+             > shardEnded
+             # finish orderly
+             * finished
+             < checkpoint the end
+             > ack
+             < status shardEnded"
+        );
+        leaves(backfill(), Exit::Done, &conversation);
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The options of the conversation with the daemon: what runs at its turns, what keeps it alive, what captures it.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::cli::values::{Limit, Words, limit, path, words};
+use crate::cli::values::{Limit, Words, limit, path, time, words};
 
 /// What runs when a lease begins and ends.
 #[derive(Args, Clone, Debug, Default)]
@@ -14,6 +15,10 @@ pub(crate) struct Lease {
     /// the end of a shard wait until it exits with 0
     #[arg(long, value_parser = words, value_name = "COMMAND")]
     pub hook: Option<Words>,
+    /// Leave out records that arrived at TIME or later, for example 2026-11-25T14:00:00Z: the end of a
+    /// backfill (kclpipe launch --backfill sets it)
+    #[arg(long, value_parser = time, value_name = "TIME")]
+    pub until: Option<SystemTime>,
 }
 
 /// How long work is kept alive.

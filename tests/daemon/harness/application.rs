@@ -67,6 +67,11 @@ impl Application {
         )
     }
 
+    /// Where its daemons and kclpipes run.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The properties that a daemon is started with.
     pub(crate) fn properties(&self) -> String {
         daemon::properties(

@@ -33,6 +33,8 @@ impl Blocked {
                 "--retry-max-delay",
                 "1s",
             ])
+            // With an end, for the metric that a backfill has.
+            .args(["--until", "2100-01-01T00:00:00Z"])
             .args(["--stop-timeout", "0", "--", "sh", "-c", HANDLER])
             .current_dir(folder)
             .stdin(Stdio::piped())

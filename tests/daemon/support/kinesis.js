@@ -28,6 +28,7 @@ const db = require(path.join(home, 'db'))
 
 allowLargeRecords()
 wrapAction('getRecords', likeTheService)
+wrapAction('getShardIterator', withMilliseconds)
 serve(loadKinesalite())
 
 // Kinesis streams may be configured for records of up to 10 MiB; kinesalite knows only the default, 1 MiB.
@@ -42,6 +43,15 @@ function wrapAction(name, wrapper) {
   const file = require.resolve(path.join(home, 'actions', name))
   const original = require(file)
   require.cache[file].exports = wrapper(original)
+}
+
+// The first SDK sends a time in milliseconds, which the service takes; kinesalite takes all times for seconds.
+function withMilliseconds(getShardIterator) {
+  const latest = 1e11
+  return (store, request, reply) => {
+    if (request.Timestamp > latest) request.Timestamp /= 1000
+    getShardIterator(store, request, reply)
+  }
 }
 
 function likeTheService(getRecords) {
