@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
-use super::stats::Interval;
+use super::interval::Interval;
 use crate::counters::Counters;
 use crate::throttle::THROTTLES;
 

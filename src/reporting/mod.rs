@@ -4,6 +4,7 @@
 
 mod emf;
 mod families;
+mod interval;
 mod replacement;
 mod stats;
 mod status_file;

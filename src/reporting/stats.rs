@@ -7,12 +7,12 @@ use humantime::format_duration;
 
 use super::Snapshot;
 use super::emf::{self, Source};
+use super::interval::Interval;
 use crate::checkpoint::Results;
 use crate::counters::Counters;
 use crate::logging;
-use crate::outcome::Class;
 use crate::plural::plural;
-use crate::throttle::{THROTTLES, Throttle};
+use crate::throttle::THROTTLES;
 
 /// How an interval is summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,51 +87,6 @@ impl Stats {
         self.counters = snapshot.counters.clone();
         self.checkpoints = snapshot.checkpoints;
         line
-    }
-}
-
-/// What happened between two moments.
-#[derive(Debug)]
-pub(super) struct Interval<'a> {
-    took: Duration,
-    then: &'a Counters,
-    stored_then: Results,
-    /// How things stand at its end.
-    pub(super) snapshot: &'a Snapshot,
-}
-
-impl Interval<'_> {
-    /// How much a count grew in it.
-    pub(super) fn grown(&self, count: impl Fn(&Counters) -> u64) -> u64 {
-        count(&self.snapshot.counters) - count(self.then)
-    }
-
-    /// The attempts that failed in it, by their class.
-    fn failed(&self) -> impl Iterator<Item = (Class, u64)> {
-        let both = self.snapshot.counters.failed().zip(self.then.failed());
-        both.map(|((class, now), (_, then))| (class, now - then))
-    }
-
-    /// The same, of all classes.
-    pub(super) fn failed_attempts(&self) -> u64 {
-        self.failed().map(|(_, count)| count).sum()
-    }
-
-    /// For how long this limit held up a handler in it.
-    pub(super) fn waited(&self, throttle: Throttle) -> Duration {
-        let of = |counters: &Counters| counters.throttled_times[throttle as usize];
-        of(&self.snapshot.counters).saturating_sub(of(self.then))
-    }
-
-    /// What came of checkpoints in it.
-    pub(super) fn checkpoints(&self) -> Results {
-        let (now, then) = (self.snapshot.checkpoints, self.stored_then);
-        Results {
-            stored: now.stored - then.stored,
-            failed: now.failed - then.failed,
-            refused: now.refused - then.refused,
-            lease_lost: now.lease_lost - then.lease_lost,
-        }
     }
 }
 
@@ -237,6 +192,7 @@ fn shown(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Class;
     use crate::record::Position;
     use crate::reporting::tests::snapshot;
 

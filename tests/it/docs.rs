@@ -478,6 +478,10 @@ fn place() -> tempfile::TempDir {
     ] {
         fs::copy(place.path().join(sample), place.path().join(name)).expect("copied");
     }
+    // What a worker has left by then.
+    fs::create_dir(place.path().join("metrics")).expect("made");
+    let letter = r#"{"shardId":"shardId-000000000000","sequenceNumber":"1","subSequenceNumber":0,"partitionKey":"k","approximateArrivalTimestamp":1,"dataBase64":"eA=="}"#;
+    fs::write(place.path().join("dead.jsonl"), format!("{letter}\n")).expect("written");
     // What README asks for: your stream and your application.
     let properties = place.path().join("kclpipe.properties");
     let yours = read("properties/kclpipe.properties")

@@ -154,8 +154,7 @@ impl World {
                 "the checkpoint {asked:?} is within an aligned batch"
             ));
         }
-        let is_probe = through == 0 || self.daemon.records[through - 1].pos != asked;
-        if is_probe && !is_repeat {
+        if self.is_probe(asked) && !is_repeat {
             self.seen.hit("lease probe");
         }
         let stored = self
@@ -169,6 +168,12 @@ impl World {
         if self.life.strategy.manual && through > requested.max(stored) {
             self.breaks("a checkpoint that nobody asked for");
         }
+    }
+
+    /// Whether no record is at this position: it shows only whose the lease is.
+    pub(super) fn is_probe(&self, asked: Pos) -> bool {
+        let through = self.daemon.through(asked);
+        through == 0 || self.daemon.records[through - 1].pos != asked
     }
 
     /// kclpipe has read the answer to a checkpoint.
@@ -195,6 +200,7 @@ impl World {
             ) => {
                 if !is_repeat {
                     self.round_goes_on(ack.asked.is_none());
+                    self.end_probe(ack.asked);
                 }
             }
             Some(_) if ack.asked.is_none() => {

@@ -219,6 +219,8 @@ pub(crate) struct Judge {
     stored: Option<Pos>,
     last: Duration,
     end: Option<usize>,
+    /// When that end moved last.
+    moved_at: Option<Duration>,
     requests: Vec<usize>,
     requested: Option<usize>,
     failures: u32,

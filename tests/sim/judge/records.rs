@@ -38,7 +38,9 @@ impl World {
         }
         // An older position may have come again.
         let end = judge.batch[..through].iter().map(|place| place.rec).max();
-        judge.end = judge.end.max(end);
+        if end > judge.end {
+            (judge.end, judge.moved_at) = (end, Some(self.now));
+        }
         let reached = judge
             .requests
             .iter()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::daemon::Pos;
 use crate::world::World;
 
 /// The attempts of a round.
@@ -29,6 +30,15 @@ impl World {
             // All was done at the same time: nobody knows which came first.
             (self.judge.failures, self.judge.uncounted) = (0, 1);
             self.judge.not_before = Duration::ZERO;
+        }
+    }
+
+    /// A probe that failed is not wanted any more once its record is out of the way. Where both are seen at one
+    /// time, nobody knows whether its round goes on with what is done now.
+    pub(super) fn end_probe(&mut self, asked: Option<Pos>) {
+        let is_probe = asked.is_some_and(|asked| self.is_probe(asked));
+        if is_probe && self.judge.moved_at == Some(self.now) {
+            self.judge.in_round = false;
         }
     }
 
