@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Bridge, Daemon, QUICK};
@@ -95,6 +96,89 @@ fn a_kclpipe_that_was_killed_is_gone_until_its_shard_is_leased_here_again() {
         all.len() == 1 && all[0]["standing"] == "well"
     });
     next.finish();
+}
+
+/// Puts a file as a kclpipe keeps it; times are this long ago, in seconds, for it was written then.
+fn put(directory: &Path, shard: u32, ago: u64, more: Value) -> File {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("after 1970").as_millis() as u64;
+    let mut state = json!({
+        "name": "orders", "shardId": format!("shardId-{shard:012}"), "version": "", "since": 0,
+        "written": now - ago * 1000, "unsavedRecords": 0, "records": 0, "heldBytes": 0, "inFlight": 0,
+        "lastCheckpoint": now - (ago + 35) * 1000,
+    });
+    for (key, value) in more.as_object().expect("an object") {
+        state[key] = value.clone();
+    }
+    if let Some(since) = state["blocked"]["since"].as_u64() {
+        state["blocked"]["since"] = json!(now - since * 1000);
+        state["lastCheckpoint"] = json!(now - since * 1000);
+    }
+    let path = directory.join(format!("kclpipe-orders-{shard}-1.json"));
+    fs::write(&path, state.to_string()).expect("written");
+    File::open(path).expect("there")
+}
+
+/// A table without what changes from moment to moment: each time is a `T`.
+fn timeless(table: &str) -> Vec<Vec<String>> {
+    let is_time = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h'])
+    };
+    let word = |word: &str| match is_time(word) {
+        true => "T".to_owned(),
+        false => word.to_owned(),
+    };
+    let lines = table.trim().lines();
+    lines
+        .map(|line| line.split_whitespace().map(word).collect())
+        .collect()
+}
+
+#[test]
+fn what_operations_shows_is_what_is_printed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    put(
+        dir,
+        4,
+        130,
+        json!({"pid": 4209, "millisBehindLatest": 292_000, "recordsPerSecond": 0.0, "heldRecords": 0}),
+    );
+    let alive = [
+        put(
+            dir,
+            0,
+            2,
+            json!({
+                "pid": 31962, "millisBehindLatest": 725_000, "recordsPerSecond": 0.2, "heldRecords": 99,
+                "blocked": {"sequenceNumber": "495903", "subSequenceNumber": 0, "since": 724, "attempts": 23},
+                "lastFailure": {"ended": "exit code 1", "stderr": "cannot connect to db:5432"},
+            }),
+        ),
+        put(
+            dir,
+            3,
+            95,
+            json!({"pid": 31967, "millisBehindLatest": 1200, "recordsPerSecond": 12.5, "heldRecords": 4, "inFlight": 1}),
+        ),
+        put(
+            dir,
+            2,
+            1,
+            json!({"pid": 31964, "millisBehindLatest": 300, "recordsPerSecond": 38.2, "heldRecords": 9, "inFlight": 1}),
+        ),
+    ];
+    for file in &alive {
+        flock(file, FlockOperation::LockExclusive).expect("locked");
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = fs::read_to_string(page).expect("there");
+    let (_, block) = page
+        .split_once("\n$ kclpipe status /run/kclpipe\n")
+        .expect("a block");
+    let (block, _) = block.split_once("```").expect("its end");
+    let printed = text(&status(dir, &[]).stdout);
+    assert_eq!(timeless(block), timeless(&printed), "{printed}");
 }
 
 #[test]
