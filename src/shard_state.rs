@@ -4,7 +4,9 @@
 //! that a lock that can be taken shows that it is gone: the number of a process may be another's by then, and
 //! means nothing in another container.
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::throttle::Throttle;
 
@@ -45,8 +47,8 @@ pub(crate) struct ShardState {
     /// With `--until`: whether all before that time is done; `None` without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) complete: Option<bool>,
-    /// The limit that holds up a handler, if one does; files of older versions do not say.
-    #[serde(default)]
+    /// The limit that holds up a handler, if one does and we know it; files of older versions do not say.
+    #[serde(default, deserialize_with = "known")]
     pub(crate) throttled: Option<Throttled>,
     /// The record that everything waits for, if its attempts fail.
     pub(crate) blocked: Option<Blocked>,
@@ -78,6 +80,12 @@ pub(crate) struct Blocked {
     pub(crate) attempts: u32,
 }
 
+/// What a newer version says that we have no word for is left out: the rest of its file still counts.
+fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(value: D) -> Result<Option<T>, D::Error> {
+    let value = Option::<Value>::deserialize(value)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+}
+
 /// How a handler ended that did not end well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,6 +112,19 @@ impl LastFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_newer_file_counts_with_what_is_known_of_it() {
+        let text = |limit: &str| {
+            format!(
+                r#"{{"name":"n","shardId":"s","pid":1,"version":"9","since":1,"written":2,"records":3,"recordsPerSecond":4.0,"inFlight":5,"heldRecords":6,"heldBytes":7,"unsavedRecords":8,"news":[1],"throttled":{{"limit":"{limit}","since":9}}}}"#
+            )
+        };
+        let read = |limit| serde_json::from_str::<ShardState>(&text(limit)).expect("read");
+        assert_eq!(read("rate").throttled.map(|of| of.since), Some(9));
+        assert_eq!(read("moon").throttled, None);
+        assert_eq!(read("moon").held_bytes, 7);
+    }
 
     #[test]
     fn the_last_line_that_says_something_is_kept() {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{complain, print};
 use crate::exit;
@@ -30,12 +30,12 @@ pub(super) fn run(settings: &Settings) -> Result<exit::Redrive> {
             settings.file.display()
         );
     }
-    let report = redrive::run(rest, settings, &screen)?;
+    let stopped = format!(
+        "stopped before the end; the rest is in '{aside}', and the same command goes on with it"
+    );
+    let report = redrive::run(rest, settings, &screen).context(stopped.clone())?;
     if !report.is_complete {
-        let _ = writeln!(
-            io::stderr(),
-            "kclpipe redrive: stopped before the end; the rest is in '{aside}', and the same command goes on with it"
-        );
+        let _ = writeln!(io::stderr(), "kclpipe redrive: {stopped}");
         return Ok(exit::Redrive::Unfinished);
     }
     print(&(summary(&report, settings) + "\n"))?;

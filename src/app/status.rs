@@ -13,7 +13,7 @@ use crate::exit;
 use crate::http::{self, Bounds};
 use crate::status::directory::Directory;
 use crate::status::page::Site;
-use crate::status::table::{Style, table};
+use crate::status::table::{Style, cut, table};
 use crate::status::{Settings, Shard};
 
 /// What the server bears: a browser, a scraper, a few probes, and some more.
@@ -90,8 +90,10 @@ fn look(settings: &Settings, afresh: bool) -> Result<exit::Status> {
         table(&shards, style())
     };
     // In one write with the table, so that a terminal does not flicker.
-    let clear = if afresh { CLEAR } else { "" };
-    print(&(clear.to_owned() + &text))?;
+    print(&match afresh {
+        true => CLEAR.to_owned() + &cut(&text, height()),
+        false => text,
+    })?;
     if shards.is_empty() && !settings.json {
         say_why_empty(&settings.directory);
     }
@@ -128,4 +130,11 @@ fn style() -> Style {
 fn width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// How many lines the terminal has; all there are where it does not say.
+fn height() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    let lines = size.map_or(0, |size| usize::from(size.ws_row));
+    if lines > 0 { lines } else { usize::MAX }
 }

@@ -17,7 +17,9 @@ Examples:
   The same, again every two seconds:
     kclpipe status --watch /run/kclpipe
   In a check that pages somebody:
-    kclpipe status --fail-if behind=1h,blocked=30m,stale=2m /run/kclpipe
+    kclpipe status --fail-if gone=5m,behind=1h,blocked=30m,stale=2m /run/kclpipe
+  In a probe that restarts the worker:
+    kclpipe status --fail-if stale=2m /run/kclpipe
   For Prometheus, a probe and a browser, without a node_exporter:
     kclpipe status --listen 9300 /run/kclpipe
 
@@ -47,8 +49,8 @@ pub(crate) struct StatusOptions {
     /// Print the shards as a JSON array
     #[arg(long, conflicts_with = "listen")]
     pub json: bool,
-    /// Exit with 1, and a line for each reason, if a shard is further behind, blocked for longer, or its
-    /// file older than this; with stale also if its kclpipe is gone
+    /// Exit with 1, and a line for each reason, if a shard is further behind, blocked or gone for longer, or
+    /// its file older than this, as in gone=5m,behind=1h,blocked=30m,stale=2m
     #[arg(long, value_name = "LIMITS")]
     pub fail_if: Option<Limits>,
     /// Serve /metrics, /healthz and a page over HTTP; PORT alone is a port of 127.0.0.1

@@ -1,6 +1,7 @@
 //! What was typed after `redrive`, turned into what is handed over with.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
@@ -26,11 +27,14 @@ pub(super) fn task(
         Parsed::Bridge(typed) => typed,
         Parsed::Show(text) => return Ok(Task::Show(text)),
     };
-    let failures = failures(&typed.options, &options);
     let mut child = defaults(&typed.options, &options);
     child.extend(words);
     // What it says of a mistake is best said now.
-    bridge(child.clone(), environment.iter().cloned())?;
+    let checked = bridge(child.clone(), environment.iter().cloned())?;
+    let Task::Bridge(config) = &checked else {
+        return Ok(checked);
+    };
+    let failures = config.settings.letter_file().map(Path::to_path_buf);
     Ok(Task::Redrive(Box::new(Settings {
         file: options.file,
         child,
@@ -42,14 +46,6 @@ pub(super) fn task(
 fn goes_back(options: &Options) -> bool {
     let of = &options.failures;
     of.dead_letter.is_none() && of.dead_letter_command.is_none() && of.on_failure.is_none()
-}
-
-/// The file in which what failed again can be counted.
-fn failures(options: &Options, own: &RedriveOptions) -> Option<std::path::PathBuf> {
-    match goes_back(options) {
-        true => Some(own.file.clone()),
-        false => options.failures.dead_letter.clone(),
-    }
 }
 
 /// Options for which others are a better default here than for a worker.
@@ -111,6 +107,9 @@ mod tests {
         assert_eq!((settings.failures, settings.child.len()), (None, 9));
         let settings = redrive("redrive dead --dead-letter other -- cat").expect("sound");
         assert_eq!(settings.failures, Some("other".into()));
+        let line = "redrive dead --name app --dead-letter {name}-{shard} -- cat";
+        let settings = redrive(line).expect("sound");
+        assert_eq!(settings.failures, Some("app-{shard}".into()));
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! A part of a file of dead letters, by shard and in the order of the stream.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::clean::with_shard;
 use crate::record::Position;
 use crate::replay::stream::Record;
 
@@ -41,8 +42,8 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Reads a part of this length, or as much as is one. It ends before a letter of which it has one already: the
-    /// records of a shard's life increase. Records without an arrival time have this one. Empty at the file's end.
+    /// Reads a part of this length, or as much as is one. A letter that it has already counts once. It ends before one
+    /// with a number that it has for another record: the records of a shard's life increase. Records without an arrival time have this one. Empty at the file's end.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -65,8 +66,9 @@ impl Part {
         match record(line, now) {
             Some((shard, record)) => {
                 let records = self.shards.entry(shard).or_default();
-                if records.contains_key(&record.position) {
-                    return false;
+                if let Some(there) = records.get(&record.position) {
+                    // Of a record that came again after a death; or of another stream.
+                    return is_same(there, &record);
                 }
                 records.insert(record.position.clone(), record);
             }
@@ -95,25 +97,42 @@ fn name(shard: &str, position: &Position) -> Name {
     (shard.to_owned(), position.to_string())
 }
 
-/// How many letters of these records there are in a file, which need not be there.
+/// Whether a handler would get the same twice.
+fn is_same(one: &Record, other: &Record) -> bool {
+    one.partition_key == other.partition_key && one.data == other.data
+}
+
+/// How many of these records have a letter where their shards' letters go: `{shard}` in `file` stands for each.
 ///
 /// # Errors
-/// It cannot be read.
-pub(super) fn count(file: &Path, of: &HashSet<Name>) -> Result<usize> {
+/// A file that is there cannot be read.
+pub(super) fn count(file: &Path, of: HashSet<Name>) -> Result<usize> {
+    let files: BTreeSet<PathBuf> = of
+        .iter()
+        .map(|(shard, _)| with_shard(file, shard))
+        .collect();
+    let (all, mut without) = (of.len(), of);
+    for file in files {
+        strike(&file, &mut without)?;
+    }
+    Ok(all - without.len())
+}
+
+/// Takes away the records that have a letter in a file, which need not be there.
+fn strike(file: &Path, from: &mut HashSet<Name>) -> Result<()> {
     let read = || format!("cannot read '{}'", file.display());
     let mut lines = match File::open(file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => BufReader::new(opened.with_context(read)?),
     };
-    let (mut count, mut line) = (0, Vec::new());
+    let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).with_context(read)? > 0 {
-        let record = record(line.trim_ascii_end(), 0);
-        let is_one =
-            record.is_some_and(|(shard, record)| of.contains(&name(&shard, &record.position)));
-        count += usize::from(is_one);
+        if let Some((shard, record)) = record(line.trim_ascii_end(), 0) {
+            from.remove(&name(&shard, &record.position));
+        }
         line.clear();
     }
-    Ok(count)
+    Ok(())
 }
 
 /// The shard and the record of a letter.
@@ -167,16 +186,40 @@ mod tests {
         assert_eq!((part.letters(), part.unreadable.len()), (4, 0));
     }
 
+    fn read(text: &str) -> Part {
+        Part::read(&mut text.as_bytes(), None, 0).expect("read")
+    }
+
     #[test]
-    fn a_letter_that_comes_again_begins_another_part() {
-        let (one, two) = (letter("a", 1), letter("a", 2));
-        let text = [&*one, &*two, &*one].concat();
-        let mut rest = text.as_bytes();
-        let part = Part::read(&mut rest, None, 0).expect("read");
-        assert_eq!(part.length as usize, one.len() + two.len());
-        let mut rest = &text.as_bytes()[part.length as usize..];
-        let part = Part::read(&mut rest, None, 0).expect("read");
-        assert_eq!((part.letters(), part.length as usize), (1, one.len()));
+    fn a_letter_that_comes_again_counts_once() {
+        let text = [letter("a", 1), letter("a", 2), letter("a", 1)].concat();
+        let part = read(&text);
+        assert_eq!((part.letters(), part.length as usize), (2, text.len()));
+    }
+
+    #[test]
+    fn another_record_with_a_number_that_is_there_begins_another_part() {
+        for (old, new) in [("aGk=", "aG8="), (r#""k""#, r#""l""#)] {
+            let (one, other) = (letter("a", 1), letter("a", 1).replace(old, new));
+            let text = [&*one, &*letter("a", 2), &*other].concat();
+            let part = read(&text);
+            assert_eq!(part.length as usize, text.len() - other.len());
+            let part = read(&text[part.length as usize..]);
+            assert_eq!((part.letters(), part.length as usize), (1, other.len()));
+        }
+    }
+
+    #[test]
+    fn a_record_with_two_letters_has_failed_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = [letter("a", 1), letter("a", 1), letter("a", 2)].concat();
+        std::fs::write(folder.path().join("dead-a"), text).expect("written");
+        let of = read(&[letter("a", 1), letter("a", 3), letter("b", 1)].concat());
+        let count = |file| count(&folder.path().join(file), of.names().collect()).expect("read");
+        assert_eq!(
+            (count("dead-{shard}"), count("dead-a"), count("none")),
+            (1, 1, 0)
+        );
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Settings {
     pub(crate) file: PathBuf,
     /// Options of the bridge, `--` and the handler.
     pub(crate) child: Vec<OsString>,
-    /// The file that letters which fail again are appended to; `None` where they go elsewhere.
+    /// The file that letters which fail again are appended to, with `{shard}` in it; `None` where they go elsewhere.
     pub(crate) failures: Option<PathBuf>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn run(mut rest: Rest, settings: &Settings, screen: &Screen) -> Resul
         rest.remove()?;
     }
     report.failed = match &settings.failures {
-        Some(file) => letters::count(file, &handed)?,
+        Some(file) => letters::count(file, handed)?,
         None => 0,
     };
     Ok(report)

@@ -24,6 +24,9 @@ use crate::replay::shard::Shard;
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// As many links as the system follows.
+const LINKS: u32 = 40;
+
 /// Where the work is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Progress {
@@ -68,6 +71,7 @@ impl Rest {
     /// # Errors
     /// There is nothing to be had.
     pub(crate) fn take(file: &Path) -> Result<Taken, Fault> {
+        let file = &followed(file);
         let aside = beside(file, ".redrive");
         if let Some(older) = locked(&aside)? {
             let progress = read_progress(&aside);
@@ -250,8 +254,34 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn move_aside(file: &Path, aside: &Path) -> io::Result<()> {
     // What an earlier redrive did is of another file.
     remove(&beside(aside, ".offset"))?;
-    renameat_with(CWD, file, CWD, aside, RenameFlags::NOREPLACE)?;
+    match renameat_with(CWD, file, CWD, aside, RenameFlags::NOREPLACE) {
+        // NFS, for one, cannot.
+        Err(Errno::INVAL | Errno::NOSYS) => move_if_free(file, aside)?,
+        moved => moved?,
+    }
     sync_directory(aside)
+}
+
+/// The same in two steps: another redrive would need the lock that we have, so none comes between.
+fn move_if_free(file: &Path, aside: &Path) -> io::Result<()> {
+    match aside.symlink_metadata() {
+        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+        Err(e) if e.kind() == ErrorKind::NotFound => fs::rename(file, aside),
+        Err(e) => Err(e),
+    }
+}
+
+/// The file that links lead to, whether it is there or not. Were a link moved aside, writers would make another file
+/// in its place, where nobody expects letters, and the letters that are done would stay.
+fn followed(file: &Path) -> PathBuf {
+    let mut file = file.to_path_buf();
+    for _ in 0..LINKS {
+        let Ok(target) = fs::read_link(&file) else {
+            break;
+        };
+        file = file.parent().unwrap_or(Path::new("")).join(target);
+    }
+    file
 }
 
 /// Removes a file for good, if it is there.
@@ -363,6 +393,34 @@ mod tests {
         .expect("written");
         let part = taken(&file).rest.part().expect("readable");
         assert_eq!(part.expect("letters").letters(), 2);
+    }
+
+    #[test]
+    fn a_link_stays_and_its_file_is_moved_aside() {
+        let (folder, file) = folder();
+        let name = |name| folder.path().join(name);
+        std::os::unix::fs::symlink("dead", name("link")).expect("linked");
+        std::os::unix::fs::symlink(name("link"), name("other")).expect("linked");
+        let rest = taken(&name("other")).rest;
+        assert_eq!(rest.path(), name("dead.redrive"));
+        assert!(!file.exists());
+        assert_eq!(
+            fs::read_link(name("link")).expect("it stays"),
+            Path::new("dead")
+        );
+        assert!(matches!(Rest::take(&name("other")), Err(Fault::Busy(_))));
+    }
+
+    #[test]
+    fn where_the_system_cannot_refuse_to_replace_a_file_we_do() {
+        let (folder, file) = folder();
+        let aside = folder.path().join("aside");
+        fs::write(&aside, "older").expect("written");
+        assert!(move_if_free(&file, &aside).is_err());
+        assert_eq!(fs::read(&aside).expect("it stays"), b"older");
+        fs::remove_file(&aside).expect("removed");
+        move_if_free(&file, &aside).expect("moved");
+        assert!(aside.exists() && !file.exists());
     }
 
     #[test]

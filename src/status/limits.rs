@@ -15,8 +15,10 @@ pub struct Limits {
     pub behind: Option<Duration>,
     /// How long a record may block its shard.
     pub blocked: Option<Duration>,
-    /// How old a file may be; then a kclpipe that is gone is a reason, too.
+    /// How old the file of a kclpipe that lives may be.
     pub stale: Option<Duration>,
+    /// For how long a kclpipe may be gone whose shard was not leased here again.
+    pub gone: Option<Duration>,
 }
 
 impl FromStr for Limits {
@@ -27,16 +29,17 @@ impl FromStr for Limits {
         for part in text.split(',') {
             let (name, value) = part
                 .split_once('=')
-                .ok_or("write it like behind=1h,blocked=30m,stale=2m")?;
+                .ok_or("write it like gone=5m,behind=1h,blocked=30m,stale=2m")?;
             let time = humantime::parse_duration(value.trim())
                 .map_err(|e| format!("{name}: {e}; write it like 60s, 5m or 1h"))?;
             let limit = match name.trim() {
                 "behind" => &mut limits.behind,
+                "gone" => &mut limits.gone,
                 "blocked" => &mut limits.blocked,
                 "stale" => &mut limits.stale,
                 other => {
                     return Err(format!(
-                        "'{other}' is no limit; write it like behind=1h,blocked=30m,stale=2m"
+                        "'{other}' is no limit; write it like gone=5m,behind=1h,blocked=30m,stale=2m"
                     ));
                 }
             };
@@ -65,14 +68,13 @@ impl Limits {
         let over = |value: Option<Duration>, limit: Option<Duration>| {
             value.filter(|value| limit.is_some_and(|limit| *value > limit))
         };
+        let is_gone = shard.standing == Standing::Gone;
         let mut whys = Vec::new();
-        // A file without its writer is stale at once, however young it is.
-        if self.stale.is_some() && shard.standing == Standing::Gone {
-            let ago = shown(shard.age);
-            whys.push(format!(
-                "its kclpipe is gone and last wrote {ago} ago (stale)"
-            ));
-        } else if let Some(age) = over(Some(shard.age), self.stale) {
+        if let Some(age) = over(Some(shard.age), self.gone).filter(|_| is_gone) {
+            let ago = shown(age);
+            whys.push(format!("its kclpipe is gone and last wrote {ago} ago"));
+        }
+        if let Some(age) = over(Some(shard.age), self.stale).filter(|_| !is_gone) {
             whys.push(format!(
                 "its file was not written for {} (stale)",
                 shown(age)
@@ -106,7 +108,9 @@ mod tests {
 
     #[test]
     fn each_reason_is_a_line_that_names_the_shard() {
-        let limits: Limits = "behind=1h, blocked=5m,stale=1m".parse().expect("limits");
+        let limits: Limits = "behind=1h, blocked=5m,stale=1m,gone=1s"
+            .parse()
+            .expect("limits");
         let shards = [
             shard(state("well"), false, 1010),
             shard(blocked("stuck", 400), false, 1010),
@@ -119,10 +123,13 @@ mod tests {
             [
                 "app stuck: blocked for 10m 10s by record 77",
                 "app old: its file was not written for 3m 20s (stale)",
-                "app gone: its kclpipe is gone and last wrote 2s ago (stale)",
+                "app gone: its kclpipe is gone and last wrote 2s ago",
             ]
         );
         assert!(Limits::default().broken(&shards).is_empty());
+        // A restart brings nobody back whose shard is leased elsewhere by now.
+        let stale: Limits = "stale=0s".parse().expect("a limit");
+        assert!(stale.broken(&shards[3..4]).is_empty());
         let far: Limits = "behind=100ms".parse().expect("a limit");
         assert_eq!(far.broken(&shards[..1]), ["app well: 0s behind its tip"]);
         let just: Limits = "behind=500ms".parse().expect("a limit");
@@ -132,8 +139,8 @@ mod tests {
     #[test]
     fn a_limit_that_is_none_is_refused_in_our_own_words() {
         for (text, said) in [
-            ("behind", "behind=1h,blocked=30m,stale=2m"),
-            ("", "behind=1h"),
+            ("behind", "gone=5m,behind=1h,blocked=30m,stale=2m"),
+            ("", "gone=5m"),
             ("behind=1", "60s"),
             ("late=1h", "'late' is no limit"),
         ] {

@@ -165,7 +165,7 @@ mod tests {
     fn site(directory: &std::path::Path, address: &str) -> Site {
         Site {
             directory: directory.to_path_buf(),
-            limits: "blocked=1m,stale=1m".parse().expect("limits"),
+            limits: "blocked=1m,stale=1m,gone=1m".parse().expect("limits"),
             address: address.parse().expect("an address"),
         }
     }

@@ -23,14 +23,14 @@ pub(crate) fn table(shards: &[Shard], style: Style) -> String {
     if shards.is_empty() {
         return String::new();
     }
-    let several = shards.iter().any(|s| s.state.name != shards[0].state.name);
-    let header: Vec<String> = HEADER
-        .iter()
-        .skip(usize::from(!several))
-        .map(|title| (*title).to_owned())
+    let titles = HEADER.map(str::to_owned).to_vec();
+    let mut rows: Vec<Row> = std::iter::once(titles)
+        .chain(shards.iter().map(row))
         .collect();
-    let rows = shards.iter().map(|shard| row(shard, several));
-    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    if shards.iter().all(|s| s.state.name == shards[0].state.name) {
+        take(&mut rows, "APPLICATION");
+    }
+    let whys = style.width.map(|width| fit(&mut rows, width));
     let widths = widths(&rows);
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
@@ -43,8 +43,72 @@ pub(crate) fn table(shards: &[Shard], style: Style) -> String {
             Some(color) => writeln!(text, "{color}{line}{PLAIN}"),
             None => writeln!(text, "{line}"),
         };
+        let why = whys.as_ref().and_then(|whys| whys.get(at));
+        let why = why.filter(|why| at > 0 && !why.is_empty());
+        text.extend(why.map(|why| below(why, style.width.unwrap_or(usize::MAX))));
     }
     text + &sum(shards) + "\n"
+}
+
+/// What of a table a terminal of this height can show, with the cursor below: the worst comes first, and must not be
+/// scrolled away.
+pub(crate) fn cut(table: &str, height: usize) -> String {
+    let lines: Vec<&str> = table.lines().collect();
+    let Some((sum, rest)) = lines.split_last().filter(|_| lines.len() >= height) else {
+        return table.to_owned();
+    };
+    let shown = &rest[..height.saturating_sub(3).min(rest.len())];
+    let hidden = plural((rest.len() - shown.len()) as u64, "more line");
+    [shown, &[&format!("… {hidden}"), *sum]].concat().join("\n") + "\n"
+}
+
+/// The cells of a line.
+type Row = Vec<String>;
+
+/// Takes what has no room in lines of this width, and returns the last column if that is taken: it goes below.
+fn fit(rows: &mut [Row], width: usize) -> Vec<String> {
+    let is_fit = |rows: &[Row]| line_width(rows) <= width;
+    if is_fit(rows) {
+        return Vec::new();
+    }
+    let whys = take(rows, "WHY");
+    for title in SPARE {
+        if !is_fit(rows) {
+            take(rows, title);
+        }
+    }
+    whys
+}
+
+/// Takes the column of this title.
+fn take(rows: &mut [Row], title: &str) -> Vec<String> {
+    let Some(at) = rows[0].iter().position(|of| of == title) else {
+        return Vec::new();
+    };
+    rows.iter_mut().map(|row| row.remove(at)).collect()
+}
+
+fn line_width(rows: &[Row]) -> usize {
+    let widths = widths(rows);
+    let lines = rows.iter().map(|row| aligned(row, &widths));
+    lines.map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+/// Why a shard is where it is, in lines of this width below its own.
+fn below(why: &str, width: usize) -> String {
+    let room = width.saturating_sub(INDENT.len()).max(1);
+    let (mut text, mut rest) = (String::new(), why);
+    while let Some((full, _)) = rest.char_indices().nth(room) {
+        // A word that ends with the line has no space in it.
+        let space = match rest[full..].starts_with(' ') {
+            true => Some(full),
+            false => rest[..full].rfind(' ').filter(|at| *at > 0),
+        };
+        let (line, more) = rest.split_at(space.unwrap_or(full));
+        let _ = writeln!(text, "{INDENT}{line}");
+        rest = more.trim_start();
+    }
+    text + INDENT + rest + "\n"
 }
 
 const HEADER: [&str; 10] = [
@@ -59,6 +123,12 @@ const HEADER: [&str; 10] = [
     "CHECKPOINT",
     "WHY",
 ];
+
+/// What a narrow terminal does without, in this order.
+const SPARE: [&str; 5] = ["IN FLIGHT", "PID", "HELD", "RECORDS/S", "CHECKPOINT"];
+
+/// What stands before a line that belongs to the one above it.
+const INDENT: &str = "  ";
 
 /// A wait that is shorter is the limit at work, and nothing to look into.
 const WORTH_SAYING: Duration = Duration::from_secs(1);
@@ -76,12 +146,12 @@ fn color(standing: Standing) -> Option<&'static str> {
     }
 }
 
-fn row(shard: &Shard, several: bool) -> Vec<String> {
+fn row(shard: &Shard) -> Row {
     let state = &shard.state;
-    let cells = [
-        clean::line(&state.name).into_owned(),
+    vec![
+        word(&state.name),
         standing(shard),
-        clean::line(&state.shard_id).into_owned(),
+        word(&state.shard_id),
         state.pid.to_string(),
         shard.behind.map_or("-".to_owned(), shown),
         format!("{:.1}", state.records_per_second),
@@ -91,8 +161,12 @@ fn row(shard: &Shard, several: bool) -> Vec<String> {
             .checkpoint
             .map_or("-".to_owned(), |age| format!("{} ago", shown(age))),
         why(shard),
-    ];
-    cells.into_iter().skip(usize::from(!several)).collect()
+    ]
+}
+
+/// What others wrote, with nothing in it that would disturb a terminal or its columns.
+fn word(text: &str) -> String {
+    clean::line(text).replace('\t', " ")
 }
 
 fn standing(shard: &Shard) -> String {
@@ -110,7 +184,7 @@ fn why(shard: &Shard) -> String {
     if let Some(blocked) = &shard.state.blocked {
         parts.push(format!(
             "record {}.{}, {}",
-            clean::line(&blocked.sequence_number),
+            word(&blocked.sequence_number),
             blocked.sub_sequence_number,
             plural(u64::from(blocked.attempts), "attempt")
         ));
@@ -119,9 +193,9 @@ fn why(shard: &Shard) -> String {
     // Of a shard that is well it is of the past.
     let failure = shard.state.last_failure.as_ref();
     if let Some(failure) = failure.filter(|_| shard.standing < Standing::Well) {
-        parts.push(clean::line(&failure.ended).into_owned());
+        parts.push(word(&failure.ended));
         if !failure.stderr.is_empty() {
-            parts.push(clean::line(&failure.stderr).into_owned());
+            parts.push(word(&failure.stderr));
         }
     }
     parts.join(": ")
@@ -146,7 +220,7 @@ fn shown(time: Duration) -> String {
     format_duration(Duration::from_secs(seconds)).to_string()
 }
 
-fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+fn widths(rows: &[Row]) -> Vec<usize> {
     let columns = 0..rows[0].len();
     let of_column = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
     columns.map(|at| of_column(at).unwrap_or(0)).collect()
@@ -248,19 +322,73 @@ well         shardId-2  4711  0.5s    12.0       1          3     40.0s ago
     }
 
     #[test]
-    fn a_terminal_has_colours_and_lines_that_fit() {
+    fn a_terminal_has_colours() {
         let style = Style {
             colored: true,
-            width: Some(60),
+            width: None,
         };
         let text = table(&shards(), style);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[1].starts_with("\x1b[31mblocked") && lines[1].ends_with("…\x1b[0m"));
-        assert_eq!(lines[1].chars().count(), 60 + RED.len() + PLAIN.len());
+        assert!(lines[0].starts_with("\x1b[1mSTATE") && lines[0].ends_with(PLAIN));
+        assert!(lines[1].starts_with("\x1b[31mblocked") && lines[1].ends_with(PLAIN));
         assert!(lines[2].starts_with("well"), "{text}");
-        assert_eq!(fitted("well", Some(4)), "well");
+    }
+
+    fn fitted_to(width: usize) -> String {
+        let style = Style {
+            colored: false,
+            width: Some(width),
+        };
+        table(&shards(), style)
+    }
+
+    #[test]
+    fn what_a_terminal_has_no_room_for_goes_below_or_is_left_out() {
+        assert_eq!(fitted_to(130), table(&shards(), PLAIN_STYLE));
+        let expected = "\
+STATE        SHARD      PID   BEHIND  RECORDS/S  IN FLIGHT  HELD  CHECKPOINT
+blocked 10m  shardId-1  4711  0.5s    12.0       1          3     40.0s ago
+  record 77.1, 9 attempts: exit code 1: no \u{fffd}[31mroute
+well         shardId-2  4711  0.5s    12.0       1          3     40.0s ago
+2 shards: 1 blocked, 1 well
+";
+        assert_eq!(fitted_to(80), expected);
+        let expected = "\
+STATE        SHARD      BEHIND  CHECKPOINT
+blocked 10m  shardId-1  0.5s    40.0s ago
+  record 77.1, 9 attempts: exit code 1: no
+  \u{fffd}[31mroute
+well         shardId-2  0.5s    40.0s ago
+2 shards: 1 blocked, 1 well
+";
+        assert_eq!(fitted_to(42), expected);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_terminal_however_narrow() {
+        for width in 1..60 {
+            let text = fitted_to(width);
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines.pop();
+            let longest = lines.iter().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width.max(3)), "{width}: {text}");
+        }
         assert_eq!(fitted("well", Some(3)), "we…");
-        assert_eq!(fitted("well", None), "well");
+        assert_eq!(below("no space", 4), "  no\n  sp\n  ac\n  e\n");
+    }
+
+    #[test]
+    fn a_low_terminal_shows_the_worst_and_the_sum() {
+        let table = "head\none\ntwo\nthree\nsum\n";
+        assert_eq!(cut(table, 6), table);
+        assert_eq!(cut(table, 5), "head\none\n… 2 more lines\nsum\n");
+        assert_eq!(cut(table, 1), "… 4 more lines\nsum\n");
+        assert_eq!(cut("", 1), "");
+    }
+
+    #[test]
+    fn a_tab_shifts_no_column() {
+        assert_eq!(word("a\tb"), "a b");
     }
 
     #[test]

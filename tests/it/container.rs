@@ -1,10 +1,12 @@
 //! The files of docs/container/, held to what docs/operations.md demands of a container.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kclpipe::testing::properties::Properties;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::dockerfile::Dockerfile;
@@ -132,12 +134,125 @@ fn kubernetes_names_each_worker_after_its_pod_and_gives_it_a_volume() {
     assert!(yaml.contains("\n  volumeClaimTemplates:\n"));
     assert_eq!(value(&yaml, "runAsNonRoot"), "true");
     assert_eq!(value(&yaml, "runAsUser"), value(&yaml, "fsGroup"));
-    assert!(
-        !yaml.contains("Probe:"),
-        "a restart stops all shards for the sake of one"
-    );
     for part in ["requests:", "limits:"] {
         assert!(yaml.contains(part), "no {part}");
+    }
+}
+
+/// Where workers keep the files that `kclpipe status` reads.
+const METRICS_DIR: &str = "/run/kclpipe";
+
+/// The containers of the pod, each from its name on.
+fn pod() -> Vec<String> {
+    let yaml = read("docs/container/kubernetes.yaml");
+    let (_, pod) = yaml.split_once("      containers:").expect("containers");
+    let (pod, _) = pod.split_once("      volumes:\n").expect("their end");
+    let containers = pod.split("\n        - name: ").skip(1);
+    containers.map(str::to_owned).collect()
+}
+
+/// The words of the `command:` in a text, which is written as a list of JSON.
+fn command(yaml: &str) -> Vec<String> {
+    serde_json::from_str(value(yaml, "command")).expect("a list of words")
+}
+
+/// The words of the health check of the task for ECS, without the one that says that there is no shell.
+fn health_check() -> Vec<String> {
+    let task: Value = serde_json::from_str(&read("docs/container/ecs-task.json")).expect("JSON");
+    let words = &task["containerDefinitions"][0]["healthCheck"]["command"];
+    let mut words: Vec<String> = serde_json::from_value(words.clone()).expect("words");
+    assert_eq!(words.remove(0), "CMD");
+    words
+}
+
+#[test]
+fn a_probe_restarts_the_worker_and_nothing_else() {
+    let pod = pod();
+    let (worker, others) = pod.split_first().expect("a worker");
+    assert!(worker.starts_with("worker\n"));
+    assert_eq!(worker.matches("Probe:").count(), 1);
+    let (_, probe) = worker.split_once("livenessProbe:\n").expect("it");
+    assert!(probe.trim_start().starts_with("exec:\n"));
+    assert!(others.iter().all(|other| !other.contains("Probe:")));
+}
+
+#[test]
+fn what_serves_the_metrics_is_ended_by_its_stop_and_changes_nothing() {
+    let server = &pod()[1];
+    let words = command(server);
+    // The system ignores a signal to process 1 that this does not handle.
+    assert_eq!(words[..4], ["tini", "--", "kclpipe", "status"]);
+    assert_eq!(words.last().map(String::as_str), Some(METRICS_DIR));
+    assert_eq!(value(server, "readOnly"), "true");
+    let port = value(server, "containerPort");
+    assert!(words.contains(&format!("0.0.0.0:{port}")));
+}
+
+#[test]
+fn workers_keep_their_files_where_the_probes_look() {
+    let yaml = read("docs/container/kubernetes.yaml");
+    assert!(embedded(&yaml, "handler.args").contains(&format!("--metrics-dir {METRICS_DIR}\n")));
+    let mount = format!("mountPath: {METRICS_DIR}\n");
+    assert_eq!(
+        yaml.matches(&mount).count(),
+        2,
+        "of the worker and of what serves them"
+    );
+    let image = Dockerfile::read();
+    let is_made =
+        |run: &str| run.contains(&format!("--owner=kclpipe --group=kclpipe {METRICS_DIR}"));
+    assert!(image.all("RUN").any(is_made));
+    let task = read("docs/container/ecs-task.json");
+    assert!(task.contains(&format!(
+        r#"{{"name": "KCLPIPE_METRICS_DIR", "value": "{METRICS_DIR}"}}"#
+    )));
+    for probe in [command(&pod()[0]), health_check()] {
+        assert_eq!(probe.last().map(String::as_str), Some(METRICS_DIR));
+    }
+}
+
+/// How a probe ends, run as it stands, of a worker with these files.
+fn probed(probe: &[String], directory: &Path) -> Option<i32> {
+    assert_eq!(probe[0], "kclpipe");
+    let (_, options) = probe[1..].split_last().expect("words");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kclpipe"));
+    let output = command.args(options).arg(directory).output();
+    output.expect("started").status.code()
+}
+
+/// What a kclpipe keeps of its shard that has written this long ago, in seconds.
+fn shard_file(directory: &Path, ago: u64, blocked: &str) -> File {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let written = now.expect("after 1970").as_millis() as u64 - ago * 1000;
+    let text = format!(
+        r#"{{"name":"orders","shardId":"s-{ago}","pid":1,"version":"","since":0,"written":{written},"records":0,"recordsPerSecond":0.0,"inFlight":0,"heldRecords":0,"heldBytes":0,"unsavedRecords":0,"blocked":{blocked}}}"#
+    );
+    let path = directory.join(format!("kclpipe-orders-s-{ago}-1.json"));
+    fs::write(&path, text).expect("written");
+    File::open(path).expect("there")
+}
+
+/// Says that the writer of this file lives.
+fn alive(file: &File) {
+    flock(file, FlockOperation::LockExclusive).expect("locked");
+}
+
+#[test]
+fn a_probe_fails_for_a_kclpipe_that_stands_still_and_for_nothing_else() {
+    for probe in [command(&pod()[0]), health_check()] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = folder.path();
+        assert_eq!(probed(&probe, here), Some(0), "no shard is leased");
+        let blocked = r#"{"sequenceNumber":"1","subSequenceNumber":0,"since":0,"attempts":9}"#;
+        let stuck = shard_file(here, 1, blocked);
+        alive(&stuck);
+        assert_eq!(probed(&probe, here), Some(0), "a record blocks");
+        let _gone = shard_file(here, 3600, "null");
+        assert_eq!(probed(&probe, here), Some(0), "of a worker before this one");
+        let still = shard_file(here, 600, "null");
+        alive(&still);
+        assert_eq!(probed(&probe, here), Some(1), "it stands still");
+        assert_eq!(probed(&probe, &here.join("no")), Some(66));
     }
 }
 
@@ -150,7 +265,8 @@ fn the_configuration_for_kubernetes_passes_a_check() {
         let text = embedded(&yaml, name).replace("/usr/local/bin/handler", "true");
         let text = text
             .replace("/etc/kclpipe", here)
-            .replace("/var/lib/kclpipe", here);
+            .replace("/var/lib/kclpipe", here)
+            .replace(METRICS_DIR, here);
         fs::write(folder.path().join(name), text).expect("written");
     }
     let own = Path::new(env!("CARGO_BIN_EXE_kclpipe"));

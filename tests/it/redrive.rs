@@ -123,6 +123,51 @@ fn letters_are_handed_over_in_the_order_of_their_shards_and_what_fails_again_goe
 }
 
 #[test]
+fn what_failed_again_is_counted_in_the_file_of_each_shard() {
+    let letters = Letters::new(20);
+    let output = letters.run("--dead-letter of-{shard}", HANDLER);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stdout(&output).contains("; 2 failed again, now in 'of-{shard}'"));
+    assert_eq!(letters.left(), ["of-shardId-1"]);
+}
+
+#[test]
+fn a_letter_that_deaths_have_doubled_is_handed_over_once() {
+    let letters = Letters::new(2);
+    let text = letters.text("dead");
+    fs::write(letters.path("dead"), text.repeat(3)).expect("written");
+    let output = letters.run("", "echo $KCLPIPE_SEQUENCE_NUMBER >> seen; exit 65");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(letters.seen().len(), 2);
+    assert_eq!(letters.text("dead").lines().count(), 2);
+}
+
+#[test]
+fn a_link_to_the_file_stays_one() {
+    let letters = Letters::new(20);
+    fs::rename(letters.path("dead"), letters.path("target")).expect("moved");
+    std::os::unix::fs::symlink("target", letters.path("dead")).expect("linked");
+    let output = letters.run("", HANDLER);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(letters.path("dead").is_symlink());
+    assert_eq!(letters.text("target").lines().count(), 2);
+    assert_eq!(letters.left(), ["dead", "target"]);
+}
+
+#[test]
+fn where_the_rest_is_is_said_when_the_disk_fails() {
+    let letters = Letters::new(2);
+    fs::create_dir(letters.path("dead.redrive.offset.new")).expect("made");
+    let output = letters.run("", HANDLER);
+    assert_eq!(output.status.code(), Some(70));
+    assert!(stderr(&output).contains("the rest is in 'dead.redrive'"));
+    fs::remove_dir(letters.path("dead.redrive.offset.new")).expect("removed");
+    let output = letters.run("", HANDLER);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(letters.seen().len(), 2);
+}
+
+#[test]
 fn what_was_killed_goes_on_where_it_was_and_hands_no_part_over_twice() {
     let letters = Letters::new(40);
     let stops =

@@ -81,9 +81,11 @@ fn a_kclpipe_that_was_killed_is_gone_until_its_shard_is_leased_here_again() {
     daemon.wait_exit();
     let shard = expect_shard(&mut daemon, "it is gone", |of| of["standing"] == "gone");
     assert_eq!(shard["pid"], daemon.id());
-    let output = status(&daemon.path("m"), &["--fail-if", "stale=1h"]);
+    let output = status(&daemon.path("m"), &["--fail-if", "gone=0s"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("its kclpipe is gone"));
+    let output = status(&daemon.path("m"), &["--fail-if", "stale=0s,gone=1h"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let metrics = daemon.path("m").display().to_string();
     let options = format!("--metrics-dir {metrics} --name app");
     let mut next = Bridge::new("cat").options(&options).start();

@@ -363,9 +363,9 @@ impl Shard {
         (self.session.number, self.session.signs)
     }
 
-    /// How many records are in batches that were answered.
+    /// How many records are in batches that were answered, or before the checkpoint.
     pub fn progress(&self) -> usize {
-        self.lease.answered
+        self.lease.answered.max(self.covered().unwrap_or(0))
     }
 
     /// How many records the shard has.

@@ -187,6 +187,15 @@ fn a_shard_is_read_to_its_end() {
 }
 
 #[test]
+fn what_a_checkpoint_covers_is_done_before_its_batch_is_answered() {
+    let mut shard = shard(&["1", "2", "3"], RULES);
+    let script = "* start\n> initialize TRIM_HORIZON.0\n< status initialize\n> processRecords 1.0 2.0\n\
+                  < checkpoint 1\n> ack 1.- ok";
+    converse(&mut shard, script);
+    assert_eq!(shard.progress(), 1);
+}
+
+#[test]
 fn reads_find_nothing_for_a_while_after_each_batch() {
     let quiet = Duration::from_millis(1500);
     let mut shard = shard(&["1", "2", "3"], Rules { quiet, ..RULES });
