@@ -17,6 +17,7 @@ impl World {
     pub(crate) fn judge_status(&mut self, name: &str) {
         self.judge.last_sign = self.now;
         self.judge.answered = self.now;
+        self.judge.perhaps_in_round = false;
         if self.judge.halted || self.judge.ends_unread {
             return self.breaks(format!("'{name}' is answered after a halt"));
         }

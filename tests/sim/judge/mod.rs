@@ -231,6 +231,8 @@ pub(crate) struct Judge {
     /// A failure that may count or not.
     uncounted: u32,
     in_round: bool,
+    /// A round that goes on or not, nobody knows: nothing is due for it, and it may be waited for.
+    perhaps_in_round: bool,
     refused: Option<Pos>,
     draining: Duration,
     unprotected: bool,

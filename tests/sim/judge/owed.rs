@@ -147,7 +147,8 @@ impl World {
         let judge = &self.judge;
         let room = self.room().1 || judge.dropped;
         let handlers = judge.lease_gone && !self.children.is_empty();
-        let waits = judge.in_round && (self.life.read_ahead == 0 || judge.lease_gone);
+        let in_round = judge.in_round || judge.perhaps_in_round;
+        let waits = in_round && (self.life.read_ahead == 0 || judge.lease_gone);
         let storing = self.daemon.awaiting || waits;
         self.action() == "processRecords" && room && !handlers && !storing && !judge.halted
     }

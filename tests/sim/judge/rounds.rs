@@ -13,7 +13,7 @@ impl World {
         self.judge.failures = 0;
         self.judge.not_before = Duration::ZERO;
         (self.judge.owed_from, self.judge.uncounted) = (Duration::ZERO, 0);
-        self.judge.in_round = false;
+        (self.judge.in_round, self.judge.perhaps_in_round) = (false, false);
     }
 
     /// An attempt failed; `SHARD_END` is tried forever.
@@ -38,7 +38,7 @@ impl World {
     pub(super) fn end_probe(&mut self, asked: Option<Pos>) {
         let is_probe = asked.is_some_and(|asked| self.is_probe(asked));
         if is_probe && self.judge.moved_at == Some(self.now) {
-            self.judge.in_round = false;
+            (self.judge.in_round, self.judge.perhaps_in_round) = (false, true);
         }
     }
 
