@@ -85,8 +85,7 @@ impl Rest {
             });
         }
         let Some(taken) = locked(file)? else {
-            let missing = anyhow::anyhow!("there is no file '{}'", file.display());
-            return Err(Fault::Unreadable(missing));
+            return Err(absent(file, &aside));
         };
         move_aside(file, &aside)
             .with_context(|| format!("cannot move '{}' to '{}'", file.display(), aside.display()))
@@ -225,10 +224,22 @@ fn locked(path: &Path) -> Result<Option<File>, Fault> {
             }
         }
     }
-    Err(Fault::Busy(anyhow::anyhow!(
+    Err(busy(path))
+}
+
+fn busy(path: &Path) -> Fault {
+    Fault::Busy(anyhow::anyhow!(
         "somebody keeps the lock of '{}': another redrive is at work, or a writer hangs",
         path.display()
-    )))
+    ))
+}
+
+/// Why there is no file: nobody has made it, or another redrive has moved it aside since we looked.
+fn absent(file: &Path, aside: &Path) -> Fault {
+    if aside.exists() {
+        return busy(aside);
+    }
+    Fault::Unreadable(anyhow::anyhow!("there is no file '{}'", file.display()))
 }
 
 fn open(path: &Path) -> Result<Option<File>> {
@@ -361,6 +372,15 @@ mod tests {
             0
         );
         assert!(matches!(Rest::take(&file), Err(Fault::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_file_that_another_has_just_moved_aside_is_busy() {
+        let (_folder, file) = folder();
+        let aside = beside(&file, ".redrive");
+        assert!(matches!(absent(&file, &aside), Fault::Unreadable(_)));
+        fs::rename(&file, &aside).expect("moved");
+        assert!(matches!(absent(&file, &aside), Fault::Busy(_)));
     }
 
     #[test]
