@@ -102,9 +102,11 @@ impl<'io> Wire<'io> {
             self.buffer.drain(..=end);
             return line;
         }
-        let rest = self.buffer.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.buffer, rest);
-        line.pop();
+        // The next one is likely to be as long: room that grows step by step would be copied at each.
+        let mut next = Vec::with_capacity(self.buffer.len() + READ);
+        next.extend_from_slice(&self.buffer[end + 1..]);
+        let mut line = std::mem::replace(&mut self.buffer, next);
+        line.truncate(end);
         line
     }
 
