@@ -15,7 +15,7 @@ pub trait Source {
 }
 
 impl Source for File {
-    // Into memory that nobody has cleared: to clear it, or to copy what came, would cost about as much as the read.
+    // Into memory that nobody has cleared: to clear it would cost about as much as the read.
     fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         Ok(rustix::io::read(self, spare_capacity(to))?)
     }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::{Reply, Source};
 
-/// How much one read asks for, at least: what the daemon's pipe holds once it is enlarged.
+/// How much one read asks for. The pipe is locked while it is read, so the daemon waits for the end of a larger one.
 const READ: usize = 256 * 1024;
 
 /// Somebody who listens to a conversation, and must neither hold it up nor fail it.
@@ -23,6 +23,8 @@ pub trait Tap {
 pub struct Wire<'io> {
     input: &'io mut dyn Source,
     output: &'io mut dyn Write,
+    /// What one read has brought.
+    chunk: Vec<u8>,
     buffer: Vec<u8>,
     /// Bytes at the buffer's start that are known to hold no line end.
     scanned: usize,
@@ -36,6 +38,7 @@ impl<'io> Wire<'io> {
         Wire {
             input,
             output,
+            chunk: Vec::with_capacity(READ),
             buffer: Vec::new(),
             scanned: 0,
             ended: false,
@@ -51,10 +54,10 @@ impl<'io> Wire<'io> {
     /// Reads once. A read of nothing, or one that fails, is the end of input: nothing that the daemon
     /// may still send can reach us.
     pub fn fill(&mut self) {
-        self.buffer.reserve(READ);
-        match self.input.read(&mut self.buffer) {
+        self.chunk.clear();
+        match self.input.read(&mut self.chunk) {
             Ok(0) => self.end(),
-            Ok(_) => {}
+            Ok(_) => self.buffer.extend_from_slice(&self.chunk),
             Err(e)
                 if matches!(
                     e.kind(),
