@@ -43,7 +43,8 @@ pub(super) struct Part {
 
 impl Part {
     /// Reads a part of this length, or as much as is one. A letter that it has already counts once. It ends before one
-    /// with a number that it has for another record: the records of a shard's life increase. Records without an arrival time have this one. Empty at the file's end.
+    /// with a number that it has for another record: the records of a shard's life increase. Records without an arrival
+    /// time have this one. Empty at the file's end.
     ///
     /// # Errors
     /// The file cannot be read.

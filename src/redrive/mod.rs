@@ -76,13 +76,14 @@ pub(crate) fn run(mut rest: Rest, settings: &Settings, screen: &Screen) -> Resul
         report.unreadable += part.unreadable.len();
         rest.finish(&part)?;
     }
-    if report.is_complete {
-        rest.remove()?;
-    }
     report.failed = match &settings.failures {
         Some(file) => letters::count(file, handed)?,
         None => 0,
     };
+    // Last of all: where something fails before, the rest is where the message says.
+    if report.is_complete {
+        rest.remove()?;
+    }
     Ok(report)
 }
 
