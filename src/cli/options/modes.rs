@@ -4,9 +4,9 @@ use clap::Args;
 
 use crate::cli::values::{Limit, at_least_one, size, window};
 
-/// With `--per batch`.
+/// With `--per batch`, and where a handler that lives on gets Lambda events.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Per batch")]
+#[command(next_help_heading = "Per batch, and per Lambda event")]
 pub(crate) struct PerBatch {
     /// The most records in a handler's batch; 0 for no limit [default: 0]
     #[arg(long, value_name = "N")]
