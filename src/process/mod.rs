@@ -284,6 +284,12 @@ impl<'fd> Processes<'fd> {
         child.is_none_or(|child| child.stdin.is_fed())
     }
 
+    /// How many bytes of its input the child in `slot` has not read yet, as far as that is watched.
+    pub fn unread(&self, slot: usize) -> u64 {
+        let child = self.children.get(slot).and_then(Option::as_ref);
+        child.map_or(0, |child| child.stdin.unread())
+    }
+
     /// Whether any child is there.
     pub fn any_running(&self) -> bool {
         self.children.iter().any(Option::is_some)

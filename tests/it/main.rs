@@ -35,6 +35,7 @@ mod limits;
 mod people;
 /// One handler process per batch.
 mod per_batch;
+mod per_event;
 /// One handler process per record.
 mod per_record;
 /// One handler process for the lease.
