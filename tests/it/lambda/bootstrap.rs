@@ -44,7 +44,9 @@ fn wait() {
 
 fn say(what: impl std::fmt::Display) {
     let line = format!("it: {what}\n");
-    std::io::stdout().write_all(line.as_bytes()).expect("written");
+    std::io::stdout()
+        .write_all(line.as_bytes())
+        .expect("written");
 }
 
 fn serve() {
