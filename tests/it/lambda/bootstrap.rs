@@ -93,9 +93,10 @@ fn handle(connection: &mut Connection, id: &str, last: &str, event: &str) {
         }
         "variables" => say(connection.post(&response, variables().as_bytes())),
         "leaves a process" => {
-            let mut sleeper = Command::new("sleep");
-            let sleeper = sleeper.arg("1000").spawn().expect("started");
-            say(connection.post(&response, sleeper.id().to_string().as_bytes()));
+            let script = "sleep 1000 >&2 & echo $!";
+            let left = Command::new("sh").args(["-c", script]).output();
+            let pid = left.expect("started").stdout;
+            say(connection.post(&response, pid.trim_ascii()));
         }
         "never" => wait(),
         "exit" => std::process::exit(0),
