@@ -93,7 +93,7 @@ fn handle(connection: &mut Connection, id: &str, last: &str, event: &str) {
         }
         "variables" => say(connection.post(&response, variables().as_bytes())),
         "leaves a process" => {
-            let script = "sleep 1000 >&2 & echo $!";
+            let script = "sleep 1000 >/dev/null 2>&1 & echo $!";
             let left = Command::new("sh").args(["-c", script]).output();
             let pid = left.expect("started").stdout;
             say(connection.post(&response, pid.trim_ascii()));
