@@ -30,6 +30,7 @@ mod counters;
 mod dead_letter;
 mod due;
 mod exit;
+mod filter;
 mod format;
 mod handler;
 mod host_slots;
