@@ -43,6 +43,11 @@ pub mod exit {
     pub use crate::exit::{Bridge, Check, Exit, Init, Launch, Redrive, Replay, Show, Status};
 }
 
+/// Which records are handed over.
+pub mod filter {
+    pub use crate::filter::{Filter, NonJson, Pattern, patterns};
+}
+
 /// Records as bytes.
 pub mod format {
     pub use crate::format::{Data, Format};

@@ -25,7 +25,7 @@ pub(super) fn members(object: &RawValue) -> Result<Vec<(String, &RawValue)>, &'s
 
 /// The elements of an array.
 pub(super) fn elements(array: &RawValue) -> Result<Vec<&RawValue>, &'static str> {
-    let wrong = "no array of what may match, such as [\"text\", {\"prefix\": \"te\"}],";
+    let wrong = "no array of what may match, such as [\"text\", {\"prefix\": \"te\"}]";
     serde_json::from_str(array.get()).map_err(|_| wrong)
 }
 

@@ -15,8 +15,9 @@ mod scalar;
 mod value;
 mod wildcard;
 
-use pattern::{Pattern, Verdict};
-pub(crate) use reader::patterns;
+pub use pattern::Pattern;
+use pattern::Verdict;
+pub use reader::patterns;
 
 /// What becomes of a record for which the payload would decide, where that is no JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,17 +38,17 @@ pub struct Filter {
 
 impl Filter {
     /// A filter that passes what any of `patterns` matches.
-    pub(crate) fn new(patterns: Vec<Pattern>, non_json: NonJson) -> Filter {
+    pub fn new(patterns: Vec<Pattern>, non_json: NonJson) -> Filter {
         Filter { patterns, non_json }
     }
 
     /// Whether any pattern looks at the payload.
-    pub(crate) fn needs_payload(&self) -> bool {
+    pub fn needs_payload(&self) -> bool {
         self.patterns.iter().any(Pattern::needs_payload)
     }
 
     /// Whether the record is handed over; `None` is a payload that cannot be had.
-    pub(crate) fn passes(&self, partition_key: &str, payload: Option<&[u8]>) -> bool {
+    pub fn passes(&self, partition_key: &str, payload: Option<&[u8]>) -> bool {
         let json = payload.and_then(json::text);
         let mut undecided = false;
         for pattern in &self.patterns {

@@ -17,7 +17,7 @@ const DEEPEST: usize = 500;
 
 /// A pattern without alternatives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     partition_key: Option<Vec<Matcher>>,
     data: Option<Node>,
     /// The fields that are met where the event has no such field.

@@ -35,18 +35,26 @@ struct Reader<'a> {
 ///
 /// # Errors
 /// What is wrong, and where.
-pub(crate) fn patterns(name: &str, text: &str) -> Result<Vec<Pattern>> {
+pub fn patterns(name: &str, text: &str) -> Result<Vec<Pattern>> {
     let reader = Reader { name, text };
     let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut patterns = Vec::new();
     for value in values {
-        let value = value.map_err(|e| anyhow!("{e} of {name}"))?;
+        let value = value.map_err(|e| syntax(name, &e))?;
         patterns.extend(reader.value(value)?);
     }
     if patterns.is_empty() {
         return Err(anyhow!("{name} has no pattern"));
     }
     Ok(patterns)
+}
+
+/// What is no JSON, with its place in front.
+fn syntax(name: &str, e: &serde_json::Error) -> Error {
+    let (line, column) = (e.line(), e.column());
+    let said = e.to_string();
+    let why = said.split(" at line ").next().unwrap_or_default();
+    anyhow!("{name}, line {line} column {column}: {why}")
 }
 
 impl<'a> Reader<'a> {
@@ -58,7 +66,7 @@ impl<'a> Reader<'a> {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default();
         let column = column.chars().count() + 1;
-        anyhow!("{why} at line {line} column {column} of {}", self.name)
+        anyhow!("{}, line {line} column {column}: {why}", self.name)
     }
 
     /// The members of an object, of which no two have the same name.
@@ -103,7 +111,7 @@ impl<'a> Reader<'a> {
         }
         if let Some((_, text)) = of("Pattern") {
             let text = string(text).map_err(|why| self.error(text, why))?;
-            let place = self.error(value, "the Pattern").to_string();
+            let place = self.error(value, "its Pattern").to_string();
             return patterns(&place, &text);
         }
         match of("Filters") {
@@ -129,7 +137,7 @@ impl<'a> Reader<'a> {
         if fields.len() > MOST_FIELDS {
             let count = plural(fields.len() as u64, "field");
             let why =
-                format!("a pattern of {count}, more than the {MOST_FIELDS} that there may be,");
+                format!("a pattern of {count}, more than the {MOST_FIELDS} that there may be");
             return Err(self.error(value, why));
         }
         for (index, field) in fields.iter().enumerate() {
@@ -215,7 +223,7 @@ fn misplaced(name: &str, is_object: bool, path: &[String]) -> Option<String> {
             is_object.then(|| "'partitionKey' is text: it needs an array".to_owned())
         }
         _ => Some(format!(
-            "'{name}' is never there: a pattern asks for \"data\", which is the payload, and \"partitionKey\", as in {{\"data\": {{\"{name}\": …}}}},"
+            "'{name}' is never there: a pattern asks for \"data\", which is the payload, and \"partitionKey\", as in {{\"data\": {{\"{name}\": …}}}}"
         )),
     }
 }

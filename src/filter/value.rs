@@ -159,7 +159,7 @@ fn some_text(value: &RawValue) -> Result<'_, String> {
     match text.is_empty() {
         true => wrong(
             value,
-            "an empty string, with which everything begins and ends,",
+            "an empty string, with which everything begins and ends",
         ),
         false => Ok(text),
     }
@@ -198,7 +198,7 @@ fn range(value: &RawValue) -> Result<'_, Matcher> {
             {
                 return wrong(
                     value,
-                    "two comparisons are a lower end, and then a higher upper end: [\">\", 0, \"<=\", 5],",
+                    "two comparisons are a lower end, and then a higher upper end: [\">\", 0, \"<=\", 5]",
                 );
             }
             range
@@ -206,7 +206,7 @@ fn range(value: &RawValue) -> Result<'_, Matcher> {
         _ => {
             return wrong(
                 value,
-                "numeric needs comparisons, such as [\">\", 0] or [\">\", 0, \"<=\", 5],",
+                "numeric needs comparisons, such as [\">\", 0] or [\">\", 0, \"<=\", 5]",
             );
         }
     };

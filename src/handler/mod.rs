@@ -17,6 +17,7 @@ pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Rate, Ro
 use crate::backoff::Delays;
 use crate::checkpoint::BlockedRecord;
 use crate::counters::Counters;
+use crate::filter::Filter;
 use crate::format::{Decompression, Format};
 use crate::host_slots;
 use crate::outcome::OnExit;
@@ -217,6 +218,8 @@ pub struct Settings {
     pub format: Format,
     /// Which payloads are decompressed before that; `None` for none.
     pub decompress: Option<Decompression>,
+    /// Which records are handed over; `None` for all. Others are done.
+    pub filter: Option<Filter>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// How many may run on this machine, of all shards; `None` for no limit. Not per shard.

@@ -164,6 +164,7 @@ impl Draw {
             per: self.per,
             format: self.format.clone(),
             decompress: None,
+            filter: None,
             jobs: self.jobs,
             host_jobs: self.others.map(|_| host_slots::Settings {
                 slots: 1,

@@ -136,8 +136,9 @@ impl Records {
         self.queue.held_up = time;
     }
 
-    /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
-    pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
+    /// Takes in what the daemon read, of which `filtered` says which records are for no handler; `advice` is for
+    /// a handler that cannot keep up.
+    pub(super) fn offer(&mut self, read: Read, filtered: &[bool], advice: &str, now: Instant) {
         let Read {
             batch,
             first,
@@ -155,14 +156,23 @@ impl Records {
         }
         self.remark_small_read_ahead(batch.line_len());
         let index = self.queue.push(batch, now);
-        for index in index..self.queue.end() {
+        let filtered = |place| filtered.get(place) == Some(&true);
+        for (place, index) in (index..self.queue.end()).enumerate() {
+            if filtered(place) {
+                RecordEvent::Filtered.tell(&mut self.counters);
+                self.lanes.push_done();
+                continue;
+            }
             let key = self.queue.partition_key(index);
             self.lanes
                 .push(key, size_of(&self.queue, index, &self.settings));
         }
-        if first == First::Alone {
+        // A first record that is filtered is done, and so it can be stored at once.
+        if first == First::Alone && !filtered(0) {
             self.alone = Some(index);
         }
+        // Nothing waits for a batch that would make what was filtered storable.
+        self.collecting.batch_done |= self.lanes.all_done();
     }
 
     /// What is read ahead is less than this read: it is no mistake, but handlers work on one read at a time.
