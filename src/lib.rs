@@ -8,7 +8,8 @@
 //! `app` has a file for each command.
 //!
 //! `clean` makes the words of others fit for the log and for names of files. `counters` counts what happens on the
-//! way, and `reporting` shows it. `suggest` knows which name was meant by one that does not exist.
+//! way, and `reporting` shows it. `filter` says which records are for a handler at all. `suggest` knows which name
+//! was meant by one that does not exist.
 //!
 //! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, `init` writes
 //! one, and `launch` starts the real daemon. `capture` writes what replay can play again.

@@ -1,3 +1,5 @@
+//! What passes, by the table that AWS's own engine is held against, too; and what is no pattern, or no JSON.
+
 use super::*;
 
 /// Patterns and payloads, with what is to come of them.
