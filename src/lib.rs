@@ -11,6 +11,8 @@
 //! way, and `reporting` shows it. `filter` says which records are for a handler at all. `suggest` knows which name
 //! was meant by one that does not exist.
 //!
+//! `lambda` is a handler of its own, for functions written for AWS Lambda.
+//!
 //! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, `init` writes
 //! one, and `launch` starts the real daemon. `capture` writes what replay can play again.
 //!
@@ -37,6 +39,7 @@ mod handler;
 mod host_slots;
 mod http;
 mod init;
+mod lambda;
 mod launch;
 mod launched;
 mod logging;
