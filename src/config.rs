@@ -440,6 +440,11 @@ mod tests {
                 "--on-failure",
                 "--dead-letter",
             ),
+            (
+                "--filter-non-json skip -- x",
+                "--filter-non-json",
+                "--filter ",
+            ),
             ("--per shard --format raw -- x", "--per", "--format"),
             ("--format lambda -- x", "--per", "--format"),
             (

@@ -41,3 +41,55 @@ pub(super) fn filter(options: &Filtering, directory: &Path) -> Result<Option<Fil
     };
     Ok((!all.is_empty()).then(|| Filter::new(all, non_json)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = r#"{"data":{"status":["paid"]}}"#;
+    const KEY: &str = r#"{"partitionKey":["k"]}"#;
+
+    fn options(patterns: &[&str], file: Option<&str>) -> Filtering {
+        Filtering {
+            filter: patterns.iter().map(|text| (*text).to_owned()).collect(),
+            filter_file: file.map(Into::into),
+            filter_non_json: Some(NonJsonName::Skip),
+        }
+    }
+
+    #[test]
+    fn patterns_of_options_and_of_a_file_are_one_filter() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("more"), KEY).expect("written");
+        let both = filter(&options(&[STATUS], Some("more")), folder.path());
+        let both = both.expect("sound").expect("a filter");
+        assert!(both.passes("k", None), "by the file");
+        assert!(both.passes("l", Some(br#"{"status":"paid"}"#)));
+        assert!(!both.passes("l", Some(b"no JSON")));
+        let off = filter(&options(&[STATUS, OFF], Some("missing")), folder.path());
+        assert_eq!(off.expect("nothing is read"), None);
+        assert_eq!(
+            filter(&options(&[], None), folder.path()).expect("sound"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_mistake_names_where_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("bad"), "\n{}").expect("written");
+        for (patterns, file, said) in [
+            (&["{}"][..], None, "--filter, line 1 column 1: "),
+            (
+                &[STATUS, "{}"],
+                None,
+                "--filter number 2, line 1 column 1: ",
+            ),
+            (&[], Some("bad"), "'bad' (--filter-file), line 2 column 1: "),
+            (&[], Some("none"), "cannot read 'none' (--filter-file)"),
+        ] {
+            let error = filter(&options(patterns, file), folder.path()).expect_err(said);
+            assert!(format!("{error:#}").starts_with(said), "{error:#}");
+        }
+    }
+}
