@@ -116,7 +116,10 @@ impl Listing {
         match self.first {
             Some(first) if first < next => _ = self.others.insert(next),
             first => {
-                self.others.extend(first);
+                // Most times there is none.
+                if let Some(first) = first {
+                    self.others.insert(first);
+                }
                 self.first = Some(next);
             }
         }
