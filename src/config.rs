@@ -4,6 +4,7 @@ mod beside;
 mod check;
 mod failures;
 mod init;
+mod lambda;
 mod launch;
 mod records;
 mod redrive;
@@ -21,8 +22,10 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::capture::To;
 use crate::checkpoint::Strategy;
-use crate::cli::{self, Checkpoints, FormatName, Limit, Options, Other, Parsed, Typed, Variables};
-use crate::handler::Settings;
+use crate::cli::{
+    self, Checkpoints, FormatName, Limit, Options, Other, Parsed, PerName, Typed, Variables,
+};
+use crate::handler::{self, Settings};
 use crate::launched::Launched;
 use crate::logging::Logging;
 use crate::process::Command;
@@ -75,6 +78,8 @@ pub enum Task {
     Launch(Box<crate::launch::Settings>),
     /// To hand dead letters over again.
     Redrive(Box<crate::redrive::Settings>),
+    /// To serve a function of AWS Lambda's.
+    Lambda(Box<crate::lambda::Settings>),
     /// To look at the shards of this machine.
     Status(Box<crate::status::Settings>),
     /// To print this and be done.
@@ -107,6 +112,7 @@ fn task(
         Other::Replay(options) => Task::Replay(Box::new(replay::settings(*options)?)),
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
+        Other::Lambda(options) => Task::Lambda(Box::new(lambda::settings(*options, environment)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
         Other::Complete { words } => Task::Show(cli::complete(&words)),
         Other::Redrive(options) => {
@@ -196,6 +202,11 @@ impl Config {
             arguments: arguments.to_vec(),
             directory: options.handover.chdir.clone(),
         };
+        if let Some(word) = unknown_placeholder(options, &command) {
+            bail!(
+                "--placeholders: {word} stands for the records of one attempt, and a handler with --per shard starts before most of its records are there: only {{shard}} and {{name}} are known then"
+            );
+        }
         Ok(Ok(Config {
             settings: settings::settings(options, command, launched, environment),
             strategy: strategy(&options.checkpoints),
@@ -210,6 +221,15 @@ impl Config {
             remarks: Vec::new(),
         }))
     }
+}
+
+/// A placeholder in the handler's arguments that stands for nothing when the handler starts.
+fn unknown_placeholder(options: &Options, command: &Command) -> Option<&'static str> {
+    let lives_on = options.handover.per == Some(PerName::Shard);
+    let replaces = options.handover.placeholders && lives_on;
+    replaces
+        .then(|| handler::placeholder_of_records(&command.arguments))
+        .flatten()
 }
 
 /// What was typed; or what the daemon waits for, if that is known.
@@ -256,7 +276,7 @@ mod tests {
     use super::*;
     use crate::backoff::Delays;
     use crate::format::Format;
-    use crate::handler::OnFailure;
+    use crate::handler::{OnFailure, Per};
     use crate::process::Stop;
 
     fn read(line: &str, variables: &[(&str, &str)]) -> Result<Box<Config>> {
@@ -270,6 +290,7 @@ mod tests {
             other @ (Task::Replay(_)
             | Task::Check(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Redrive(_)
             | Task::Status(_)) => Err(anyhow!("{other:?}")),
@@ -406,6 +427,21 @@ mod tests {
             ("--per shard --format raw -- x", "--per", "--format"),
             ("--format lambda -- x", "--per", "--format"),
             (
+                "--per shard --format lambda --inflight 2 -- x",
+                "--format",
+                "--inflight",
+            ),
+            (
+                "--per shard --format lambda --host-jobs 2 -- x",
+                "--per",
+                "--host-jobs",
+            ),
+            (
+                "--per shard --batch-window 1s -- x",
+                "--per",
+                "--batch-window",
+            ),
+            (
                 "--per batch --format raw --data text -- x",
                 "--format",
                 "--data",
@@ -446,6 +482,31 @@ mod tests {
                 .to_string()
                 .contains("after '--'")
         );
+    }
+
+    #[test]
+    fn a_handler_that_lives_on_has_events_with_what_batches_have() {
+        let line = "--per shard --format lambda --batch-size 5 --batch-bytes 6MB --batch-window 1m --batch-align --rate 9/s --plain-answers --max-records-per-handler 7 -- x";
+        let settings = read(line, &[]).expect("sound").settings;
+        let expected = Per::Event {
+            size: Some(5),
+            bytes: Some(6_000_000),
+            plain: true,
+            max_records: Some(7),
+        };
+        assert_eq!(settings.per, expected);
+        assert!(settings.window.is_some() && settings.rate.is_some());
+    }
+
+    #[test]
+    fn a_handler_that_lives_on_has_no_argument_for_the_records_of_an_attempt() {
+        for per in ["shard", "shard --format lambda"] {
+            let error = read(&format!("-I --per {per} -- x {{shard}}-{{id}}"), &[]);
+            let error = error.expect_err(per).to_string();
+            assert!(error.contains("{id}"), "{error}");
+            read(&format!("-I --per {per} -- x {{shard}}-{{name}}"), &[]).expect(per);
+            read(&format!("--per {per} -- x {{id}}"), &[]).expect(per);
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(crate) fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Resul
             .commands()
             .map(|(what, command)| (what, command.clone()))
             .collect(),
-        per_shard: matches!(settings.per, Per::Shard { .. }),
+        per_shard: matches!(settings.per, Per::Shard { .. } | Per::Event { .. }),
         timed: config.strategy.every.is_some(),
         timeout: settings.timeout,
         stop_timeout: settings.stop.timeout,
@@ -137,6 +137,7 @@ mod tests {
             other @ (Task::Bridge(_)
             | Task::Replay(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Redrive(_)
             | Task::Status(_)

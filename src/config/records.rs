@@ -37,12 +37,34 @@ pub(super) fn per(options: &Options) -> Per {
             size: options.batch.batch_size.filter(|size| *size > 0),
             bytes: batch_bytes(options),
         },
+        PerName::Shard if gives_events(options) => Per::Event {
+            size: options.batch.batch_size.filter(|size| *size > 0),
+            bytes: batch_bytes(options),
+            plain: options.shard.plain_answers,
+            max_records: max_records(options),
+        },
         PerName::Shard => Per::Shard {
             inflight: options.shard.inflight.unwrap_or(1),
             plain: options.shard.plain_answers,
-            max_records: options.shard.max_records_per_handler.filter(|max| *max > 0),
+            max_records: max_records(options),
         },
     }
+}
+
+/// Whether a handler lives as long as the lease and gets one Lambda event after the other.
+pub(super) fn gives_events(options: &Options) -> bool {
+    options.handover.per == Some(PerName::Shard)
+        && options.handover.format == Some(FormatName::Lambda)
+}
+
+/// Whether handlers get batches of records.
+pub(super) fn gives_batches(options: &Options) -> bool {
+    options.handover.per == Some(PerName::Batch) || gives_events(options)
+}
+
+/// How many records one handler process gets that lives on.
+fn max_records(options: &Options) -> Option<u64> {
+    options.shard.max_records_per_handler.filter(|max| *max > 0)
 }
 
 /// Without a word of the user, what is decompressed is limited: a megabyte of gzip may become a gigabyte.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::failures::RETRY_DELAY;
 use super::off_or;
-use super::records::{read_ahead, window};
+use super::records::{gives_batches, gives_events, read_ahead, window};
 use crate::cli::{
     self, Checkpoints, Failures, FormatName, OnFailureName, Options, PerName, StatsFormatName,
     Variables,
@@ -160,9 +160,9 @@ fn format_rules(options: &Options) -> [Rule; 4] {
             "--per shard cannot tell one record from the next with --format raw",
         ),
         (
-            lambda && per != PerName::Batch,
+            lambda && per == PerName::Record,
             ["per", "format"],
-            "--format lambda needs --per batch",
+            "--format lambda needs --per batch, or --per shard for a function that stays warm",
         ),
         (
             options.handover.data.is_some() && !jsonl,
@@ -178,28 +178,33 @@ fn format_rules(options: &Options) -> [Rule; 4] {
 }
 
 fn batch_rules(options: &Options) -> [Rule; 2] {
-    let other = options.handover.per != Some(PerName::Batch);
+    let other = !gives_batches(options);
     [
         (
             other && options.batch.batch_size.is_some(),
             ["per", "batch-size"],
-            "--batch-size needs --per batch",
+            "--batch-size needs --per batch, or --per shard with --format lambda",
         ),
         (
             other && options.batch.batch_bytes.is_some(),
             ["per", "batch-bytes"],
-            "--batch-bytes needs --per batch",
+            "--batch-bytes needs --per batch, or --per shard with --format lambda",
         ),
     ]
 }
 
-fn shard_rules(options: &Options) -> [Rule; 3] {
+fn shard_rules(options: &Options) -> [Rule; 4] {
     let other = options.handover.per != Some(PerName::Shard);
     [
         (
             other && options.shard.inflight.is_some(),
             ["per", "inflight"],
             "--inflight needs --per shard",
+        ),
+        (
+            gives_events(options) && options.shard.inflight.is_some(),
+            ["format", "inflight"],
+            "--inflight excludes --format lambda: a function has one event at a time, and --batch-size says how many records are in it",
         ),
         (
             other && options.shard.plain_answers,
@@ -224,23 +229,22 @@ fn limit_rules(options: &Options) -> [Rule; 2] {
             "--host-jobs limits handlers that end, and excludes --per shard, whose handlers live as long as their lease",
         ),
         (
-            per_shard && options.handover.rate.is_some(),
+            per_shard && !gives_events(options) && options.handover.rate.is_some(),
             ["per", "rate"],
-            "--rate spaces out the starts of handlers, and excludes --per shard, whose handlers start once",
+            "--rate spaces out the starts of handlers, and excludes --per shard, whose handlers start once, but for --format lambda",
         ),
     ]
 }
 
 fn window_rules(options: &Options) -> [Rule; 6] {
-    let per_batch = options.handover.per == Some(PerName::Batch);
     let window = window(options);
     // A window reads ahead by default, so only a 0 that was typed can contradict it.
     let reads_ahead = read_ahead(options) > 0;
     [
         (
-            window.is_some() && !per_batch,
+            window.is_some() && !gives_batches(options),
             ["per", "batch-window"],
-            "--batch-window needs --per batch",
+            "--batch-window needs --per batch, or --per shard with --format lambda",
         ),
         (
             window.is_some() && !reads_ahead,

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Envelope;
-use crate::record::Record;
+use crate::record::{Header, Record};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,7 +61,7 @@ pub(super) fn frame(
         },
         event_source: "aws:kinesis",
         event_version: "1.0",
-        event_id: format!("{}:{}", envelope.shard_id, record.header.sequence_number),
+        event_id: event_id(envelope.shard_id, &record.header),
         event_name: "aws:kinesis:record",
         invoke_identity_arn: "",
         // arn:partition:service:region:account:resource
@@ -70,6 +70,16 @@ pub(super) fn frame(
     };
     serde_json::to_writer(out, &event)?;
     Ok(())
+}
+
+/// The shard and the sequence number, as on Lambda; the records of an aggregate, which comes as one record there,
+/// have their places in it besides.
+fn event_id(shard_id: &str, record: &Header<'_>) -> String {
+    let id = format!("{shard_id}:{}", record.sequence_number);
+    match record.sub_sequence_number {
+        0 => id,
+        place => format!("{id}:{place}"),
+    }
 }
 
 pub(super) fn end(out: &mut Vec<u8>) {

@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn lambda_tells_the_records_of_an_aggregate_apart() {
+        let lambda = Format::Lambda {
+            stream_arn: String::new(),
+        };
+        let record = framed(lambda, b"x").expect("it fits");
+        assert!(record.contains(r#""sequenceNumber":"4959","#), "{record}");
+        assert!(
+            record.contains(r#""eventID":"shardId-0:4959:3""#),
+            "{record}"
+        );
+    }
+
+    #[test]
     fn data_that_is_not_base64_is_the_daemons_fault() {
         let record = Record {
             header: Header {

@@ -12,6 +12,7 @@ use anyhow::Result;
 
 pub use held::{Limits, Window};
 pub use mode::environment::VARIABLES;
+pub(crate) use mode::placeholders::placeholder_of_records;
 pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Rate, Role};
 
 use crate::backoff::Delays;
@@ -187,13 +188,25 @@ pub enum OnFailure {
 pub enum Per {
     /// One record, and then the end of its input.
     Record,
-    /// This many records of a batch and this many bytes of payload at most (`None` for no limit), and then
-    /// the end of its input.
+    /// This many records and this many bytes of payload at most (`None` for no limit), and then the end of
+    /// its input.
     Batch {
         /// Records.
         size: Option<usize>,
         /// Bytes.
         bytes: Option<u64>,
+    },
+    /// One batch of records after the other for as long as the lease lasts, each as one Lambda event that is
+    /// answered with a line.
+    Event {
+        /// The most records of an event; `None` for no limit.
+        size: Option<usize>,
+        /// The most bytes of payload in an event; `None` for no limit.
+        bytes: Option<u64>,
+        /// Answers stand without the token.
+        plain: bool,
+        /// After this many records it gets the end of its input, and a new handler goes on; `None` for never.
+        max_records: Option<u64>,
     },
     /// Every record of the lease, one line answered for each.
     Shard {
@@ -219,9 +232,9 @@ pub struct Settings {
     pub decompress: Option<Decompression>,
     /// How many attempts may run at a time.
     pub jobs: usize,
-    /// How many may run on this machine, of all shards; `None` for no limit. Not per shard.
+    /// How many may run on this machine, of all shards; `None` for no limit. Not for handlers that live on.
     pub host_jobs: Option<host_slots::Settings>,
-    /// How fast records are handed over at most; `None` for no limit. Not per shard.
+    /// How fast records are handed over at most; `None` for no limit. Not with [`Per::Shard`].
     pub rate: Option<Rate>,
     /// What exit codes mean.
     pub on_exit: OnExit,

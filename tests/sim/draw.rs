@@ -210,14 +210,14 @@ impl Draw {
 
     /// Whether a handler lives as long as the lease.
     pub(crate) fn lives_on(&self) -> bool {
-        matches!(self.per, Per::Shard { .. })
+        matches!(self.per, Per::Shard { .. } | Per::Event { .. })
     }
 
     /// How many records a handler has at most, before it answers.
     pub(crate) fn inflight(&self) -> usize {
         match self.per {
             Per::Record => 1,
-            Per::Batch { size, .. } => size.unwrap_or(usize::MAX),
+            Per::Batch { size, .. } | Per::Event { size, .. } => size.unwrap_or(usize::MAX),
             Per::Shard { inflight, .. } => inflight,
         }
     }

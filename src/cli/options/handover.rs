@@ -25,7 +25,7 @@ pub(crate) struct Handover {
     #[arg(long, value_parser = host_jobs, value_name = "N")]
     pub host_jobs: Option<usize>,
     /// How many records of a shard are handed over in a second or a minute at most, for example 100/s or
-    /// 30/m; not with --per shard
+    /// 30/m; with --per shard only in --format lambda
     #[arg(long, value_parser = rate, value_name = "RATE")]
     pub rate: Option<Rate>,
     /// With --format jsonl: text writes a payload as "data" if it is UTF-8 and as "dataBase64" if not;
@@ -40,7 +40,8 @@ pub(crate) struct Handover {
     /// Keep the records that wait in files in DIR, which have no names, instead of memory
     #[arg(long, value_parser = path(), value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
-    /// Replace {shard}, {id}, {sequence}, {first}, {last} and {name} in COMMAND's arguments
+    /// Replace {shard}, {id}, {sequence}, {first}, {last} and {name} in COMMAND's arguments; with --per
+    /// shard only {shard} and {name}
     #[arg(short = 'I', long)]
     pub placeholders: bool,
     /// Decompress payloads: gzip all of them, and reject what is not gzip; auto only those that begin as
@@ -62,7 +63,7 @@ pub(crate) enum PerName {
     Record,
     /// All records of a batch; its lines and its exit code say what is done
     Batch,
-    /// Every record of the lease; it answers each with a line
+    /// Every record of the lease; it answers each with a line, or each event with --format lambda
     Shard,
 }
 
@@ -79,8 +80,8 @@ pub(crate) enum FormatName {
     Jsonl,
     /// The payload's length, a colon, the payload, a comma
     Netstring,
-    /// With --per batch: the event of a Lambda function with a Kinesis trigger, whose reply is the
-    /// last line of stdout
+    /// The event of a Lambda function with a Kinesis trigger; with --per batch its reply is the last
+    /// line of stdout, with --per shard each event is a line and each reply one with the token
     Lambda,
 }
 

@@ -4,11 +4,12 @@ use clap::Args;
 
 use crate::cli::values::{Limit, at_least_one, size, window};
 
-/// With `--per batch`.
+/// With `--per batch`, and of the events with `--per shard --format lambda`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Per batch")]
 pub(crate) struct PerBatch {
-    /// The most records in a handler's batch; 0 for no limit [default: 0]
+    /// The most records in a handler's batch, or in an event with --per shard --format lambda; 0 for no
+    /// limit [default: 0]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// The most bytes of payload in a handler's batch, for example 512KiB or 6MB, counted when

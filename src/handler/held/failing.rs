@@ -220,17 +220,18 @@ impl Records {
         self.come_back(indexes.iter().copied(), None);
     }
 
-    /// One of these failed, but not known which: again, uncharged, in smaller runs.
+    /// One of these failed, but not known which: again, uncharged, in smaller runs. When that begins.
     pub(in crate::handler) fn narrow(
         &mut self,
         indexes: &[usize],
         report: Report<'_>,
         now: Instant,
-    ) {
-        let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
-            return;
-        };
+    ) -> Instant {
         let delay = self.settings.delays.after(1);
+        let until = now + delay;
+        let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
+            return until;
+        };
         let event = RecordEvent::Narrowed {
             count: indexes.len(),
             ends: [*first, *last].map(|index| self.position(index)),
@@ -239,8 +240,9 @@ impl Records {
         };
         event.tell(&mut self.counters);
         self.attempts(*first).since.get_or_insert(now);
-        self.come_back(indexes.iter().copied(), Some(now + delay));
+        self.come_back(indexes.iter().copied(), Some(until));
         self.runs.suspect_last(indexes.len());
+        until
     }
 
     pub(in crate::handler) fn halt(&mut self, index: usize, report: Report<'_>) {

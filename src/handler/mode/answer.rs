@@ -10,13 +10,16 @@ use crate::outcome::Class;
 /// What is wrong with a line that has the token and is no answer.
 pub(super) const MALFORMED: &str = "an answer that cannot be understood";
 
+/// What is wrong with an answer that does not say of which record it is.
+pub(super) const UNNUMBERED: &str = "an answer without the record's number";
+
 /// What is wrong with an answer about another record.
 pub(super) const FOREIGN: &str = "an answer for a record that it does not have";
 
 /// What an answer about a record, by its number, leads to.
 pub(super) fn take(attempt: &mut Attempt, word: Word, number: Option<u64>, now: Instant) -> Heard {
     let Some(number) = number else {
-        return Heard::Invalid("an answer without the record's number");
+        return Heard::Invalid(UNNUMBERED);
     };
     if (word, number) == (Word::Upto, attempt.answered) {
         // Nothing more is done, but the handler says so: its exit then speaks of the next record.

@@ -179,8 +179,12 @@ pub(in crate::handler) fn id(given: &Given<'_>) -> String {
 }
 
 /// What a handler that lives as long as the lease gets besides.
-pub(in crate::handler) fn of_shard(environment: &mut Environment, lane: usize, inflight: usize) {
+pub(in crate::handler) fn of_lane(environment: &mut Environment, lane: usize) {
     environment.push(("KCLPIPE_LANE", lane.to_string().into()));
+}
+
+/// What a handler gets besides that may have several records without an answer, each with a number.
+pub(in crate::handler) fn of_inflight(environment: &mut Environment, inflight: usize) {
     environment.push(("KCLPIPE_INFLIGHT", inflight.to_string().into()));
 }
 
@@ -286,7 +290,8 @@ mod tests {
         };
         of_batch(&mut set, &given, Some(7));
         of_id(&mut set, &given);
-        of_shard(&mut set, 0, 1);
+        of_lane(&mut set, 0);
+        of_inflight(&mut set, 1);
         set.extend(of_hook("shard", &HookEvent::ShardEnd, &settings));
         let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, VARIABLES.into());

@@ -38,10 +38,7 @@ impl Line {
     /// can do no harm with these.
     pub(in crate::handler) fn parse(line: &[u8], token: &str, plain: bool, bare: bool) -> Line {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let tokened = line
-            .strip_prefix(token.as_bytes())
-            .filter(|_| !token.is_empty());
-        match tokened {
+        match after_token(line, token) {
             Some(rest) => rest
                 .strip_prefix(b" ")
                 .and_then(answer)
@@ -52,6 +49,12 @@ impl Line {
             None => Line::Other,
         }
     }
+}
+
+/// What follows the token, if the line begins with it.
+pub(super) fn after_token<'a>(line: &'a [u8], token: &str) -> Option<&'a [u8]> {
+    line.strip_prefix(token.as_bytes())
+        .filter(|_| !token.is_empty())
 }
 
 /// Whether a line would be an answer, had it the token.

@@ -1,14 +1,18 @@
-//! The three ways of handing records over: what one handler process is given, what its lines mean, and what its
+//! The ways of handing records over: what one handler process is given, what its lines mean, and what its
 //! end says of the records that it had. Everything else is the same for all of them, in [`super::pool`].
 
 mod answer;
+mod batches;
 pub(super) mod environment;
-mod lambda_reply;
+pub(super) mod lambda_reply;
+mod life;
 pub(super) mod line;
 mod per_batch;
+mod per_event;
 mod per_record;
 mod per_shard;
 pub(super) mod placeholders;
+pub(super) mod whole;
 
 use std::fmt;
 use std::time::Instant;
@@ -20,8 +24,11 @@ use crate::format::Format;
 use crate::outcome::{Class, Ended, OnExit};
 use crate::plural::plural;
 use crate::process::{self, Feed};
+use batches::Batches;
 use environment::Environment;
+use life::Life;
 use per_batch::PerBatch;
+use per_event::PerEvent;
 use per_record::PerRecord;
 use per_shard::PerShard;
 
@@ -30,6 +37,12 @@ pub(super) trait Mode {
     /// Whether a process goes on when its records are answered, and is given more.
     fn lives_on(&self) -> bool {
         false
+    }
+
+    /// Whether what a process is given is a batch: handed over at once, with nothing added to it before all of
+    /// it is answered.
+    fn gives_batches(&self) -> bool {
+        true
     }
 
     /// Whether an attempt that has records may not have one more, with which it would have been given this many
@@ -87,14 +100,17 @@ pub(super) fn of(settings: &Settings) -> Box<dyn Mode> {
     match settings.per {
         Per::Record => Box::new(PerRecord),
         Per::Batch { size, bytes } => Box::new(PerBatch {
+            batches: batches(size, bytes, settings),
+            replies: matches!(settings.format, Format::Lambda { .. }),
+        }),
+        Per::Event {
             size,
             bytes,
-            line: match settings.read_ahead {
-                0 => u64::MAX,
-                // A batch that runs and one that waits then always have room.
-                read_ahead => read_ahead / 2,
-            },
-            replies: matches!(settings.format, Format::Lambda { .. }),
+            plain,
+            max_records,
+        } => Box::new(PerEvent {
+            batches: batches(size, bytes, settings),
+            life: life(plain, max_records, settings),
         }),
         Per::Shard {
             inflight,
@@ -102,10 +118,25 @@ pub(super) fn of(settings: &Settings) -> Box<dyn Mode> {
             max_records,
         } => Box::new(PerShard {
             inflight,
-            plain,
-            max_records,
-            alone: settings.jobs == 1,
+            life: life(plain, max_records, settings),
         }),
+    }
+}
+
+fn batches(size: Option<usize>, bytes: Option<u64>, settings: &Settings) -> Batches {
+    let line = match settings.read_ahead {
+        0 => u64::MAX,
+        // A batch that runs and one that waits then always have room.
+        read_ahead => read_ahead / 2,
+    };
+    Batches { size, bytes, line }
+}
+
+fn life(plain: bool, max_records: Option<u64>, settings: &Settings) -> Life {
+    Life {
+        plain,
+        max_records,
+        alone: settings.jobs == 1,
     }
 }
 
@@ -135,7 +166,7 @@ pub(super) struct Evidence<'a> {
     pub(super) on_exit: &'a OnExit,
     /// The oldest record was suspected already, and given alone.
     pub(super) is_suspect: bool,
-    /// Tells a record's place among those without an answer by its sequence number.
+    /// Tells a record's place among those without an answer by what a reply calls it.
     pub(super) find: &'a dyn Fn(&str) -> Option<usize>,
 }
 
@@ -152,6 +183,10 @@ pub(super) enum Heard {
     Done { records: usize, checkpoint: bool },
     /// The oldest record is not done.
     Bad(Class),
+    /// This, of all the records without an answer.
+    Whole(Class),
+    /// The attempt's reply is about all the records without an answer.
+    Reply,
     /// The worker is to stop.
     Halt,
     /// It breaks the rules; in words.

@@ -4,41 +4,31 @@
 use std::time::Instant;
 
 use super::answer;
+use super::batches::Batches;
 use super::environment::{self, Environment};
-use super::lambda_reply::{self, Reply};
+use super::lambda_reply;
 use super::line::{Line, Word};
+use super::whole::{self, failed};
 use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
 use crate::handler::held::Most;
 use crate::handler::pool::attempt::{Attempt, ExitReport};
 use crate::outcome::{Class, Ended};
 use crate::process;
 
-/// The longest reply of a Lambda handler that is read.
-const REPLY: usize = 16 * 1024 * 1024;
-
 pub(super) struct PerBatch {
-    /// At most this many records; `None` for no limit.
-    pub(super) size: Option<usize>,
-    /// At most this many bytes of payload; `None` for no limit.
-    pub(super) bytes: Option<u64>,
-    /// At most this many bytes of the daemon's lines.
-    pub(super) line: u64,
+    /// How much one batch may have.
+    pub(super) batches: Batches,
     /// The last line of stdout is a reply to the whole batch, as Lambda's.
     pub(super) replies: bool,
 }
 
 impl Mode for PerBatch {
     fn is_full(&self, attempt: &Attempt, bytes: u64) -> bool {
-        let has = attempt.unanswered.len();
-        self.size.is_some_and(|size| has >= size) || (has > 0 && bytes > self.most().payload)
+        self.batches.is_full(attempt, bytes)
     }
 
     fn most(&self) -> Most {
-        Most {
-            records: self.size.map_or(u64::MAX, |size| size as u64),
-            payload: self.bytes.unwrap_or(u64::MAX),
-            line: self.line,
-        }
+        self.batches.most()
     }
 
     fn is_spent(&self, _attempt: &Attempt) -> bool {
@@ -52,7 +42,11 @@ impl Mode for PerBatch {
     }
 
     fn line_limit(&self) -> usize {
-        if self.replies { REPLY } else { process::LINE }
+        if self.replies {
+            lambda_reply::LONGEST
+        } else {
+            process::LINE
+        }
     }
 
     /// An answer names its record; a bare `checkpoint` counts if the whole run ends done.
@@ -86,21 +80,12 @@ impl Mode for PerBatch {
             let reason = Reason::Unread(end.ended, end.unread);
             return failed(attempt, Class::Fail, false).because(reason);
         }
-        match self.reply(attempt, evidence) {
-            Reply::Success => Finding::Done {
-                checkpoint: attempt.asked_to_checkpoint || class == Class::Checkpoint,
-            }
-            .because(Reason::Exit(end.ended)),
-            Reply::FailedFrom(records) => Finding::Upto {
-                records,
-                next: Class::Fail,
-            }
-            .because(Reason::Named),
-            Reply::Failure => {
-                let reason = Reason::BadReply(process::excerpt(&attempt.reply));
-                failed(attempt, Class::Fail, false).because(reason)
-            }
-        }
+        let has_replied = !attempt.reply.is_empty();
+        let failure = has_replied.then(|| whole::failure(attempt, evidence));
+        failure.flatten().unwrap_or_else(|| {
+            let checkpoint = attempt.asked_to_checkpoint || class == Class::Checkpoint;
+            Finding::Done { checkpoint }.because(Reason::Exit(end.ended))
+        })
     }
 
     fn narrows(&self) -> bool {
@@ -116,25 +101,6 @@ impl Mode for PerBatch {
     }
 }
 
-impl PerBatch {
-    fn reply(&self, attempt: &Attempt, evidence: &Evidence<'_>) -> Reply {
-        if self.replies {
-            lambda_reply::reply(&attempt.reply, evidence.find)
-        } else {
-            Reply::Success
-        }
-    }
-}
-
-/// A failure is about a record if it names it, or if the handler was given no other.
-fn failed(attempt: &Attempt, class: Class, named: bool) -> Finding {
-    if named || attempt.given == 1 {
-        Finding::Oldest(class)
-    } else {
-        Finding::Unnamed(class)
-    }
-}
-
 /// Whether an exit speaks of the first record that is not done: it is a code, and the handler has told
 /// by its answers which record that is.
 fn names(attempt: &Attempt, ended: Ended) -> bool {
@@ -147,9 +113,11 @@ mod tests {
     use crate::outcome::OnExit;
 
     const BATCH: PerBatch = PerBatch {
-        size: None,
-        bytes: None,
-        line: u64::MAX,
+        batches: Batches {
+            size: None,
+            bytes: None,
+            line: u64::MAX,
+        },
         replies: false,
     };
 

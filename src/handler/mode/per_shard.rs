@@ -5,21 +5,17 @@ use std::time::Instant;
 
 use super::answer;
 use super::environment::{self, Environment};
+use super::life::Life;
 use super::line::{Line, Word, is_untokened};
-use super::{Evidence, Finding, Given, Heard, Mode, Reason, Verdict};
+use super::{Evidence, Given, Heard, Mode, Verdict};
 use crate::handler::pool::attempt::{Attempt, ExitReport};
-use crate::outcome::Class;
 use crate::process::Feed;
 
 pub(super) struct PerShard {
     /// This many records may be unanswered.
     pub(super) inflight: usize,
-    /// Answers stand without the token.
-    pub(super) plain: bool,
-    /// This many records for one process; `None` for no limit.
-    pub(super) max_records: Option<u64>,
-    /// There is only one handler at a time.
-    pub(super) alone: bool,
+    /// How long a process lives.
+    pub(super) life: Life,
 }
 
 impl Mode for PerShard {
@@ -27,28 +23,29 @@ impl Mode for PerShard {
         true
     }
 
+    fn gives_batches(&self) -> bool {
+        false
+    }
+
     fn is_full(&self, attempt: &Attempt, _bytes: u64) -> bool {
         attempt.unanswered.len() >= self.inflight || self.is_spent(attempt)
     }
 
     fn is_spent(&self, attempt: &Attempt) -> bool {
-        self.max_records.is_some_and(|max| attempt.given >= max)
+        self.life.is_spent(attempt)
     }
 
     fn describe(&self, environment: &mut Environment, given: &Given<'_>) {
-        environment::of_shard(environment, given.slot, self.inflight);
+        environment::of_lane(environment, given.slot);
+        environment::of_inflight(environment, self.inflight);
     }
 
     fn feed(&self) -> Feed {
-        Feed::Stream {
-            // Not large for many at a time: the system's memory for pipes is bounded.
-            large: self.alone,
-            torn: false,
-        }
+        self.life.feed()
     }
 
     fn hear(&self, attempt: &mut Attempt, line: &[u8], now: Instant) -> Heard {
-        let (word, number) = match Line::parse(line, &attempt.token, self.plain, false) {
+        let (word, number) = match Line::parse(line, &attempt.token, self.life.plain, false) {
             Line::Other if !attempt.unanswered.is_empty() && is_untokened(line) => {
                 return Heard::Untokened;
             }
@@ -72,22 +69,8 @@ impl Mode for PerShard {
         answer::take(attempt, word, number, now)
     }
 
-    /// A death is no verdict: the oldest record is first given alone to a new handler, and it is a suspect if
-    /// that has happened already. A rejection of the only record it had is one.
     fn verdict(&self, attempt: &Attempt, end: &ExitReport, evidence: &Evidence<'_>) -> Verdict {
-        let class = match evidence.on_exit.class(end.ended) {
-            Class::Done | Class::Checkpoint => Class::Fail,
-            class @ (Class::Reject | Class::Retry | Class::Fail | Class::Broken | Class::Halt) => {
-                class
-            }
-        };
-        let rejected = class == Class::Reject && attempt.unanswered.len() == 1;
-        let finding = if rejected || (evidence.is_suspect && attempt.given == 1) {
-            Finding::Oldest(class)
-        } else {
-            Finding::Unnamed(class)
-        };
-        finding.because(Reason::Exit(end.ended))
+        Life::death(attempt, end, evidence)
     }
 
     fn advice(&self) -> &'static str {
@@ -101,27 +84,24 @@ impl Mode for PerShard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Finding, Life};
     use super::*;
-    use crate::outcome::{Ended, OnExit};
+    use crate::outcome::{Class, Ended, OnExit};
 
-    const LOCK_STEP: PerShard = PerShard {
-        inflight: 1,
-        plain: false,
-        max_records: None,
-        alone: true,
-    };
-    const WINDOW: PerShard = PerShard {
-        inflight: 9,
-        plain: false,
-        max_records: None,
-        alone: true,
-    };
-    const PLAIN: PerShard = PerShard {
-        inflight: 1,
-        plain: true,
-        max_records: None,
-        alone: true,
-    };
+    const LOCK_STEP: PerShard = with_answers(1, false);
+    const WINDOW: PerShard = with_answers(9, false);
+    const PLAIN: PerShard = with_answers(1, true);
+
+    const fn with_answers(inflight: usize, plain: bool) -> PerShard {
+        PerShard {
+            inflight,
+            life: Life {
+                plain,
+                max_records: None,
+                alone: true,
+            },
+        }
+    }
 
     fn with(records: usize) -> Attempt {
         let now = Instant::now();

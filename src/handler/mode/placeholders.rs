@@ -27,6 +27,18 @@ pub(in crate::handler) fn values(given: &Given<'_>, name: &str, lives_on: bool) 
     values
 }
 
+/// The words that stand for the records of one attempt.
+const OF_RECORDS: [&str; 4] = ["{id}", "{sequence}", "{first}", "{last}"];
+
+/// The first of these words in a handler's arguments.
+pub(crate) fn placeholder_of_records(arguments: &[OsString]) -> Option<&'static str> {
+    let has = |word: &str| {
+        let mut arguments = arguments.iter();
+        arguments.any(|text| text.to_string_lossy().contains(word))
+    };
+    OF_RECORDS.into_iter().find(|word| has(word))
+}
+
 /// The command with what the words in its arguments stand for; other words in braces stay as they are.
 pub(in crate::handler) fn fill(command: &Command, values: &Values) -> Command {
     Command {

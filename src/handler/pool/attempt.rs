@@ -20,6 +20,10 @@ pub(in crate::handler) struct Attempt {
     pub(in crate::handler) run: Option<RunId>,
     /// Records given to this process so far.
     pub(in crate::handler) given: u64,
+    /// Records given to it since it last had none.
+    pub(in crate::handler) batch: u64,
+    /// Records that it had answered by then.
+    pub(in crate::handler) before: u64,
     /// Records it has answered: the number N of its oldest unanswered one is one more.
     pub(in crate::handler) answered: u64,
     /// Bytes of the records that it was given since it last had none.
@@ -103,6 +107,8 @@ impl Attempt {
             unanswered: VecDeque::new(),
             run: None,
             given: 0,
+            batch: 0,
+            before: 0,
             answered: 0,
             fed: 0,
             said: None,
@@ -123,12 +129,28 @@ impl Attempt {
     /// A record is given; returns its number N.
     pub(in crate::handler) fn give(&mut self, index: usize, now: Instant) -> u64 {
         if self.unanswered.is_empty() {
-            self.is_alive(now);
-            self.asked = now;
+            self.begin_batch(now);
         }
         self.unanswered.push_back(index);
+        self.batch += 1;
         self.given += 1;
         self.given
+    }
+
+    /// It is given records and has none: what it said of others is over.
+    fn begin_batch(&mut self, now: Instant) {
+        self.is_alive(now);
+        self.asked = now;
+        (self.batch, self.before) = (0, self.answered);
+        (self.said, self.asked_to_checkpoint) = (None, false);
+        self.reply = Vec::new();
+    }
+
+    /// The last record was not given after all.
+    pub(in crate::handler) fn take_back(&mut self) {
+        self.unanswered.pop_back();
+        self.batch -= 1;
+        self.given -= 1;
     }
 
     /// The oldest record is answered.

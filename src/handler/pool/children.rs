@@ -89,6 +89,9 @@ pub trait Children {
     /// Whether nothing waits for room in the child's pipe; if it does, [`Happening::Fed`] follows.
     fn is_fed(&self, role: Role) -> bool;
 
+    /// How many bytes of its input a child has not read yet, as far as that is watched.
+    fn unread(&self, role: Role) -> u64;
+
     /// Whether any child is there.
     fn any_running(&self) -> bool;
 

@@ -92,7 +92,9 @@ enum Started {
 struct Run {
     slot: usize,
     /// The handler lives on: what it is given is fed bit by bit.
-    is_stream: bool,
+    lives_on: bool,
+    /// They are one batch.
+    is_batch: bool,
     /// The first record, if there is one already.
     first: Option<usize>,
     /// At most this many records; `None` for any number.
@@ -115,7 +117,8 @@ impl Run {
     fn new(slot: usize, mode: &dyn Mode, now: Instant) -> Run {
         Run {
             slot,
-            is_stream: mode.lives_on(),
+            lives_on: mode.lives_on(),
+            is_batch: mode.gives_batches(),
             first: None,
             narrow: None,
             most: mode.most(),
@@ -164,7 +167,7 @@ impl Pool<'_> {
                     // Where one cannot be started, the place is free for what need not wait for it.
                     while self.start(slot, now)? == Started::Not {}
                 }
-                Some(attempt) if self.takes_more(slot, attempt) => self.give_more(slot, now)?,
+                Some(attempt) if self.takes_more(slot, attempt) => self.give(slot, now)?,
                 _ => {}
             }
             while self.is_owed_more(slot) {
@@ -180,8 +183,11 @@ impl Pool<'_> {
             && self.records.halted.is_none()
             && self.children.is_fed(Role::Handler(slot))
             && attempt.stopped.is_none()
-            && !attempt.sealed
-            && !self.mode.is_full(attempt, 0)
+            && if self.mode.gives_batches() {
+                attempt.unanswered.is_empty() && !self.mode.is_spent(attempt)
+            } else {
+                !attempt.sealed && !self.mode.is_full(attempt, 0)
+            }
     }
 
     /// Whether the handler was told that more comes, and its pipe has taken all before that.
@@ -199,33 +205,53 @@ impl Pool<'_> {
             return Ok(Started::Nothing);
         }
         let mut attempt = Attempt::new(now);
-        self.framer.begin(self.input.buffer());
-        let bytes = self.fill(slot, &mut attempt, now)?;
-        let Some(first) = attempt.unanswered.front().copied() else {
-            self.input.clear();
+        let Some(bytes) = self.compose(slot, &mut attempt, now)? else {
             return Ok(Started::Nothing);
         };
-        self.framer.end(self.input.buffer());
-        let last = attempt.unanswered.back().copied().unwrap_or(first);
-        self.records.begin_run(first, last);
-        if let Err(why) = self.spawn(slot, &attempt, (first, last), bytes) {
+        if let Err(why) = self.spawn(slot, &attempt, bytes) {
             self.not_started(attempt, &why, now);
             return Ok(Started::Not);
         }
-        self.pace.handed_over(attempt.unanswered.len(), now);
         if std::mem::take(&mut self.slots[slot].ended_badly) {
             self.records.counters.respawns += 1;
         }
-        self.records.counters.started(why);
-        if !self.mode.lives_on() {
-            let records = attempt.unanswered.len() as u64;
-            self.records.counters.batch(records, bytes);
-        }
-        if self.mode.is_spent(&attempt) {
-            self.children.close_input(Role::Handler(slot));
-        }
+        self.handed_over(slot, &attempt, (why, bytes), now);
         self.slots[slot].attempt = Some(attempt);
         Ok(Started::Handler)
+    }
+
+    /// Writes what the attempt may have now into the input, with what stands before and after it; how many bytes
+    /// of payload that is, if there is any record.
+    fn compose(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<Option<u64>> {
+        self.framer.begin(self.input.buffer());
+        let bytes = self.fill(slot, attempt, now)?;
+        let (Some(first), Some(last)) = (attempt.unanswered.front(), attempt.unanswered.back())
+        else {
+            self.input.clear();
+            return Ok(None);
+        };
+        self.framer.end(self.input.buffer());
+        self.records.begin_run(*first, *last);
+        Ok(Some(bytes))
+    }
+
+    /// Notes that the attempt has this many bytes of payload now, and why.
+    fn handed_over(
+        &mut self,
+        slot: usize,
+        attempt: &Attempt,
+        (why, bytes): (Trigger, u64),
+        now: Instant,
+    ) {
+        let records = attempt.unanswered.len();
+        self.pace.handed_over(records, now);
+        self.records.counters.started(why);
+        if self.mode.gives_batches() {
+            self.records.counters.batch(records as u64, bytes);
+        }
+        if self.mode.is_spent(attempt) {
+            self.children.close_input(Role::Handler(slot));
+        }
     }
 
     /// Why a handler starts now with what waits, if it does; else it is noted when it does.
@@ -275,14 +301,10 @@ impl Pool<'_> {
         self.records.broken(&given, report, now);
     }
 
-    fn spawn(
-        &mut self,
-        slot: usize,
-        attempt: &Attempt,
-        (first, last): (usize, usize),
-        bytes: u64,
-    ) -> Result<(), String> {
+    fn spawn(&mut self, slot: usize, attempt: &Attempt, bytes: u64) -> Result<(), String> {
         let settings = &self.settings;
+        let first = attempt.unanswered.front().copied().unwrap_or_default();
+        let last = attempt.unanswered.back().copied().unwrap_or(first);
         let mut environment =
             environment::of_handler(&self.records.shard_id, &attempt.token, settings);
         let given = Given {
@@ -316,17 +338,50 @@ impl Pool<'_> {
             .start(Role::Handler(slot), command, &spawn, input)
     }
 
-    /// Gives a running handler more records. What it has printed is read first: an answer now would be to
-    /// a record that it does not have.
+    /// Gives a running handler what it may have now.
+    fn give(&mut self, slot: usize, now: Instant) -> Result<()> {
+        if self.mode.gives_batches() {
+            self.give_batch(slot, now)
+        } else {
+            self.give_more(slot, now)
+        }
+    }
+
+    /// Gives a running handler that has nothing the next batch, when one may start.
+    fn give_batch(&mut self, slot: usize, now: Instant) -> Result<()> {
+        let Some(why) = self.start_due(slot, now) else {
+            return Ok(());
+        };
+        if self.is_throttled(now) {
+            return Ok(());
+        }
+        self.hear_printed(slot, now);
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
+            return Ok(());
+        };
+        if self.takes_more(slot, &attempt)
+            && let Some(bytes) = self.compose(slot, &mut attempt, now)?
+        {
+            self.feed(slot);
+            self.handed_over(slot, &attempt, (why, bytes), now);
+        }
+        self.slots[slot].attempt = Some(attempt);
+        Ok(())
+    }
+
+    /// Reads what a handler with nothing in hand has printed, before it is given a record: an answer now would be
+    /// to one that it does not have.
+    fn hear_printed(&mut self, slot: usize, now: Instant) {
+        for line in self.children.printed(Role::Handler(slot)) {
+            self.hear(slot, &line, now);
+        }
+    }
+
+    /// Gives a running handler more records.
     fn give_more(&mut self, slot: usize, now: Instant) -> Result<()> {
-        let idle = self.slots[slot]
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.unanswered.is_empty());
-        if idle {
-            for line in self.children.printed(Role::Handler(slot)) {
-                self.hear(slot, &line, now);
-            }
+        let attempt = self.slots[slot].attempt.as_ref();
+        if attempt.is_some_and(|attempt| attempt.unanswered.is_empty()) {
+            self.hear_printed(slot, now);
         }
         let Some(mut attempt) = self.slots[slot].attempt.take() else {
             return Ok(());
@@ -367,7 +422,7 @@ impl Pool<'_> {
 
     /// The run begins with this record: if it came back, what came with it says who goes with it, and how many.
     fn begin_with(&self, first: Option<usize>, attempt: &mut Attempt, run: &mut Run) {
-        if run.is_stream {
+        if !run.is_batch {
             return;
         }
         run.first = first;
@@ -384,7 +439,12 @@ impl Pool<'_> {
     ) -> Result<Option<usize>> {
         self.records.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
-        let n = attempt.give(index, run.now);
+        let given = attempt.give(index, run.now);
+        let n = if run.is_batch {
+            attempt.batch
+        } else {
+            given
+        };
         let before = (run.bytes, run.line);
         run.bytes += self.known_size(index);
         run.line += self.known_length(index, run);
@@ -479,8 +539,7 @@ impl Pool<'_> {
         attempt: &mut Attempt,
         run: &mut Run,
     ) -> Result<Option<usize>> {
-        attempt.unanswered.pop_back();
-        attempt.given -= 1;
+        attempt.take_back();
         match unfit {
             Some(why) if attempt.unanswered.is_empty() => {
                 self.turn.unfit += 1;
@@ -516,7 +575,7 @@ impl Pool<'_> {
     /// Whether enough is made ready. Not with several lanes: the handler was told that more comes, but
     /// another one may take it first.
     fn is_ahead(&mut self, run: &Run) -> bool {
-        run.is_stream && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
+        !run.is_batch && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
     }
 
     /// Leaves the rest of the run for later, if a rest is sure to come.
@@ -536,7 +595,7 @@ impl Pool<'_> {
 
     /// Moves out of memory what is large and will not be changed any more. What is fed bit by bit stays there.
     fn spill(&mut self, run: &mut Run) {
-        if run.is_stream {
+        if run.lives_on {
             return;
         }
         let spilled = match &mut run.last {
@@ -566,7 +625,7 @@ impl Pool<'_> {
 
     /// Notes where the payload of the record that was framed last stands in the input.
     fn note_place(&mut self, index: usize, start: usize, run: &mut Run) {
-        if run.is_stream {
+        if run.lives_on {
             return;
         }
         let frame = self.input.buffer().len() - start;

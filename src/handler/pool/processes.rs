@@ -126,6 +126,10 @@ impl Children for HandlerProcesses<'_> {
         self.processes.is_fed(role.slot())
     }
 
+    fn unread(&self, role: Role) -> u64 {
+        self.processes.unread(role.slot())
+    }
+
     fn any_running(&self) -> bool {
         self.processes.any_running()
     }

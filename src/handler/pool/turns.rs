@@ -91,6 +91,10 @@ impl Children for Script<'_> {
         true
     }
 
+    fn unread(&self, _role: Role) -> u64 {
+        0
+    }
+
     fn any_running(&self) -> bool {
         !self.running.is_empty()
     }

@@ -16,7 +16,8 @@ use humantime::format_duration;
 use super::attempt::{Attempt, ExitReport, Stopped};
 use super::{Pool, Role, Slot};
 use crate::handler::held::{Disposition, Records, Report, Why, shown};
-use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict};
+use crate::handler::mode::lambda_reply::names;
+use crate::handler::mode::{Evidence, Finding, Heard, Reason, Verdict, whole};
 use crate::outcome::{Class, Ended};
 use crate::process;
 use crate::shard_state::LastFailure;
@@ -33,12 +34,15 @@ impl Pool<'_> {
         attempt.printed = true;
         let heard = self.mode.hear(attempt, line, now);
         // Before the answer is taken in: then the records that it speaks of are gone from the attempt.
-        let answered = matches!(heard, Heard::Done { .. } | Heard::Bad(_));
-        if answered && self.mode.lives_on() {
+        let answered = answered(attempt, heard);
+        if answered > 0 && self.mode.lives_on() {
             let took = now - attempt.asked;
             self.records.counters.took(took);
             attempt.asked = now;
-            log_answer(&self.records, attempt, heard, took);
+            log_answer(&self.records, attempt, (answered, heard), took);
+        }
+        if answered > 0 && answered == attempt.unanswered.len() && self.has_unread_batch(slot) {
+            return self.stop_for_answer(slot, UNREAD, line);
         }
         match heard {
             Heard::Noted => {}
@@ -52,15 +56,58 @@ impl Pool<'_> {
                 checkpoint,
             } => self.answered(slot, records, checkpoint),
             Heard::Bad(class) => self.answered_badly(slot, class, now),
-            Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
-            Heard::Invalid(why) => {
-                log::error!(
-                    "the handler sent {why}: '{}'; stopping it",
-                    process::excerpt(line)
-                );
-                self.stop(slot, Stopped::InvalidAnswer(why));
+            Heard::Whole(class) => {
+                self.answered_whole(slot, |_, attempt| whole::of_word(attempt, class), now);
             }
+            Heard::Reply => {
+                let verdict = |pool: &Self, attempt: &Attempt| {
+                    pool.with_evidence(attempt, |evidence| whole::of_reply(attempt, evidence))
+                };
+                self.answered_whole(slot, verdict, now);
+            }
+            Heard::Halt => self.halt(slot, "the handler answered 'halt'"),
+            Heard::Invalid(why) => self.stop_for_answer(slot, why, line),
         }
+    }
+
+    /// The handler broke the rules for answers.
+    fn stop_for_answer(&mut self, slot: usize, why: &'static str, line: &[u8]) {
+        log::error!(
+            "the handler sent {why}: '{}'; stopping it",
+            process::excerpt(line)
+        );
+        self.stop(slot, Stopped::InvalidAnswer(why));
+    }
+
+    /// Whether the handler in `slot` lives on and cannot have read all of its batch. Who reads a value rather than
+    /// a line may leave the line feed after it.
+    fn has_unread_batch(&self, slot: usize) -> bool {
+        let lives_on = self.mode.lives_on() && self.mode.gives_batches();
+        lives_on && self.children.unread(Role::Handler(slot)) > LINE_FEED
+    }
+
+    /// The handler in `slot` has answered for all the records that it has, and lives on.
+    fn answered_whole(
+        &mut self,
+        slot: usize,
+        verdict: impl FnOnce(&Self, &Attempt) -> Verdict,
+        now: Instant,
+    ) {
+        let Some(mut attempt) = self.slots[slot].attempt.take() else {
+            return;
+        };
+        let verdict = verdict(self, &attempt);
+        if matches!(verdict.finding, Finding::Done { .. }) {
+            self.advise_reply(&attempt, now);
+        }
+        let report = Report {
+            outcome: &verdict.reason.to_string(),
+            stderr: &[],
+        };
+        self.judge(&mut attempt, verdict.finding, report, now);
+        let slot_of = &mut self.slots[slot];
+        (slot_of.attempt, slot_of.deaths) = (Some(attempt), 0);
+        self.finish_spent(slot);
     }
 
     /// The oldest records of the handler in `slot` are done.
@@ -75,7 +122,16 @@ impl Pool<'_> {
         };
         self.records.answered(attempt, records, checkpoint);
         *deaths = 0;
+        self.end_batch(slot);
         self.finish_spent(slot);
+    }
+
+    /// Notes that a handler that lives on has answered all of its batch, where it is given batches.
+    fn end_batch(&mut self, slot: usize) {
+        let lives_on = self.mode.lives_on() && self.mode.gives_batches();
+        if lives_on && !self.is_at_work(slot) {
+            self.records.end_run();
+        }
     }
 
     /// Lets a handler go that has answered all that it may have. It has no record any more, so no time limit
@@ -145,6 +201,7 @@ impl Pool<'_> {
             self.rest_as(slot, done);
             self.stop(slot, Stopped::OutOfOrder);
         } else {
+            self.end_batch(slot);
             self.finish_spent(slot);
         }
     }
@@ -195,17 +252,13 @@ impl Pool<'_> {
         if matches!(verdict.finding, Finding::Done { .. }) {
             self.advise_reply(&attempt, now);
         }
-        let outcome = verdict.reason.to_string();
-        self.judge(
-            slot,
-            attempt,
-            verdict.finding,
-            Report {
-                outcome: &outcome,
-                stderr: &end.stderr,
-            },
-            now,
-        );
+        let report = Report {
+            outcome: &verdict.reason.to_string(),
+            stderr: &end.stderr,
+        };
+        if let Some(next) = self.judge(&mut attempt, verdict.finding, report, now) {
+            self.rest_as(slot, next);
+        }
     }
 
     /// Whether a handler that lives on has not even begun to read the records that it has.
@@ -228,19 +281,24 @@ impl Pool<'_> {
         }
     }
 
-    pub(super) fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+    /// What is known of an attempt besides how it ended.
+    fn with_evidence<T>(&self, attempt: &Attempt, judge: impl FnOnce(&Evidence<'_>) -> T) -> T {
         let queue = &self.records.queue;
-        let has = |index, id: &str| queue.header(index, &mut String::new()).sequence_number == id;
+        let is_of = |index, id: &str| names(id, &queue.header(index, &mut String::new()));
         let front = attempt.unanswered.front();
-        let evidence = Evidence {
+        judge(&Evidence {
             on_exit: &self.settings.on_exit,
             is_suspect: front.is_some_and(|index| self.records.is_suspect(*index)),
             find: &|id| {
                 let mut unanswered = attempt.unanswered.iter();
-                unanswered.position(|index| has(*index, id))
+                unanswered.position(|index| is_of(*index, id))
             },
-        };
-        let verdict = self.mode.verdict(attempt, end, &evidence);
+        })
+    }
+
+    pub(super) fn verdict(&self, attempt: &Attempt, end: &ExitReport) -> Verdict {
+        let judge = |evidence: &Evidence<'_>| self.mode.verdict(attempt, end, evidence);
+        let verdict = self.with_evidence(attempt, judge);
         match attempt.stopped {
             Some(Stopped::InvalidAnswer(why)) => Verdict {
                 reason: Reason::Invalid(why),
@@ -250,52 +308,53 @@ impl Pool<'_> {
         }
     }
 
-    /// Does what the end of a handler says of the records that it had.
+    /// Does what is said of the records that an attempt has; it has none then. What becomes of the one that failed,
+    /// if there is one.
     fn judge(
         &mut self,
-        slot: usize,
-        mut attempt: Attempt,
+        attempt: &mut Attempt,
         finding: Finding,
         report: Report<'_>,
         now: Instant,
-    ) {
+    ) -> Option<Disposition> {
         let (done, checkpoint, next) = match finding {
             Finding::Done { checkpoint } => (attempt.unanswered.len(), checkpoint, None),
             Finding::Upto { records, next } => (records, false, Some(next)),
             Finding::Oldest(class) => (0, false, Some(class)),
-            Finding::Unnamed(class) => {
-                return self.judge_unnamed(slot, attempt, class, report, now);
-            }
+            Finding::Unnamed(class) => return self.judge_unnamed(attempt, class, report, now),
         };
-        self.records.answered(&mut attempt, done, checkpoint);
+        self.records.answered(attempt, done, checkpoint);
         match (attempt.run, next) {
             (Some(run), Some(_)) => self.records.found(run),
             (None, None) | (Some(_), None) => self.records.end_run(),
             (None, Some(_)) => {}
         }
-        if let Some((class, index)) = next.zip(attempt.answer()) {
-            let disposition = self.records.settle(index, class, report, now);
-            self.rest_as(slot, disposition);
-        }
-        self.records.come_back(attempt.unanswered.into_iter(), None);
+        let failed = next.and_then(|class| Some((class, attempt.answer()?)));
+        let disposition =
+            failed.map(|(class, index)| self.records.settle(index, class, report, now));
+        self.records.come_back(attempt.unanswered.drain(..), None);
+        disposition
     }
 
     /// The handler failed, but it is not known at which of its records.
     fn judge_unnamed(
         &mut self,
-        slot: usize,
-        attempt: Attempt,
+        attempt: &mut Attempt,
         class: Class,
         report: Report<'_>,
         now: Instant,
-    ) {
+    ) -> Option<Disposition> {
         self.records.counters.fail(class);
-        let records: Vec<usize> = attempt.unanswered.iter().copied().collect();
+        let keeps_whole = self.keeps_whole(attempt);
+        let records: Vec<usize> = attempt.unanswered.drain(..).collect();
         let until = match class {
             Class::Retry => self.records.all_again(&records, Why::Retried, report, now),
             Class::Broken => self.records.broken(&records, report, now),
-            Class::Halt => return self.records.halt(records[0], report),
-            Class::Fail if self.keeps_whole(&attempt) => {
+            Class::Halt => {
+                self.records.halt(records[0], report);
+                return None;
+            }
+            Class::Fail if keeps_whole => {
                 let why = Why::FailedTogether;
                 self.records.all_again(&records, why, report, now)
             }
@@ -305,7 +364,7 @@ impl Pool<'_> {
                 if let Some(run) = attempt.run {
                     self.records.found(run);
                 }
-                return self.records.narrow(&records, report, now);
+                self.records.narrow(&records, report, now)
             }
             Class::Done | Class::Checkpoint | Class::Reject | Class::Fail => {
                 self.records.suspect(records[0]);
@@ -313,7 +372,7 @@ impl Pool<'_> {
                     .all_again(&records, Why::Unanswered, report, now)
             }
         };
-        self.rest_as(slot, Disposition::RetryAt(until));
+        Some(Disposition::RetryAt(until))
     }
 
     /// Whether a batch that failed is tried again as it is. Halves of an aligned one have names of their own,
@@ -408,21 +467,43 @@ impl Pool<'_> {
     }
 }
 
-/// One line for an attempt that an answer ends, where the handler lives on.
-fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration) {
+/// What is wrong with an answer that came too early.
+const UNREAD: &str = "an answer before it had read all of its event";
+
+const LINE_FEED: u64 = 1;
+
+/// Of how many records, the oldest first, a line speaks.
+fn answered(attempt: &Attempt, heard: Heard) -> usize {
+    match heard {
+        Heard::Done { records, .. } => records,
+        Heard::Bad(_) => 1,
+        Heard::Whole(_) | Heard::Reply => attempt.unanswered.len(),
+        Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Invalid(_) => 0,
+    }
+}
+
+/// One line for an answer, where the handler lives on.
+fn log_answer(
+    records: &Records,
+    attempt: &Attempt,
+    (count, heard): (usize, Heard),
+    took: Duration,
+) {
     if !log::log_enabled!(log::Level::Debug) {
         return;
     }
-    let (count, class) = match heard {
-        // An answer through N is one line, of the last record that it speaks of.
-        Heard::Done { records, .. } => (records, Class::Done),
-        Heard::Bad(class) => (1, class),
-        Heard::Log | Heard::Untokened | Heard::Noted | Heard::Halt | Heard::Invalid(_) => return,
+    let said = match heard {
+        Heard::Bad(class) | Heard::Whole(class) => format!("answered '{class}'"),
+        Heard::Reply => "replied".to_owned(),
+        Heard::Done { .. }
+        | Heard::Log
+        | Heard::Untokened
+        | Heard::Noted
+        | Heard::Halt
+        | Heard::Invalid(_) => format!("answered '{}'", Class::Done),
     };
-    let Some(index) = count
-        .checked_sub(1)
-        .and_then(|last| attempt.unanswered.get(last))
-    else {
+    // An answer for several is one line, of the last record that it speaks of.
+    let Some(index) = attempt.unanswered.get(count - 1) else {
         return;
     };
     let those_before = match count {
@@ -430,7 +511,7 @@ fn log_answer(records: &Records, attempt: &Attempt, heard: Heard, took: Duration
         _ => format!(" and the {} before it", count - 1),
     };
     log::debug!(
-        "record {}{those_before}, attempt {}: answered '{class}' after {:.3} s",
+        "record {}{those_before}, attempt {}: {said} after {:.3} s",
         records.position(*index),
         records.attempt_number(*index),
         took.as_secs_f64()

@@ -92,6 +92,13 @@ impl Children for SimChildren {
             .with(|world| world.child(role).is_none_or(|child| child.stdin.is_fed()))
     }
 
+    fn unread(&self, role: Role) -> u64 {
+        self.0.with(|world| {
+            let child = world.child(role);
+            child.map_or(0, |child| child.stdin.unread())
+        })
+    }
+
     fn any_running(&self) -> bool {
         self.0.with(|world| !world.children.is_empty())
     }

@@ -35,6 +35,11 @@ impl Stdin {
         self.frozen || self.sent == self.pipe.len()
     }
 
+    /// How much the child has not read.
+    pub(crate) fn unread(&self) -> u64 {
+        self.pipe.len() as u64
+    }
+
     /// The child reads all that is in the pipe.
     pub(crate) fn read(&mut self) -> Vec<u8> {
         let read = self.pipe.drain(..self.sent).collect();

@@ -81,7 +81,9 @@ impl World {
         match self.life.per {
             Per::Record => self.record_ended(&hand, ended),
             Per::Batch { .. } => self.batch_ended(role, &hand, ended, report.unread),
-            Per::Shard { .. } => self.stream_ended(role, hand, ended, report.unread),
+            Per::Shard { .. } | Per::Event { .. } => {
+                self.stream_ended(role, hand, ended, report.unread)
+            }
         }
     }
 

@@ -21,7 +21,9 @@ impl World {
         match self.life.per {
             Per::Record => self.hear_record(role, word, n, say.tokened),
             Per::Batch { .. } => self.hear_batch(role, word, n, say.tokened),
-            Per::Shard { plain, .. } => self.hear_shard(role, word, n, say.tokened || plain),
+            Per::Shard { plain, .. } | Per::Event { plain, .. } => {
+                self.hear_shard(role, word, n, say.tokened || plain)
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! children, `=` what it reports to the bridge. A test is the whole transcript: `>` and `*` are taken from it, and
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
+mod events;
 mod held;
 mod limits;
 mod runs;

@@ -238,6 +238,8 @@ struct Scripted<'a> {
     running: BTreeMap<Role, String>,
     /// Those of them that have ended, and whose output is still read.
     ended: BTreeSet<Role>,
+    /// Those that have not read all that they were given.
+    behind: BTreeSet<Role>,
     disk_is_full: bool,
     /// What has been printed since the last look.
     printed: Vec<(Role, Vec<u8>)>,
@@ -270,7 +272,7 @@ fn role(name: &str) -> Role {
     }
 }
 
-/// The payloads in an input: its lines, or those of the dead letters in it. A point stands after a record that says
+/// The payloads in an input: its lines, or those of the dead letters or the Lambda event in it. A point stands after a record that says
 /// that it is the last one.
 fn payloads(input: &[u8]) -> String {
     let text = String::from_utf8_lossy(input);
@@ -279,13 +281,21 @@ fn payloads(input: &[u8]) -> String {
             let last = if record["last"] == true { "." } else { "" };
             word(record["data"].as_str().expect("text")) + last
         }
-        Ok(serde_json::Value::Object(letter)) => {
-            let data = letter["dataBase64"].as_str().expect("a letter's data");
-            String::from_utf8(STANDARD.decode(data).expect("base64")).expect("text")
+        Ok(serde_json::Value::Object(event)) if event.contains_key("Records") => {
+            let records = event["Records"].as_array().expect("records");
+            let data = records.iter().map(|record| &record["kinesis"]["data"]);
+            data.map(decoded).collect::<Vec<_>>().join(" ")
         }
+        Ok(serde_json::Value::Object(letter)) => decoded(&letter["dataBase64"]),
         _ => word(line),
     };
     text.lines().map(payload).collect::<Vec<_>>().join(" ")
+}
+
+/// What a text in base64 stands for.
+fn decoded(data: &serde_json::Value) -> String {
+    let data = data.as_str().expect("a payload");
+    String::from_utf8(STANDARD.decode(data).expect("base64")).expect("text")
 }
 
 impl<'a> Scripted<'a> {
@@ -295,6 +305,7 @@ impl<'a> Scripted<'a> {
             stage,
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
+            behind: BTreeSet::new(),
             disk_is_full: false,
             printed: Vec::new(),
             host_slot: HostSlot::None,
@@ -322,10 +333,19 @@ impl<'a> Scripted<'a> {
                 self.ended.insert(role(who));
                 Vec::new()
             }
+            ["unread", who] => {
+                self.behind.insert(role(who));
+                Vec::new()
+            }
             ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
             ["says", who, answer @ ..] => vec![Happening::Line {
                 role: role(who),
                 line: self.line(role(who), answer),
+            }],
+            // Without its token.
+            ["prints", who, line @ ..] => vec![Happening::Line {
+                role: role(who),
+                line: line.join(" ").into_bytes(),
             }],
             // Just after that look.
             ["then", "says", who, answer @ ..] => {
@@ -378,6 +398,7 @@ impl<'a> Scripted<'a> {
     fn exit(&mut self, role: Role, code: &str, unread: u64) -> Happening {
         self.running.remove(&role).expect("it runs");
         self.ended.remove(&role);
+        self.behind.remove(&role);
         Happening::Ended {
             role,
             report: ExitReport {
@@ -443,6 +464,10 @@ impl Children for Scripted<'_> {
 
     fn is_fed(&self, _role: Role) -> bool {
         true
+    }
+
+    fn unread(&self, role: Role) -> u64 {
+        if self.behind.contains(&role) { 100 } else { 0 }
     }
 
     fn any_running(&self) -> bool {
