@@ -440,11 +440,7 @@ impl Pool<'_> {
         self.records.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let given = attempt.give(index, run.now);
-        let n = if run.is_batch {
-            attempt.batch
-        } else {
-            given
-        };
+        let n = if run.is_batch { attempt.batch } else { given };
         let before = (run.bytes, run.line);
         run.bytes += self.known_size(index);
         run.line += self.known_length(index, run);
