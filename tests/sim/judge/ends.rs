@@ -80,7 +80,7 @@ impl World {
         }
         match self.life.per {
             Per::Record => self.record_ended(&hand, ended),
-            Per::Batch { .. } => self.batch_ended(role, &hand, ended, report.unread),
+            Per::Batch { .. } => self.batch_ended(&hand, ended, report.unread),
             Per::Shard { .. } | Per::Event { .. } => {
                 self.stream_ended(role, hand, ended, report.unread)
             }
@@ -105,7 +105,7 @@ impl World {
         self.settle(*place, class);
     }
 
-    fn batch_ended(&mut self, role: Role, hand: &Hand, ended: Ended, unread: u64) {
+    fn batch_ended(&mut self, hand: &Hand, ended: Ended, unread: u64) {
         let class = Class::of(ended);
         let Some(last) = hand.places.last() else {
             match class {
@@ -132,33 +132,37 @@ impl World {
             self.settle(hand.places[0], class);
             return self.come_back(&hand.places[1..], None);
         }
-        self.unnamed(role, hand, class);
+        self.unnamed(hand, class);
     }
 
-    /// The handler failed, and it is not known at which record.
-    fn unnamed(&mut self, role: Role, hand: &Hand, class: Class) {
+    /// A handler failed, and it is not known at which record; when its records are tried again, if they are.
+    pub(super) fn unnamed(&mut self, hand: &Hand, class: Class) -> Option<Duration> {
         let places = hand.places.as_slice();
         let until = match class {
             Class::Retry => self.all_again(places),
             Class::Broken => self.broken(places),
-            Class::Halt => return self.halt(),
+            Class::Halt => {
+                self.halt();
+                return None;
+            }
             Class::Fail if self.keeps_whole(hand) => {
                 self.seen.hit("an aligned batch as it was");
                 self.all_again(places)
             }
-            _ if !self.life.lives_on() && places.len() > 1 => {
+            _ if self.life.gives_batches() && places.len() > 1 => {
                 self.seen.hit("narrowing");
                 let until = self.now + self.delay(1);
                 self.found(hand);
                 self.come_back(places, Some(until));
-                return self.suspect_last(places.len());
+                self.suspect_last(places.len());
+                until
             }
             _ => {
                 self.judge.batch[places[0]].alone = true;
                 self.all_again(places)
             }
         };
-        self.rest_as(role, Some(until));
+        Some(until)
     }
 
     /// An aligned batch keeps its name when it fails the first time.
@@ -194,7 +198,10 @@ impl World {
             self.rest_as(role, until);
             return self.come_back(&hand.places[1..], None);
         }
-        self.unnamed(role, &hand, class);
+        let until = self.unnamed(&hand, class);
+        if until.is_some() {
+            self.rest_as(role, until);
+        }
     }
 
     /// A handler that lives on died for nothing: the next one waits, longer each time.
