@@ -21,11 +21,12 @@ impl World {
             self.judge.letter_withdrawn |= role == Role::DeadLetter && over;
             return;
         }
-        let over = self.judge.withdrawn
+        let heard = self.judge.withdrawn
             || self.judge.halted
-            || self.daemon.is_gone(self.now)
+            || self.judge.input_ended
             || self.judge.lease_gone
             || self.is_drained();
+        let over = heard || self.daemon.is_gone(self.now);
         if self.is_drained() {
             self.seen.hit("handlers stopped at a drain's end");
         }
@@ -40,8 +41,9 @@ impl World {
             None if timed_out => Why::TimeLimit,
             None => return self.breaks(format!("{role:?} is stopped without a reason")),
         };
-        // A withdrawal is the last word.
-        hand.stopped = Some(if over { Why::Withdrawn } else { why });
+        // A withdrawal is the last word, if kclpipe can have heard of it.
+        let withdrawn = heard || (over && hand.must_stop.is_none());
+        hand.stopped = Some(if withdrawn { Why::Withdrawn } else { why });
         if why == Why::TimeLimit && !ended {
             self.seen.hit("time limit");
         }
@@ -194,6 +196,7 @@ impl World {
         let class = if class.is_good() { Class::Fail } else { class };
         let suspect = self.judge.batch[hand.places[0]].alone && hand.given == 1;
         if suspect || (class == Class::Reject && hand.places.len() == 1) {
+            self.found(&hand);
             let until = self.settle(hand.places[0], class);
             self.rest_as(role, until);
             return self.come_back(&hand.places[1..], None);
