@@ -7,6 +7,7 @@ mod completions;
 mod environment;
 mod help;
 mod init;
+mod lambda;
 mod launch;
 mod man;
 mod misplaced;
@@ -36,6 +37,7 @@ pub(crate) use completions::{Shell, completions};
 pub(crate) use environment::{Variables, variable, variables};
 pub(crate) use help::help;
 pub(crate) use init::InitOptions;
+pub(crate) use lambda::LambdaOptions;
 pub(crate) use launch::{JARS, LaunchOptions};
 pub(crate) use man::man;
 pub(crate) use misplaced::misplaced;
@@ -56,7 +58,8 @@ kclpipe [OPTIONS] -- COMMAND [ARG...]
        kclpipe check [OPTIONS] FILE
        kclpipe launch [OPTIONS] FILE
        kclpipe status [OPTIONS] DIR
-       kclpipe redrive FILE [OPTIONS] -- COMMAND [ARG...]";
+       kclpipe redrive FILE [OPTIONS] -- COMMAND [ARG...]
+       kclpipe lambda [OPTIONS] -- BOOTSTRAP [ARG...]";
 
 /// What `--help` shows after the options.
 const EXAMPLES: &str = "\
@@ -127,6 +130,8 @@ pub(crate) enum Other {
     Status(Box<StatusOptions>),
     /// Hand the dead letters of a file over again
     Redrive(Box<RedriveOptions>),
+    /// Run a function written for AWS Lambda as a handler
+    Lambda(Box<LambdaOptions>),
     /// Print the manual page; read it with kclpipe man | man -l -
     Man,
     /// Print a shell's completion script for this command line

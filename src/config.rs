@@ -4,6 +4,7 @@ mod beside;
 mod check;
 mod failures;
 mod init;
+mod lambda;
 mod launch;
 mod records;
 mod redrive;
@@ -77,6 +78,8 @@ pub enum Task {
     Launch(Box<crate::launch::Settings>),
     /// To hand dead letters over again.
     Redrive(Box<crate::redrive::Settings>),
+    /// To serve a function of AWS Lambda's.
+    Lambda(Box<crate::lambda::Settings>),
     /// To look at the shards of this machine.
     Status(Box<crate::status::Settings>),
     /// To print this and be done.
@@ -109,6 +112,7 @@ fn task(
         Other::Replay(options) => Task::Replay(Box::new(replay::settings(*options)?)),
         Other::Check(options) => Task::Check(Box::new(check::settings(*options)?)),
         Other::Init(options) => Task::Init(Box::new(init::settings(*options)?)),
+        Other::Lambda(options) => Task::Lambda(Box::new(lambda::settings(*options, environment)?)),
         Other::Launch(options) => Task::Launch(Box::new(launch::settings(*options, environment)?)),
         Other::Complete { words } => Task::Show(cli::complete(&words)),
         Other::Redrive(options) => {
@@ -286,6 +290,7 @@ mod tests {
             other @ (Task::Replay(_)
             | Task::Check(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Redrive(_)
             | Task::Status(_)) => Err(anyhow!("{other:?}")),

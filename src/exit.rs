@@ -130,6 +130,21 @@ exits! {
 }
 
 exits! {
+    /// A function of AWS Lambda's, as a handler: the bridge takes these for a handler's.
+    Lambda, fault: Internal;
+    /// The events have ended, and the function has answered all of them.
+    Done = 0,
+    /// The function ended, or did not answer in time.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 64,
+    /// kclpipe has a fault, or its output cannot be written.
+    Internal = 70,
+    /// The function cannot be started, says so itself, or ended before it asked for an event (`EX_CONFIG`).
+    Broken = 78,
+}
+
+exits! {
     /// Dead letters, handed over again.
     Redrive, fault: Internal;
     /// All of them are done.

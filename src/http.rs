@@ -1,13 +1,18 @@
-//! A small HTTP/1.1 server for this machine: a thread for each connection, of which there are a bounded number, and
-//! time limits on both directions, so that no client can hold it up. `httparse` reads heads and chunk sizes.
+//! A small HTTP/1.1 server for this machine: a thread for each connection, of which there are a bounded number, so that
+//! no client holds up another. `httparse` reads heads and chunk sizes.
+//!
+//! Where strangers may connect, both directions have time limits. Where the [`Site`] knows its clients there are none:
+//! an answer may be hours away, and so may the next request.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The longest head of a request.
 const HEAD: usize = 16 * 1024;
@@ -72,44 +77,87 @@ pub(crate) struct Bounds {
     pub(crate) connections: usize,
     /// The longest body of a request, in bytes.
     pub(crate) body: usize,
-    /// How long a client may take to make a request, from the answer before on, and how long to take an answer.
-    pub(crate) patience: Duration,
+    /// How long a client may take to make a request, from the answer before on, and how long to take an answer; `None`
+    /// for no limit.
+    pub(crate) patience: Option<Duration>,
+}
+
+/// What a server serves.
+pub(crate) trait Site: Send + Sync + 'static {
+    /// Whether this client may ask anything; decided once for each connection.
+    fn admits(&self, peer: SocketAddr) -> bool {
+        let _ = peer;
+        true
+    }
+
+    /// The answer to a request. It may take its time: only this client waits.
+    fn answer(&self, request: Request, client: &Client) -> Response;
+
+    /// Takes note of a request whose body cannot be read, and which is refused with this status.
+    fn refuses(&self, request: &Request, status: u16, client: &Client) {
+        let _ = (request, status, client);
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Client(Arc<TcpStream>);
+
+impl Client {
+    /// Whether it has closed the connection, or is dead: nobody would read an answer.
+    pub(crate) fn is_gone(&self) -> bool {
+        let at_once = Timespec::default();
+        let mut polled = [PollFd::new(&*self.0, PollFlags::RDHUP)];
+        poll(&mut polled, Some(&at_once)).is_err() || !polled[0].revents().is_empty()
+    }
 }
 
 /// Answers requests for as long as this process lives.
-pub(crate) fn serve(
-    listener: &TcpListener,
-    bounds: Bounds,
-    answer: impl Fn(&Request, SocketAddr) -> Response + Send + Sync + 'static,
-) {
-    let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+pub(crate) fn serve(listener: &TcpListener, bounds: Bounds, site: impl Site) {
+    let (site, open) = (Arc::new(site), Arc::new(AtomicUsize::new(0)));
     loop {
         let Ok((stream, peer)) = listener.accept() else {
             thread::sleep(PAUSE);
             continue;
         };
         let connection = Connection::new(stream, peer, bounds, Arc::clone(&open));
-        let answer = Arc::clone(&answer);
+        let site = Arc::clone(&site);
         // Where no thread can be had the connection is dropped, which closes it.
-        let _ = thread::Builder::new().spawn(move || connection.talk(&*answer));
+        let _ = thread::Builder::new().spawn(move || connection.talk(&*site));
     }
 }
 
 /// A stream whose reads and writes end at a time, however many there are: a client that sends a byte now and then would
 /// never run into a limit for each of them.
 struct Link {
-    stream: TcpStream,
-    ends_at: Cell<Instant>,
+    client: Client,
+    ends_at: Cell<Option<Instant>>,
 }
 
 impl Link {
-    /// What begins now has this long.
-    fn allow(&self, patience: Duration) {
-        self.ends_at.set(Instant::now() + patience);
+    fn new(stream: TcpStream) -> Link {
+        Link {
+            client: Client(Arc::new(stream)),
+            ends_at: Cell::new(None),
+        }
     }
 
+    /// What begins now has this long.
+    fn allow(&self, patience: Option<Duration>) {
+        let ends_at = patience.map(|patience| Instant::now() + patience);
+        self.ends_at.set(ends_at);
+    }
+
+    fn stream(&self) -> &TcpStream {
+        &self.client.0
+    }
+
+    /// The time that is left, where there is a limit.
     fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.ends_at.get().saturating_duration_since(Instant::now());
+        let Some(ends_at) = self.ends_at.get() else {
+            return Ok(None);
+        };
+        let left = ends_at.saturating_duration_since(Instant::now());
         // A limit of zero would be refused as an argument.
         match left.is_zero() {
             true => Err(io::ErrorKind::TimedOut.into()),
@@ -120,19 +168,23 @@ impl Link {
 
 impl Read for &Link {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left()?)?;
-        (&self.stream).read(buffer)
+        if let Some(left) = self.left()? {
+            self.stream().set_read_timeout(Some(left))?;
+        }
+        self.stream().read(buffer)
     }
 }
 
 impl Write for &Link {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left()?)?;
-        (&self.stream).write(bytes)
+        if let Some(left) = self.left()? {
+            self.stream().set_write_timeout(Some(left))?;
+        }
+        self.stream().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        (&self.stream).flush()
+        self.stream().flush()
     }
 }
 
@@ -160,9 +212,8 @@ impl Connection {
     ) -> Connection {
         let before = open.fetch_add(1, Ordering::Relaxed);
         let _ = stream.set_nodelay(true);
-        let ends_at = Cell::new(Instant::now() + bounds.patience);
         Connection {
-            link: Link { stream, ends_at },
+            link: Link::new(stream),
             peer,
             bounds,
             open,
@@ -171,13 +222,17 @@ impl Connection {
     }
 
     /// Answers one request after the other. Whatever goes wrong ends the connection, and nothing else.
-    fn talk(&self, answer: &dyn Fn(&Request, SocketAddr) -> Response) {
+    fn talk(&self, site: &impl Site) {
         if self.is_one_too_many {
             self.refuse(503, "busy\n");
             return;
         }
+        if !site.admits(self.peer) {
+            self.refuse(403, "this client is not served here\n");
+            return;
+        }
         let mut reader = BufReader::new(&self.link);
-        while self.exchange(&mut reader, answer) {}
+        while self.exchange(&mut reader, site) {}
     }
 
     fn refuse(&self, status: Status, why: &str) {
@@ -190,11 +245,7 @@ impl Connection {
     }
 
     /// One request and its answer; whether another may follow.
-    fn exchange(
-        &self,
-        reader: &mut BufReader<&Link>,
-        answer: &dyn Fn(&Request, SocketAddr) -> Response,
-    ) -> bool {
+    fn exchange(&self, reader: &mut BufReader<&Link>, site: &impl Site) -> bool {
         self.link.allow(self.bounds.patience);
         let head = match read_head(reader) {
             Ok(Some(head)) => head,
@@ -204,17 +255,12 @@ impl Connection {
                 return false;
             }
         };
-        // Some clients send a body only after they were asked for it.
-        if head.expects_continue {
-            let asks = b"HTTP/1.1 100 Continue\r\n\r\n";
-            if (&self.link).write_all(asks).is_err() {
-                return false;
-            }
-        }
-        let body = match read_body(reader, &head, self.bounds.body) {
+        let body = match self.body(reader, &head) {
             Ok(body) => body,
             Err(status) => {
+                site.refuses(&head.request, status, &self.link.client);
                 self.refuse(status, "this body cannot be read\n");
+                self.drain(reader);
                 return false;
             }
         };
@@ -227,8 +273,27 @@ impl Connection {
             "HEAD" => Sends::Head,
             _ => Sends::All,
         };
-        let response = answer(&request, self.peer);
+        let response = site.answer(request, &self.link.client);
         self.send(&response, sends, stays).is_ok() && stays
+    }
+
+    fn body(&self, reader: &mut BufReader<&Link>, head: &Head) -> Result<Vec<u8>, Status> {
+        if head.length > self.bounds.body {
+            return Err(413);
+        }
+        // Some clients send a body only after they were asked for it.
+        if head.expects_continue {
+            let asks = b"HTTP/1.1 100 Continue\r\n\r\n";
+            (&self.link).write_all(asks).map_err(|_| 400_u16)?;
+        }
+        read_body(reader, head, self.bounds.body)
+    }
+
+    /// Drops what is still being sent: were the connection closed meanwhile, the client would see that as an error, and
+    /// not the answer.
+    fn drain(&self, reader: &mut BufReader<&Link>) {
+        let _ = self.link.stream().shutdown(Shutdown::Write);
+        let _ = io::copy(reader, &mut io::sink());
     }
 }
 
@@ -303,9 +368,6 @@ impl Head {
 fn read_body(reader: &mut impl BufRead, head: &Head, most: usize) -> Result<Vec<u8>, Status> {
     if head.chunked {
         return read_chunks(reader, most);
-    }
-    if head.length > most {
-        return Err(413);
     }
     let mut body = vec![0; head.length];
     reader.read_exact(&mut body).map_err(|_| 400_u16)?;
@@ -397,6 +459,19 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    /// Says what it was asked, to nobody but its own machine.
+    struct Echo;
+
+    impl Site for Echo {
+        fn answer(&self, request: Request, _: &Client) -> Response {
+            let Request {
+                method, path, body, ..
+            } = request;
+            let text = format!("{method} {path} {}", String::from_utf8_lossy(&body));
+            Response::text(200, &text)
+        }
+    }
+
     fn started(connections: usize) -> SocketAddr {
         started_with(connections, Duration::from_secs(60))
     }
@@ -407,17 +482,9 @@ mod tests {
         let bounds = Bounds {
             connections,
             body: 1000,
-            patience,
+            patience: Some(patience),
         };
-        thread::spawn(move || {
-            serve(&listener, bounds, |request, _| {
-                let Request {
-                    method, path, body, ..
-                } = request;
-                let text = format!("{method} {path} {}", String::from_utf8_lossy(body));
-                Response::text(200, &text)
-            });
-        });
+        thread::spawn(move || serve(&listener, bounds, Echo));
         address
     }
 
@@ -470,7 +537,6 @@ mod tests {
             read_body(&mut text, &head, 5).map(|body| body.len())
         };
         assert_eq!(body(b"hello", false, 5), Ok(5));
-        assert_eq!(body(b"hello!", false, 6), Err(413));
         assert_eq!(body(b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", true, 0), Ok(5));
         assert_eq!(
             body(b"2\r\nhe\r\n4\r\nllo!\r\n0\r\n\r\n", true, 0),

@@ -10,6 +10,8 @@
 //! `clean` makes the words of others fit for the log and for names of files. `counters` counts what happens on the
 //! way, and `reporting` shows it. `suggest` knows which name was meant by one that does not exist.
 //!
+//! `lambda` is a handler of its own, for functions written for AWS Lambda.
+//!
 //! `replay` plays the other part, the daemon's; `check` reads the daemon's configuration, `init` writes
 //! one, and `launch` starts the real daemon. `capture` writes what replay can play again.
 //!
@@ -35,6 +37,7 @@ mod handler;
 mod host_slots;
 mod http;
 mod init;
+mod lambda;
 mod launch;
 mod launched;
 mod logging;

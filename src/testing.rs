@@ -40,7 +40,9 @@ pub mod dead_letter {
 
 /// The exit codes of each command.
 pub mod exit {
-    pub use crate::exit::{Bridge, Check, Exit, Init, Launch, Redrive, Replay, Show, Status};
+    pub use crate::exit::{
+        Bridge, Check, Exit, Init, Lambda, Launch, Redrive, Replay, Show, Status,
+    };
 }
 
 /// Records as bytes.

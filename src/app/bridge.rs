@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use super::complain;
 use crate::bridge::Bridge;
@@ -63,7 +63,7 @@ pub(super) fn run(config: Config) -> exit::Bridge {
 fn converse(config: Config, host_slots: Option<HostSlots>) -> Result<exit::Bridge> {
     let (mut input, mut output) = (
         File::from(io::stdin().as_fd().try_clone_to_owned()?),
-        protocol_output()?,
+        super::private_stdout()?,
     );
     process::enlarge(&input);
     let daemon = input.try_clone()?;
@@ -99,15 +99,4 @@ fn capture(to: Option<capture::To>) -> Option<Box<dyn Tap>> {
             None
         }
     }
-}
-
-/// Takes the daemon's end of stdout away to a descriptor of our own and points stdout at stderr: whatever
-/// else may print cannot be taken for the protocol.
-fn protocol_output() -> Result<File> {
-    let output = io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .context("stdout is closed")?;
-    rustix::stdio::dup2_stdout(io::stderr()).context("cannot move stdout")?;
-    Ok(File::from(output))
 }

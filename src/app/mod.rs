@@ -3,16 +3,19 @@
 mod bridge;
 mod check;
 mod init;
+mod lambda;
 mod launch;
 mod redrive;
 mod replay;
 mod status;
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::config::{self, Task};
 use crate::exit::{self, Exit};
@@ -50,6 +53,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Task::Bridge(config)) => guarded(|| Ok(bridge::run(*config))),
         Ok(Task::Check(settings)) => guarded(|| check::run(&settings)),
         Ok(Task::Init(settings)) => guarded(|| init::run(&settings)),
+        Ok(Task::Lambda(settings)) => guarded(|| lambda::run(&settings)),
         Ok(Task::Launch(settings)) => guarded(|| Ok(launch::run(&settings))),
         Ok(Task::Redrive(settings)) => guarded(|| redrive::run(&settings)),
         Ok(Task::Replay(settings)) => guarded(|| replay::run(&settings)),
@@ -75,6 +79,17 @@ fn print(text: &str) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
+}
+
+/// Takes stdout away to a descriptor of our own and points stdout at stderr: whatever else may print cannot be taken
+/// for what we say.
+fn private_stdout() -> Result<File> {
+    let output = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("stdout is closed")?;
+    rustix::stdio::dup2_stdout(io::stderr()).context("cannot move stdout")?;
+    Ok(File::from(output))
 }
 
 /// One line on stderr.

@@ -12,7 +12,7 @@ use crate::clean;
 use crate::exit;
 use crate::http::{self, Bounds};
 use crate::status::directory::Directory;
-use crate::status::page::Site;
+use crate::status::page::Page;
 use crate::status::table::{Style, cut, table};
 use crate::status::{Settings, Shard};
 
@@ -20,7 +20,7 @@ use crate::status::{Settings, Shard};
 const BOUNDS: Bounds = Bounds {
     connections: 32,
     body: 0,
-    patience: Duration::from_secs(10),
+    patience: Some(Duration::from_secs(10)),
 };
 
 /// Clears a terminal, and goes to its top.
@@ -57,14 +57,12 @@ pub(super) fn run(settings: &Settings) -> Result<exit::Status> {
 fn listen(settings: &Settings, listener: &TcpListener) -> Result<()> {
     let address = listener.local_addr()?;
     let _ = writeln!(io::stderr(), "kclpipe: serving http://{address}/");
-    let site = Site {
+    let site = Page {
         directory: settings.directory.clone(),
         limits: settings.limits.clone(),
         address,
     };
-    http::serve(listener, BOUNDS, move |request, _| {
-        site.answer(request, SystemTime::now())
-    });
+    http::serve(listener, BOUNDS, site);
     Ok(())
 }
 

@@ -229,6 +229,8 @@ mod tests {
             ("re", &["replay", "redrive"]),
             ("help ch", &["check"]),
             ("replay --sha", &["--shards"]),
+            ("la", &["launch", "lambda"]),
+            ("lambda --t", &["--timeout"]),
             ("check --js", &["--json"]),
             ("completions z", &["zsh"]),
             ("--per ba", &["batch"]),
@@ -287,6 +289,9 @@ mod tests {
         assert_eq!(words(&format!("{begun} --per sh")), ["shard"]);
         assert_eq!(answer(&format!("{begun} @")), "files @\n");
         assert_eq!(answer(&format!("{begun} --per shard -- c")), "program\n");
+        let inside = format!("{begun} --per shard -- kclpipe lambda");
+        assert_eq!(words(&format!("{inside} --t")), ["--timeout"]);
+        assert_eq!(answer(&format!("{inside} -- py")), "program\n");
         let path = "replay r.txt -- /usr/bin/kclpipe --per re";
         assert_eq!(words(path), ["record"]);
         assert_eq!(answer("replay r.txt -- cat --per"), "files \n");

@@ -137,6 +137,7 @@ mod tests {
             other @ (Task::Bridge(_)
             | Task::Replay(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Redrive(_)
             | Task::Status(_)

@@ -55,6 +55,7 @@ mod tests {
             other @ (Task::Bridge(_)
             | Task::Replay(_)
             | Task::Check(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Redrive(_)
             | Task::Status(_)

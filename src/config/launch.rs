@@ -68,6 +68,7 @@ mod tests {
             | Task::Replay(_)
             | Task::Check(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Redrive(_)
             | Task::Status(_)
             | Task::Show(_)) => Err(anyhow!("{other:?}")),

@@ -84,6 +84,7 @@ mod tests {
             | Task::Replay(_)
             | Task::Check(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Status(_)
             | Task::Show(_)) => bail!("{other:?}"),

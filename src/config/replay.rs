@@ -91,6 +91,7 @@ mod tests {
             Task::Bridge(_) => bail!("the bridge"),
             Task::Check(_)
             | Task::Init(_)
+            | Task::Lambda(_)
             | Task::Launch(_)
             | Task::Redrive(_)
             | Task::Status(_) => bail!("a check"),

@@ -26,7 +26,7 @@ use rustix::process::{
 use super::lines::{Lines, Tail};
 use super::phase::{Looks, Phase, Step};
 use super::stdin::Stdin;
-use super::{Command, Input, Spawn, Stderr, Stop};
+use super::{Command, Feed, Input, Spawn, Stderr, Stop, Variable, program};
 use crate::due::Due;
 
 /// How much of stderr is kept for reports.
@@ -46,6 +46,8 @@ pub(super) struct Child {
     tail: Tail,
     phase: Phase,
     looks: Looks,
+    /// It writes into pipes of ours, so that their end announces its own.
+    is_heard: bool,
     /// It was sent the stop signal.
     stopped: bool,
     /// Why it could not be sent a signal.
@@ -67,7 +69,18 @@ impl Child {
         let (end, stdin) = Stdin::new(spawn.feed, input, spawn.watch_input)?;
         // The first bytes are in the pipe by now, so a handler that reads at once never finds it empty.
         start.stdin(end);
-        let mut leader = start.spawn()?;
+        Child::of(start.spawn()?, stdin, spawn.line_limit)
+    }
+
+    /// Starts a child in our own group, which whoever ends ours ends with us. It has our outputs, and nothing on its
+    /// stdin.
+    pub(super) fn start_beside(command: &Command, environment: &[Variable]) -> io::Result<Child> {
+        let (end, stdin) = Stdin::new(Feed::Whole, Input::default(), false)?;
+        let mut start = program::of(command, environment);
+        Child::of(start.stdin(end).spawn()?, stdin, 0)
+    }
+
+    fn of(mut leader: process::Child, stdin: Stdin, line_limit: usize) -> io::Result<Child> {
         let (stdout, stderr) = (leader.stdout.take(), leader.stderr.take());
         let pipes = [
             stdout.as_ref().map(AsFd::as_fd),
@@ -80,8 +93,9 @@ impl Child {
             group: Pid::from_child(&leader),
             leader,
             stdin,
+            is_heard: stdout.is_some() || stderr.is_some(),
             stdout,
-            stdout_lines: Lines::new(spawn.line_limit),
+            stdout_lines: Lines::new(line_limit),
             stderr,
             stderr_lines: Lines::new(super::LINE),
             tail: Tail::new(TAIL),
@@ -139,7 +153,7 @@ impl Child {
         if self.has_ended() || self.phase == Phase::Lost {
             return;
         }
-        self.looks.looked(now, self.is_silent());
+        self.looks.looked(now, self.has_fallen_silent());
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if !matches!(waitid(WaitId::Pid(self.group), options), Ok(None)) {
             self.phase = Phase::ended(now);
@@ -234,11 +248,16 @@ impl Child {
         self.stdout.is_none() && self.stderr.is_none()
     }
 
-    fn next_look(&self) -> Option<Instant> {
-        self.looks.next(self.phase, self.is_silent())
+    /// Whether both have ended, and were heard before.
+    fn has_fallen_silent(&self) -> bool {
+        self.is_heard && self.is_silent()
     }
 
-    /// Signals the group, or the leader alone where it has left its group.
+    fn next_look(&self) -> Option<Instant> {
+        self.looks.next(self.phase, self.has_fallen_silent())
+    }
+
+    /// Signals the group, or the leader alone where it has no group of its own.
     fn signal(&mut self, signal: Signal) {
         let sent = kill_process_group(self.group, signal);
         let sent = sent.or_else(|_| kill_process(self.group, signal));

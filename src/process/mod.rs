@@ -239,12 +239,30 @@ impl<'fd> Processes<'fd> {
         spawn: &Spawn<'_>,
         input: Input,
     ) -> io::Result<()> {
-        let child = Child::start(command, spawn, input)?;
+        self.place(slot, Child::start(command, spawn, input)?);
+        Ok(())
+    }
+
+    /// Starts `command` in `slot`, which must be free: in our own group, with our outputs, with these variables and
+    /// without an input.
+    ///
+    /// # Errors
+    /// It cannot be started: missing, not executable, or no resources.
+    pub(crate) fn start_beside(
+        &mut self,
+        slot: usize,
+        command: &Command,
+        environment: &[Variable],
+    ) -> io::Result<()> {
+        self.place(slot, Child::start_beside(command, environment)?);
+        Ok(())
+    }
+
+    fn place(&mut self, slot: usize, child: Child) {
         if self.children.len() <= slot {
             self.children.resize_with(slot + 1, || None);
         }
         self.children[slot] = Some(child);
-        Ok(())
     }
 
     /// The process number of the child in `slot`.
@@ -442,18 +460,45 @@ impl<'fd> Processes<'fd> {
         Ok(())
     }
 
-    /// Reaps those of our children that we did not start: what left its handler's group has become ours
-    /// with its parent's end. Where the system has no such file they stay zombies until we end.
+    /// Reaps those of our children that we did not start.
     fn reap_the_adopted(&self) {
+        for pid in self.adopted() {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let _ = waitid(WaitId::Pid(pid), options);
+        }
+    }
+
+    /// Ends what children that are gone have left, and what that has started, in turn.
+    pub(crate) fn end_orphans(&mut self) {
+        let since = Instant::now();
+        let mut orphans = self.adopted();
+        while !orphans.is_empty() && since.elapsed() < DYING {
+            for pid in orphans {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            self.doze();
+            self.reap_the_adopted();
+            orphans = self.adopted();
+        }
+    }
+
+    /// Those of our children that we did not start: what left its handler's group has become ours with its parent's
+    /// end. Where the system has no such file nobody is found: they stay zombies until we end.
+    fn adopted(&self) -> Vec<Pid> {
         let ours = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
         let ours = ours
             .split_whitespace()
             .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
-        let adopted = ours.filter(|pid| !self.children.iter().flatten().any(|c| c.group == *pid));
-        for pid in adopted {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            let _ = waitid(WaitId::Pid(pid), options);
-        }
+        ours.filter(|pid| !self.children.iter().flatten().any(|c| c.group == *pid))
+            .collect()
+    }
+
+    /// Sleeps until a child ends, but not for long: the signal may be lost.
+    fn doze(&mut self) {
+        let mut signals = [PollFd::new(&self.signals, PollFlags::IN)];
+        let until = Instant::now() + LAST_LOOKS;
+        let _ = poll(&mut signals, timeout(Some(until)).as_ref());
+        self.signals.take();
     }
 
     /// Looks at the children once more; whether none of them runs.
@@ -478,12 +523,7 @@ impl Drop for Processes<'_> {
         let children = self.children.iter_mut().flatten();
         children.for_each(|child| child.kill(now));
         while Instant::now() < now + DYING && !self.have_all_ended() {
-            let mut signals = [PollFd::new(&self.signals, PollFlags::IN)];
-            let _ = poll(
-                &mut signals,
-                timeout(Some(Instant::now() + LAST_LOOKS)).as_ref(),
-            );
-            self.signals.take();
+            self.doze();
         }
         for mut child in self.children.iter_mut().filter_map(Option::take) {
             child.advance(now + DYING);

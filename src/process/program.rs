@@ -27,7 +27,8 @@ pub(crate) fn replace(command: &Command, environment: &[Variable]) -> io::Error 
     of(command, environment).exec()
 }
 
-fn of(command: &Command, environment: &[Variable]) -> process::Command {
+/// A program, with these variables.
+pub(super) fn of(command: &Command, environment: &[Variable]) -> process::Command {
     let mut program = process::Command::new(&command.program);
     program.args(&command.arguments);
     for (name, value) in environment {

@@ -12,11 +12,11 @@ use super::limits::Limits;
 use super::metrics;
 use super::standing::{Shard, Standing};
 use super::table::{Style, table};
-use crate::http::{Request, Response};
+use crate::http::{Client, Request, Response, Site};
 
 /// Answers requests about the shards of a directory.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct Page {
     /// The directory of the files.
     pub(crate) directory: PathBuf,
     /// What makes the health bad.
@@ -25,9 +25,15 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
 }
 
-impl Site {
+impl Site for Page {
+    fn answer(&self, request: Request, _: &Client) -> Response {
+        self.at(&request, SystemTime::now())
+    }
+}
+
+impl Page {
     /// The answer, at `now`.
-    pub(crate) fn answer(&self, request: &Request, now: SystemTime) -> Response {
+    fn at(&self, request: &Request, now: SystemTime) -> Response {
         if !self.is_meant(request.host.as_deref()) {
             return Response::text(421, "this host is not served here\n");
         }
@@ -162,22 +168,22 @@ mod tests {
     use super::*;
     use crate::shard_state::{LastFailure, ShardState};
 
-    fn site(directory: &std::path::Path, address: &str) -> Site {
-        Site {
+    fn site(directory: &std::path::Path, address: &str) -> Page {
+        Page {
             directory: directory.to_path_buf(),
             limits: "blocked=1m,stale=1m,gone=1m".parse().expect("limits"),
             address: address.parse().expect("an address"),
         }
     }
 
-    fn get(site: &Site, path: &str, host: Option<&str>) -> (u16, String) {
+    fn get(site: &Page, path: &str, host: Option<&str>) -> (u16, String) {
         let request = Request {
             method: "GET".to_owned(),
             path: path.to_owned(),
             host: host.map(str::to_owned),
             ..Request::default()
         };
-        let answer = site.answer(&request, UNIX_EPOCH + Duration::from_secs(1000));
+        let answer = site.at(&request, UNIX_EPOCH + Duration::from_secs(1000));
         let body = String::from_utf8(answer.body).expect("text");
         (answer.status, body)
     }

@@ -262,6 +262,7 @@ fn the_tables_of_our_own_exit_codes_are_those_of_the_program() {
         codes::<exit::Bridge>(),
         codes::<exit::Check>(),
         codes::<exit::Init>(),
+        codes::<exit::Lambda>(),
         codes::<exit::Launch>(),
         codes::<exit::Redrive>(),
         codes::<exit::Replay>(),

@@ -25,6 +25,8 @@ mod harness;
 mod init;
 /// Several handlers at a time.
 mod jobs;
+/// `kclpipe lambda`, with a function that is this program.
+mod lambda;
 /// `kclpipe launch`, with stand-ins for Java and Maven.
 mod launch;
 /// Limits for a machine, and for a shard.

@@ -37,6 +37,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("reporting", 5),
     ("bridge", 6),
     ("init", 6),
+    ("lambda", 2),
     ("launch", 6),
     ("replay", 6),
     ("status", 6),

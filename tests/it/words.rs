@@ -211,6 +211,7 @@ fn help_is_plain_english() {
         "init --help",
         "check --help",
         "launch --help",
+        "lambda --help",
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_kclpipe"))
             .args(command.split(' '))
