@@ -115,7 +115,7 @@ impl Lanes {
         key.left += 1;
         if key.next.is_some() {
             key.rest += size;
-            self.lists.grow(key.listed, size);
+            self.lists.grow(key.listed, &size);
         } else {
             self.change(id, |key| {
                 key.next = Some(index);
@@ -269,10 +269,11 @@ impl Lanes {
     /// Changes a key, and puts it on the list where it belongs then.
     fn change(&mut self, id: u32, change: impl FnOnce(&mut Key)) {
         let key = &mut self.keys[id as usize];
-        self.lists.remove(key.listed, id, key.rest);
+        let (listed, rest) = (key.listed, key.rest);
         change(key);
         key.listed = key.place();
-        self.lists.insert(key.listed, id, key.rest);
+        self.lists.remove(listed, id, &rest);
+        self.lists.insert(key.listed, id, &key.rest);
     }
 }
 

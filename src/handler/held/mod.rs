@@ -26,7 +26,7 @@ use super::pool::attempt::Attempt;
 use super::{Event, First, Read, Settings};
 use crate::checkpoint::BlockedRecord;
 use crate::counters::Counters;
-use crate::record::Position;
+use crate::record::{Batch, Position};
 pub use attempts::Limits;
 use attempts::{Attempts, Breaker};
 use collecting::Collecting;
@@ -154,12 +154,11 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
-        let index = self.queue.push(batch, now);
-        for index in index..self.queue.end() {
-            let key = self.queue.partition_key(index);
-            self.lanes
-                .push(key, size_of(&self.queue, index, &self.settings));
+        for place in 0..batch.len() {
+            let size = size_of(&batch, place, &self.settings);
+            self.lanes.push(batch.partition_key(place), size);
         }
+        let index = self.queue.push(batch, now);
         if first == First::Alone {
             self.alone = Some(index);
         }
@@ -205,14 +204,18 @@ impl Records {
 
     /// `lane` takes this record, which may be taken now.
     pub(super) fn take(&mut self, lane: usize, index: usize) {
-        let size = size_of(&self.queue, index, &self.settings);
+        let (batch, place) = self.queue.batch(index);
+        let size = size_of(batch, place, &self.settings);
         self.lanes.take(lane, index, size);
     }
 
     /// A record that was taken goes back to its place, and waits until `until` if that is given.
     pub(super) fn put_back(&mut self, index: usize, until: Option<Instant>) {
         let (queue, settings) = (&self.queue, &self.settings);
-        let size = |index| size_of(queue, index, settings);
+        let size = |index| {
+            let (batch, place) = queue.batch(index);
+            size_of(batch, place, settings)
+        };
         self.lanes.put_back(index, until, size);
     }
 
@@ -454,9 +457,13 @@ impl Records {
 }
 
 /// How much a record is, where a window asks how much waits: to look would be felt at each record.
-fn size_of(queue: &Queue, index: usize, settings: &Settings) -> Size {
+fn size_of(batch: &Batch, place: usize, settings: &Settings) -> Size {
     match settings.window {
-        Some(_) => queue.size(index),
+        Some(_) => Size {
+            records: 1,
+            payload: batch.payload(place),
+            line: batch.length(place),
+        },
         None => Size::default(),
     }
 }
