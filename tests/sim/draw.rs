@@ -214,6 +214,32 @@ impl Draw {
         matches!(self.per, Per::Shard { .. } | Per::Event { .. })
     }
 
+    /// Whether a handler is given batches.
+    pub(crate) fn gives_batches(&self) -> bool {
+        matches!(self.per, Per::Batch { .. } | Per::Event { .. })
+    }
+
+    /// Whether a handler that lives on is given batches, as Lambda events.
+    pub(crate) fn gives_events(&self) -> bool {
+        matches!(self.per, Per::Event { .. })
+    }
+
+    /// Whether a handler that lives on takes lines without the token for answers.
+    pub(crate) fn plain(&self) -> bool {
+        matches!(
+            self.per,
+            Per::Shard { plain: true, .. } | Per::Event { plain: true, .. }
+        )
+    }
+
+    /// How many records one process gets in its life.
+    pub(crate) fn max_records(&self) -> Option<u64> {
+        match self.per {
+            Per::Shard { max_records, .. } | Per::Event { max_records, .. } => max_records,
+            Per::Record | Per::Batch { .. } => None,
+        }
+    }
+
     /// How many records a handler has at most, before it answers.
     pub(crate) fn inflight(&self) -> usize {
         match self.per {
@@ -274,7 +300,8 @@ struct Ahead {
 
 impl Ahead {
     fn new(per: Per, rng: &mut Rng) -> Ahead {
-        let windowed = matches!(per, Per::Batch { .. }) && rng.chance(65);
+        let batches = matches!(per, Per::Batch { .. } | Per::Event { .. });
+        let windowed = batches && rng.chance(65);
         let window = windowed.then(|| Window {
             length: Duration::from_secs(rng.pick(&[1, 2, 10, 60])),
             aligned: rng.chance(45),
@@ -313,11 +340,13 @@ struct MachineLimits {
 }
 
 impl MachineLimits {
-    /// A handler of a shard has neither.
+    /// A handler that lives on has no slot of the machine, and a rate only where it is given batches.
     fn new(per: Per, rng: &mut Rng) -> MachineLimits {
-        let ends = !matches!(per, Per::Shard { .. });
+        let ends = !matches!(per, Per::Shard { .. } | Per::Event { .. });
+        let paced = !matches!(per, Per::Shard { .. });
         MachineLimits {
-            rate: (ends && rng.chance(25)).then(|| Duration::from_millis(rng.pick(&[3, 100, 700]))),
+            rate: (paced && rng.chance(25))
+                .then(|| Duration::from_millis(rng.pick(&[3, 100, 700]))),
             others: (ends && rng.chance(40)).then(|| rng.pick(&[1_000, 20_000, 50_000])),
         }
     }
@@ -335,11 +364,17 @@ fn command(program: &str) -> Command {
 }
 
 fn per(rng: &mut Rng) -> Per {
-    match rng.below(3) {
+    match rng.below(4) {
         0 => Per::Record,
         1 => Per::Batch {
             size: rng.pick(&[None, Some(1), Some(3), Some(8)]),
             bytes: rng.pick(&[None, None, Some(10), Some(40)]),
+        },
+        2 => Per::Event {
+            size: rng.pick(&[None, Some(1), Some(3), Some(8)]),
+            bytes: rng.pick(&[None, None, Some(10), Some(40)]),
+            plain: rng.chance(20),
+            max_records: rng.pick(&[None, None, Some(1), Some(4)]),
         },
         _ => Per::Shard {
             inflight: rng.pick(&[1, 1, 2, 5, 20]),
@@ -352,7 +387,12 @@ fn per(rng: &mut Rng) -> Per {
 fn format(per: Per, rng: &mut Rng) -> Format {
     match per {
         Per::Record => rng.pick(&[Format::Raw, Format::Lines]),
-        _ => rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)]),
+        Per::Event { .. } => Format::Lambda {
+            stream_arn: String::new(),
+        },
+        Per::Batch { .. } | Per::Shard { .. } => {
+            rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)])
+        }
     }
 }
 

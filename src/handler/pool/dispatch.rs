@@ -231,6 +231,7 @@ impl Pool<'_> {
             return Ok(None);
         };
         self.framer.end(self.input.buffer());
+        attempt.fed = self.input.len();
         self.records.begin_run(*first, *last);
         Ok(Some(bytes))
     }

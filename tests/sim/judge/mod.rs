@@ -113,6 +113,8 @@ pub(crate) struct Hand {
     pub(crate) places: Vec<usize>,
     given: u64,
     answered: u64,
+    /// How many it was given, and had answered, when it got the batch that it has.
+    began: (u64, u64),
     fed: u64,
     alive: Duration,
     said: Option<Word>,
