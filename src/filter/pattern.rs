@@ -65,6 +65,9 @@ impl Pattern {
             data: None,
             absent: 0,
         };
+        // The order of the bits is that of the names, in which AWS looks for them.
+        let mut fields: Vec<&Field> = fields.iter().collect();
+        fields.sort_by_cached_key(|field| field.path.join("."));
         let mut bit = 1;
         for Field { path, matchers } in fields {
             match path.split_first() {
@@ -105,14 +108,16 @@ impl Pattern {
 
     /// Whether a payload has all that is asked for; `None` if it is nested too deep.
     fn is_met(&self, data: &Node, json: &str) -> Option<bool> {
-        let (is_met, present) = Walk::through(data, json, 0)?;
-        let absent = self.absent & !present;
-        if is_met || absent == 0 {
-            return Some(is_met);
-        }
-        // Which fields are nowhere is known only now, and an element of an array needs none of those.
-        let (is_met, _) = Walk::through(data, json, absent)?;
-        Some(is_met)
+        let mut walk = Walk {
+            json: Json::new(json),
+            absent: self.absent,
+            met: 0,
+            repeats: false,
+        };
+        let seen = walk.value(data, 0)?;
+        let absent = self.absent & !seen.present;
+        let met = if walk.repeats { walk.met } else { seen.met };
+        Some(data.is_met(met | seen.granted | absent))
     }
 }
 
@@ -150,37 +155,31 @@ impl Node {
     }
 }
 
-/// A walk through an event, and what was seen on the way.
+/// A walk through an event.
 struct Walk<'a> {
     json: Json<'a>,
-    /// Fields that are met because the event has none such.
-    given: u64,
-    /// Fields that have a value.
-    present: u64,
-    /// Fields that are met anywhere.
+    /// Fields that are met where there is no value.
+    absent: u64,
+    /// Fields that a value meets, anywhere.
     met: u64,
     /// An object has a name twice: each goes with all others, as for AWS, so arrays do not count.
     repeats: bool,
 }
 
-impl Walk<'_> {
-    /// Whether the event has all that is asked for, and which fields have a value at all.
-    fn through(root: &Node, json: &str, given: u64) -> Option<(bool, u64)> {
-        let mut walk = Walk {
-            json: Json::new(json),
-            given,
-            present: 0,
-            met: 0,
-            repeats: false,
-        };
-        let met = walk.value(root, 0)?;
-        let is_met = root.is_met(met | given);
-        let is_met_by_repeats = walk.repeats && root.is_met(walk.met | given);
-        Some((is_met || is_met_by_repeats, walk.present))
-    }
+/// What was seen in a part of an event, as bits of fields.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// A value meets them.
+    met: u64,
+    /// They are met by the lack of a value in the element of an array that was chosen.
+    granted: u64,
+    /// They have a value.
+    present: u64,
+}
 
-    /// The fields that are met in the value that comes next.
-    fn value(&mut self, node: &Node, depth: usize) -> Option<u64> {
+impl Walk<'_> {
+    /// What is seen in the value that comes next.
+    fn value(&mut self, node: &Node, depth: usize) -> Option<Seen> {
         match self.json.peek()? {
             b'{' | b'[' if depth == DEEPEST => None,
             b'{' => self.object(node, depth + 1),
@@ -189,8 +188,8 @@ impl Walk<'_> {
         }
     }
 
-    fn object(&mut self, node: &Node, depth: usize) -> Option<u64> {
-        let (mut met, mut seen) = (0, 0);
+    fn object(&mut self, node: &Node, depth: usize) -> Option<Seen> {
+        let (mut all, mut named) = (Seen::default(), 0);
         self.json.enter();
         while self.json.has_more()? {
             let name = self.json.name()?;
@@ -198,35 +197,61 @@ impl Walk<'_> {
                 self.json.skip()?;
                 continue;
             };
-            self.repeats |= seen & node.fields > 0;
-            seen |= node.fields;
-            met |= self.value(node, depth)?;
+            self.repeats |= named & node.fields > 0;
+            named |= node.fields;
+            all = all.with(self.value(node, depth)?);
         }
-        Some(met)
+        Some(all)
     }
 
-    fn array(&mut self, node: &Node, depth: usize) -> Option<u64> {
-        let mut met = 0;
+    fn array(&mut self, node: &Node, depth: usize) -> Option<Seen> {
+        let mut all = Seen::default();
         self.json.enter();
         while self.json.has_more()? {
-            let here = self.value(node, depth)?;
-            if node.is_met(here | self.given) {
-                met |= here;
-            }
+            let element = self.value(node, depth)?;
+            all.present |= element.present;
+            all = all.with(self.chosen(node, element).unwrap_or_default());
         }
-        Some(met)
+        Some(all)
     }
 
-    fn scalar(&mut self, node: &Node) -> Option<u64> {
+    /// What is met if this element is chosen, if it can be. AWS goes through fields by their names: once one was
+    /// met in an element, those after it are absent if that has none, and those before it if no element has any.
+    fn chosen(&self, node: &Node, element: Seen) -> Option<Seen> {
+        let first_met = 1_u64.checked_shl((element.met & node.fields).trailing_zeros());
+        let is_before = first_met.map_or(u64::MAX, |first| first - 1);
+        let absent = self.absent & node.fields & !element.present;
+        let left_open = self.absent & node.fields & is_before;
+        let granted = element.granted | absent & !is_before;
+        let chosen = Seen { granted, ..element };
+        node.is_met(element.met | granted | left_open)
+            .then_some(chosen)
+    }
+
+    fn scalar(&mut self, node: &Node) -> Option<Seen> {
         if node.own == 0 {
             self.json.skip()?;
-            return Some(0);
+            return Some(Seen::default());
         }
         let value = self.json.scalar()?;
-        self.present |= node.own;
         let is_met = node.matchers.iter().any(|matcher| matcher.takes(&value));
         let met = if is_met { node.own } else { 0 };
         self.met |= met;
-        Some(met)
+        Some(Seen {
+            met,
+            granted: 0,
+            present: node.own,
+        })
+    }
+}
+
+impl Seen {
+    /// This and that.
+    fn with(self, other: Seen) -> Seen {
+        Seen {
+            met: self.met | other.met,
+            granted: self.granted | other.granted,
+            present: self.present | other.present,
+        }
     }
 }
