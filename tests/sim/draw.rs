@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kclpipe::testing::backoff::Delays;
 use kclpipe::testing::checkpoint::Strategy;
+use kclpipe::testing::filter::{Filter, NonJson, patterns};
 use kclpipe::testing::format::{Data, Format};
 use kclpipe::testing::handler::{Limits, OnFailure, Per, Rate, Settings, Window};
 use kclpipe::testing::host_slots;
@@ -16,6 +17,9 @@ use crate::world::{Dice, Rng};
 /// The exit code that the options make `checkpoint`, and the one that they make `halt`.
 pub(crate) const CHECKPOINT: u8 = 99;
 pub(crate) const HALT: u8 = 98;
+
+/// What the filter passes: the payloads that it does not are JSON with this name, and the others no JSON.
+const PATTERN: &str = r#"{"data": {"drop": [{"exists": false}]}}"#;
 
 /// Where a lease without a checkpoint begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub(crate) struct Draw {
     pub(crate) keys: u64,
     /// Sessions with faults of the daemon; after them it has none.
     pub(crate) sessions: u32,
+    /// Of a hundred records so many are filtered, if there is a filter.
+    pub(crate) filtered: Option<u64>,
     /// Of a hundred records so many are trouble at first.
     pub(crate) trouble: u64,
     /// Of a hundred checkpoints so many fail.
@@ -141,6 +147,7 @@ impl Draw {
             ]),
             records: rng.within(1, 24) as usize,
             keys: rng.pick(&[1, 2, 4, 9]),
+            filtered: filtered(&mut Dice(seed).rng("filter", &[])),
             sessions: rng.within(0, 4) as u32,
             trouble: rng.pick(&[0, 10, 30, 60]),
             ack_faults: rng.pick(&[0, 0, 10, 40, 95]),
@@ -164,6 +171,10 @@ impl Draw {
             per: self.per,
             format: self.format.clone(),
             decompress: None,
+            filter: self.filtered.map(|_| {
+                let pattern = patterns("the pattern", PATTERN).expect("a pattern");
+                Filter::new(pattern, NonJson::Pass)
+            }),
             jobs: self.jobs,
             host_jobs: self.others.map(|_| host_slots::Settings {
                 slots: 1,
@@ -213,6 +224,32 @@ impl Draw {
         matches!(self.per, Per::Shard { .. } | Per::Event { .. })
     }
 
+    /// Whether a handler is given batches.
+    pub(crate) fn gives_batches(&self) -> bool {
+        matches!(self.per, Per::Batch { .. } | Per::Event { .. })
+    }
+
+    /// Whether a handler that lives on is given batches, as Lambda events.
+    pub(crate) fn gives_events(&self) -> bool {
+        matches!(self.per, Per::Event { .. })
+    }
+
+    /// Whether a handler that lives on takes lines without the token for answers.
+    pub(crate) fn plain(&self) -> bool {
+        matches!(
+            self.per,
+            Per::Shard { plain: true, .. } | Per::Event { plain: true, .. }
+        )
+    }
+
+    /// How many records one process gets in its life.
+    pub(crate) fn max_records(&self) -> Option<u64> {
+        match self.per {
+            Per::Shard { max_records, .. } | Per::Event { max_records, .. } => max_records,
+            Per::Record | Per::Batch { .. } => None,
+        }
+    }
+
     /// How many records a handler has at most, before it answers.
     pub(crate) fn inflight(&self) -> usize {
         match self.per {
@@ -236,6 +273,7 @@ impl Draw {
         push(&|draw| draw.records = draw.records.max(2) - 1);
         push(&|draw| draw.sessions = 0);
         push(&|draw| draw.sessions = draw.sessions.saturating_sub(1));
+        push(&|draw| draw.filtered = None);
         push(&|draw| draw.ack_faults = 0);
         push(&|draw| draw.outage = None);
         push(&|draw| draw.trouble = 0);
@@ -273,7 +311,8 @@ struct Ahead {
 
 impl Ahead {
     fn new(per: Per, rng: &mut Rng) -> Ahead {
-        let windowed = matches!(per, Per::Batch { .. }) && rng.chance(65);
+        let batches = matches!(per, Per::Batch { .. } | Per::Event { .. });
+        let windowed = batches && rng.chance(65);
         let window = windowed.then(|| Window {
             length: Duration::from_secs(rng.pick(&[1, 2, 10, 60])),
             aligned: rng.chance(45),
@@ -312,11 +351,13 @@ struct MachineLimits {
 }
 
 impl MachineLimits {
-    /// A handler of a shard has neither.
+    /// A handler that lives on has no slot of the machine, and a rate only where it is given batches.
     fn new(per: Per, rng: &mut Rng) -> MachineLimits {
-        let ends = !matches!(per, Per::Shard { .. });
+        let ends = !matches!(per, Per::Shard { .. } | Per::Event { .. });
+        let paced = !matches!(per, Per::Shard { .. });
         MachineLimits {
-            rate: (ends && rng.chance(25)).then(|| Duration::from_millis(rng.pick(&[3, 100, 700]))),
+            rate: (paced && rng.chance(25))
+                .then(|| Duration::from_millis(rng.pick(&[3, 100, 700]))),
             others: (ends && rng.chance(40)).then(|| rng.pick(&[1_000, 20_000, 50_000])),
         }
     }
@@ -334,11 +375,17 @@ fn command(program: &str) -> Command {
 }
 
 fn per(rng: &mut Rng) -> Per {
-    match rng.below(3) {
+    match rng.below(4) {
         0 => Per::Record,
         1 => Per::Batch {
             size: rng.pick(&[None, Some(1), Some(3), Some(8)]),
             bytes: rng.pick(&[None, None, Some(10), Some(40)]),
+        },
+        2 => Per::Event {
+            size: rng.pick(&[None, Some(1), Some(3), Some(8)]),
+            bytes: rng.pick(&[None, None, Some(10), Some(40)]),
+            plain: rng.chance(20),
+            max_records: rng.pick(&[None, None, Some(1), Some(4)]),
         },
         _ => Per::Shard {
             inflight: rng.pick(&[1, 1, 2, 5, 20]),
@@ -351,8 +398,18 @@ fn per(rng: &mut Rng) -> Per {
 fn format(per: Per, rng: &mut Rng) -> Format {
     match per {
         Per::Record => rng.pick(&[Format::Raw, Format::Lines]),
-        _ => rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)]),
+        Per::Event { .. } => Format::Lambda {
+            stream_arn: String::new(),
+        },
+        Per::Batch { .. } | Per::Shard { .. } => {
+            rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)])
+        }
     }
+}
+
+/// How many of a hundred records are filtered.
+fn filtered(rng: &mut Rng) -> Option<u64> {
+    rng.pick(&[None, None, Some(0), Some(20), Some(50), Some(90), Some(100)])
 }
 
 fn strategy(rng: &mut Rng) -> Strategy {

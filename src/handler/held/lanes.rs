@@ -115,12 +115,30 @@ impl Lanes {
         key.left += 1;
         if key.next.is_some() {
             key.rest += size;
-            self.lists.grow(key.listed, size);
+            self.lists.grow(key.listed, &size);
         } else {
             self.change(id, |key| {
                 key.next = Some(index);
                 key.rest = size;
             });
+        }
+    }
+
+    /// Takes in the next record, which is done already.
+    pub(in crate::handler) fn push_done(&mut self) {
+        self.records.push_back(Entry {
+            key: 0,
+            step: 0,
+            done: true,
+        });
+        self.pass_done();
+    }
+
+    /// Lets go of the records that are done with all before them.
+    fn pass_done(&mut self) {
+        while self.records.front().is_some_and(|entry| entry.done) {
+            self.records.pop_front();
+            self.done_through += 1;
         }
     }
 
@@ -200,10 +218,7 @@ impl Lanes {
         let entry = &mut self.records[index - self.done_through];
         entry.done = true;
         let id = entry.key;
-        while self.records.front().is_some_and(|entry| entry.done) {
-            self.records.pop_front();
-            self.done_through += 1;
-        }
+        self.pass_done();
         let key = &mut self.keys[id as usize];
         key.left -= 1;
         key.out -= 1;
@@ -269,10 +284,11 @@ impl Lanes {
     /// Changes a key, and puts it on the list where it belongs then.
     fn change(&mut self, id: u32, change: impl FnOnce(&mut Key)) {
         let key = &mut self.keys[id as usize];
-        self.lists.remove(key.listed, id, key.rest);
+        let (listed, rest) = (key.listed, key.rest);
         change(key);
         key.listed = key.place();
-        self.lists.insert(key.listed, id, key.rest);
+        self.lists.remove(listed, id, &rest);
+        self.lists.insert(key.listed, id, &key.rest);
     }
 }
 

@@ -81,7 +81,7 @@ impl Lists {
     }
 
     /// Lists a key there, which has so much.
-    pub(super) fn insert(&mut self, at: Option<Listed>, id: u32, size: Size) {
+    pub(super) fn insert(&mut self, at: Option<Listed>, id: u32, size: &Size) {
         match at {
             Some(Listed::Free(index)) => self.free.insert((index, id), size),
             Some(Listed::Owned(lane, index)) => self.owned[lane].insert((index, id), size),
@@ -91,7 +91,7 @@ impl Lists {
     }
 
     /// Takes a key off that is listed there and has so much.
-    pub(super) fn remove(&mut self, at: Option<Listed>, id: u32, size: Size) {
+    pub(super) fn remove(&mut self, at: Option<Listed>, id: u32, size: &Size) {
         match at {
             Some(Listed::Free(index)) => self.free.remove((index, id), size),
             Some(Listed::Owned(lane, index)) => self.owned[lane].remove((index, id), size),
@@ -101,29 +101,32 @@ impl Lists {
     }
 
     /// A key that is listed there has so much more.
-    pub(super) fn grow(&mut self, at: Option<Listed>, size: Size) {
+    pub(super) fn grow(&mut self, at: Option<Listed>, size: &Size) {
         match at {
-            Some(Listed::Free(_)) => self.free.size += size,
-            Some(Listed::Owned(lane, _)) => self.owned[lane].size += size,
+            Some(Listed::Free(_)) => self.free.size += *size,
+            Some(Listed::Owned(lane, _)) => self.owned[lane].size += *size,
             Some(Listed::Waiting(_)) | None => {}
         }
     }
 }
 
 impl Listing {
-    fn insert(&mut self, next: (usize, u32), size: Size) {
-        self.size += size;
+    fn insert(&mut self, next: (usize, u32), size: &Size) {
+        self.size += *size;
         match self.first {
             Some(first) if first < next => _ = self.others.insert(next),
             first => {
-                self.others.extend(first);
+                // Most times there is none.
+                if let Some(first) = first {
+                    self.others.insert(first);
+                }
                 self.first = Some(next);
             }
         }
     }
 
-    fn remove(&mut self, next: (usize, u32), size: Size) {
-        self.size -= size;
+    fn remove(&mut self, next: (usize, u32), size: &Size) {
+        self.size -= *size;
         if self.first == Some(next) {
             self.first = self.others.pop_first();
         } else {

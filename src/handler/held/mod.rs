@@ -26,7 +26,7 @@ use super::pool::attempt::Attempt;
 use super::{Event, First, Read, Settings};
 use crate::checkpoint::BlockedRecord;
 use crate::counters::Counters;
-use crate::record::Position;
+use crate::record::{Batch, Position};
 pub use attempts::Limits;
 use attempts::{Attempts, Breaker};
 use collecting::Collecting;
@@ -136,8 +136,9 @@ impl Records {
         self.queue.held_up = time;
     }
 
-    /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
-    pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
+    /// Takes in what the daemon read, of which `filtered` says which records are for no handler; `advice` is for
+    /// a handler that cannot keep up.
+    pub(super) fn offer(&mut self, read: Read, filtered: &[bool], advice: &str, now: Instant) {
         let Read {
             batch,
             first,
@@ -154,15 +155,23 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
-        let index = self.queue.push(batch, now);
-        for index in index..self.queue.end() {
-            let key = self.queue.partition_key(index);
-            self.lanes
-                .push(key, size_of(&self.queue, index, &self.settings));
+        let filtered = |place| filtered.get(place) == Some(&true);
+        for place in 0..batch.len() {
+            if filtered(place) {
+                RecordEvent::Filtered.tell(&mut self.counters);
+                self.lanes.push_done();
+                continue;
+            }
+            let size = size_of(&batch, place, &self.settings);
+            self.lanes.push(batch.partition_key(place), size);
         }
-        if first == First::Alone {
+        let index = self.queue.push(batch, now);
+        // A first record that is filtered is done, and so it can be stored at once.
+        if first == First::Alone && !filtered(0) {
             self.alone = Some(index);
         }
+        // Nothing waits for a batch that would make what was filtered storable.
+        self.collecting.batch_done |= self.lanes.all_done();
     }
 
     /// What is read ahead is less than this read: it is no mistake, but handlers work on one read at a time.
@@ -205,14 +214,18 @@ impl Records {
 
     /// `lane` takes this record, which may be taken now.
     pub(super) fn take(&mut self, lane: usize, index: usize) {
-        let size = size_of(&self.queue, index, &self.settings);
+        let (batch, place) = self.queue.batch(index);
+        let size = size_of(batch, place, &self.settings);
         self.lanes.take(lane, index, size);
     }
 
     /// A record that was taken goes back to its place, and waits until `until` if that is given.
     pub(super) fn put_back(&mut self, index: usize, until: Option<Instant>) {
         let (queue, settings) = (&self.queue, &self.settings);
-        let size = |index| size_of(queue, index, settings);
+        let size = |index| {
+            let (batch, place) = queue.batch(index);
+            size_of(batch, place, settings)
+        };
         self.lanes.put_back(index, until, size);
     }
 
@@ -454,9 +467,13 @@ impl Records {
 }
 
 /// How much a record is, where a window asks how much waits: to look would be felt at each record.
-fn size_of(queue: &Queue, index: usize, settings: &Settings) -> Size {
+fn size_of(batch: &Batch, place: usize, settings: &Settings) -> Size {
     match settings.window {
-        Some(_) => queue.size(index),
+        Some(_) => Size {
+            records: 1,
+            payload: batch.payload(place),
+            line: batch.length(place),
+        },
         None => Size::default(),
     }
 }

@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::size::Size;
 use crate::record::{Batch, Header, Position};
 
 /// Batches, oldest first. A batch leaves when all its records are done and that is reported.
@@ -89,22 +88,6 @@ impl Queue {
     pub(in crate::handler) fn position(&self, index: usize) -> Position {
         let held = self.held(index);
         held.batch.position(index - held.first)
-    }
-
-    /// The partition key of the record at `index`.
-    pub(in crate::handler) fn partition_key(&self, index: usize) -> &str {
-        let held = self.held(index);
-        held.batch.partition_key(index - held.first)
-    }
-
-    /// How much the record at `index` is.
-    pub(in crate::handler) fn size(&self, index: usize) -> Size {
-        let held = self.held(index);
-        Size {
-            records: 1,
-            payload: held.batch.payload(index - held.first),
-            line: held.batch.length(index - held.first),
-        }
     }
 
     /// About what the record at `index` takes in the daemon's line.

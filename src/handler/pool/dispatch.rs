@@ -26,7 +26,7 @@ use super::{Pool, Role};
 use crate::due::Due;
 use crate::format::{Envelope, Framed};
 use crate::handler::held::{Most, Report};
-use crate::handler::mode::{Given, Reason, environment, placeholders};
+use crate::handler::mode::{Given, Mode, Reason, environment, placeholders};
 use crate::outcome::{Class, Ended};
 use crate::process::{self, Input, Spawn, Stderr};
 use crate::shard_state::LastFailure;
@@ -91,6 +91,10 @@ enum Started {
 #[derive(Debug)]
 struct Run {
     slot: usize,
+    /// The handler lives on: what it is given is fed bit by bit.
+    lives_on: bool,
+    /// They are one batch.
+    is_batch: bool,
     /// The first record, if there is one already.
     first: Option<usize>,
     /// At most this many records; `None` for any number.
@@ -110,12 +114,14 @@ struct Run {
 }
 
 impl Run {
-    fn new(slot: usize, most: Most, now: Instant) -> Run {
+    fn new(slot: usize, mode: &dyn Mode, now: Instant) -> Run {
         Run {
             slot,
+            lives_on: mode.lives_on(),
+            is_batch: mode.gives_batches(),
             first: None,
             narrow: None,
-            most,
+            most: mode.most(),
             now,
             bytes: 0,
             line: 0,
@@ -225,6 +231,7 @@ impl Pool<'_> {
             return Ok(None);
         };
         self.framer.end(self.input.buffer());
+        attempt.fed = self.input.len();
         self.records.begin_run(*first, *last);
         Ok(Some(bytes))
     }
@@ -398,7 +405,7 @@ impl Pool<'_> {
 
     /// Appends to the input what the attempt may have now; how many bytes of payload that is.
     fn fill(&mut self, slot: usize, attempt: &mut Attempt, now: Instant) -> Result<u64> {
-        let mut run = Run::new(slot, self.mode.most(), now);
+        let mut run = Run::new(slot, &*self.mode, now);
         if attempt.unanswered.is_empty() {
             attempt.fed = 0;
         }
@@ -416,7 +423,7 @@ impl Pool<'_> {
 
     /// The run begins with this record: if it came back, what came with it says who goes with it, and how many.
     fn begin_with(&self, first: Option<usize>, attempt: &mut Attempt, run: &mut Run) {
-        if !self.mode.gives_batches() {
+        if !run.is_batch {
             return;
         }
         run.first = first;
@@ -434,11 +441,7 @@ impl Pool<'_> {
         self.records.take(run.slot, index);
         // Given before it is framed: what follows depends on how many there are with it.
         let given = attempt.give(index, run.now);
-        let n = if self.mode.gives_batches() {
-            attempt.batch
-        } else {
-            given
-        };
+        let n = if run.is_batch { attempt.batch } else { given };
         let before = (run.bytes, run.line);
         run.bytes += self.known_size(index);
         run.line += self.known_length(index, run);
@@ -463,7 +466,7 @@ impl Pool<'_> {
                 self.note_place(index, start, run);
                 attempt.sealed = next.is_none();
                 match next {
-                    Some(next) if self.is_ahead() => self.pause_before(next, attempt, run),
+                    Some(next) if self.is_ahead(run) => self.pause_before(next, attempt, run),
                     next => Ok(next),
                 }
             }
@@ -568,9 +571,8 @@ impl Pool<'_> {
 
     /// Whether enough is made ready. Not with several lanes: the handler was told that more comes, but
     /// another one may take it first.
-    fn is_ahead(&mut self) -> bool {
-        let streams = !self.mode.gives_batches();
-        streams && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
+    fn is_ahead(&mut self, run: &Run) -> bool {
+        !run.is_batch && self.settings.jobs == 1 && self.input.buffer().len() >= AHEAD
     }
 
     /// Leaves the rest of the run for later, if a rest is sure to come.
@@ -590,7 +592,7 @@ impl Pool<'_> {
 
     /// Moves out of memory what is large and will not be changed any more. What is fed bit by bit stays there.
     fn spill(&mut self, run: &mut Run) {
-        if self.mode.lives_on() {
+        if run.lives_on {
             return;
         }
         let spilled = match &mut run.last {
@@ -620,11 +622,12 @@ impl Pool<'_> {
 
     /// Notes where the payload of the record that was framed last stands in the input.
     fn note_place(&mut self, index: usize, start: usize, run: &mut Run) {
+        if run.lives_on {
+            return;
+        }
         let frame = self.input.buffer().len() - start;
         let payload = self.records.queue.payload(index);
-        if !self.mode.lives_on()
-            && let Some(place) = self.framer.payload_place(frame, payload)
-        {
+        if let Some(place) = self.framer.payload_place(frame, payload) {
             let end = self.input.len();
             let at = end - frame as u64 + place as u64;
             run.in_input.push_back((index, at..at + payload));

@@ -105,6 +105,8 @@ impl Pool<'_> {
             stderr: &[],
         };
         self.judge(&mut attempt, verdict.finding, report, now);
+        // Also those that come again: they were spoken of.
+        attempt.answered = attempt.given;
         let slot_of = &mut self.slots[slot];
         (slot_of.attempt, slot_of.deaths) = (Some(attempt), 0);
         self.finish_spent(slot);

@@ -15,8 +15,8 @@ use crate::draw::{Draw, Initial};
 use crate::judge::Ack;
 use crate::world::{Dice, Rng, World};
 pub(crate) use pipes::Pipes;
-pub(crate) use stream::{Pos, short};
-use stream::{Rec, digits, stream};
+pub(crate) use stream::{Pos, digits, short};
+use stream::{Rec, stream};
 
 /// What the lease table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Records as they stand on a handler's stdin.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use kclpipe::testing::format::Format;
@@ -26,15 +28,33 @@ pub(crate) fn frames(format: &Format, bytes: &mut Vec<u8>) -> Vec<Frame> {
         let line: Vec<u8> = bytes.drain(..=end).collect();
         let text = String::from_utf8_lossy(&line);
         frames.extend(match format {
-            Format::Jsonl(_) => object(&text),
-            _ => plain(&text),
+            Format::Jsonl(_) => object(&text).into_iter().collect(),
+            Format::Lambda { .. } => event(&text),
+            _ => plain(&text).into_iter().collect::<Vec<_>>(),
         });
     }
     frames
 }
 
+/// The records of a Lambda event. What stands around them is counted with the first one.
+fn event(text: &str) -> Vec<Frame> {
+    let event: Value = serde_json::from_str(text).unwrap_or_default();
+    let records = event["Records"].as_array();
+    let record = |record: &Value| {
+        let data = STANDARD.decode(record["kinesis"]["data"].as_str()?).ok()?;
+        plain(std::str::from_utf8(&data).ok()?)
+    };
+    let mut frames: Vec<Frame> = records.into_iter().flatten().filter_map(record).collect();
+    for (place, frame) in frames.iter_mut().enumerate() {
+        frame.bytes = if place == 0 { text.len() as u64 } else { 0 };
+    }
+    frames
+}
+
 fn plain(text: &str) -> Option<Frame> {
-    let (number, _) = text.strip_prefix('r')?.split_once('.')?;
+    // One that is filtered must not come, but is known.
+    let name = text.strip_prefix(r#"{"drop":""#).unwrap_or(text);
+    let (number, _) = name.strip_prefix('r')?.split_once('.')?;
     Some(Frame {
         rec: number.parse().ok()?,
         n: None,

@@ -77,6 +77,9 @@ impl World {
         let label = self.label(&frames);
         self.tell('<', || format!("feed {role:?} {label}"));
         self.judge_feed(role, &frames, bytes.len());
+        if self.life.gives_events() {
+            self.use_limits(frames.len());
+        }
         if let Some(child) = self.child(role) {
             child.stdin.write(bytes);
             if child.stdin.owes {

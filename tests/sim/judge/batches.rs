@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use kclpipe::testing::handler::Per;
-
 use super::Place;
 use crate::draw::Policy;
 use crate::handlers::Frame;
@@ -32,7 +30,7 @@ impl World {
     /// Whether it is known which records may start. Letters that are under way keep their keys in their slots.
     fn knows_runs(&self) -> bool {
         let letters = self.life.jobs > 1 && self.life.policy == Policy::Command;
-        matches!(self.life.per, Per::Batch { .. }) && !letters
+        self.life.gives_batches() && !letters
     }
 
     /// The places that a handler may be given that is about to start, if it may have all of them.

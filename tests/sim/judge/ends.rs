@@ -21,11 +21,12 @@ impl World {
             self.judge.letter_withdrawn |= role == Role::DeadLetter && over;
             return;
         }
-        let over = self.judge.withdrawn
+        let heard = self.judge.withdrawn
             || self.judge.halted
-            || self.daemon.is_gone(self.now)
+            || self.judge.input_ended
             || self.judge.lease_gone
             || self.is_drained();
+        let over = heard || self.daemon.is_gone(self.now);
         if self.is_drained() {
             self.seen.hit("handlers stopped at a drain's end");
         }
@@ -40,8 +41,9 @@ impl World {
             None if timed_out => Why::TimeLimit,
             None => return self.breaks(format!("{role:?} is stopped without a reason")),
         };
-        // A withdrawal is the last word.
-        hand.stopped = Some(if over { Why::Withdrawn } else { why });
+        // A withdrawal is the last word, if kclpipe can have heard of it.
+        let withdrawn = heard || (over && hand.must_stop.is_none());
+        hand.stopped = Some(if withdrawn { Why::Withdrawn } else { why });
         if why == Why::TimeLimit && !ended {
             self.seen.hit("time limit");
         }
@@ -80,7 +82,7 @@ impl World {
         }
         match self.life.per {
             Per::Record => self.record_ended(&hand, ended),
-            Per::Batch { .. } => self.batch_ended(role, &hand, ended, report.unread),
+            Per::Batch { .. } => self.batch_ended(&hand, ended, report.unread),
             Per::Shard { .. } | Per::Event { .. } => {
                 self.stream_ended(role, hand, ended, report.unread)
             }
@@ -105,7 +107,7 @@ impl World {
         self.settle(*place, class);
     }
 
-    fn batch_ended(&mut self, role: Role, hand: &Hand, ended: Ended, unread: u64) {
+    fn batch_ended(&mut self, hand: &Hand, ended: Ended, unread: u64) {
         let class = Class::of(ended);
         let Some(last) = hand.places.last() else {
             match class {
@@ -132,33 +134,37 @@ impl World {
             self.settle(hand.places[0], class);
             return self.come_back(&hand.places[1..], None);
         }
-        self.unnamed(role, hand, class);
+        self.unnamed(hand, class);
     }
 
-    /// The handler failed, and it is not known at which record.
-    fn unnamed(&mut self, role: Role, hand: &Hand, class: Class) {
+    /// A handler failed, and it is not known at which record; when its records are tried again, if they are.
+    pub(super) fn unnamed(&mut self, hand: &Hand, class: Class) -> Option<Duration> {
         let places = hand.places.as_slice();
         let until = match class {
             Class::Retry => self.all_again(places),
             Class::Broken => self.broken(places),
-            Class::Halt => return self.halt(),
+            Class::Halt => {
+                self.halt();
+                return None;
+            }
             Class::Fail if self.keeps_whole(hand) => {
                 self.seen.hit("an aligned batch as it was");
                 self.all_again(places)
             }
-            _ if !self.life.lives_on() && places.len() > 1 => {
+            _ if self.life.gives_batches() && places.len() > 1 => {
                 self.seen.hit("narrowing");
                 let until = self.now + self.delay(1);
                 self.found(hand);
                 self.come_back(places, Some(until));
-                return self.suspect_last(places.len());
+                self.suspect_last(places.len());
+                until
             }
             _ => {
                 self.judge.batch[places[0]].alone = true;
                 self.all_again(places)
             }
         };
-        self.rest_as(role, Some(until));
+        Some(until)
     }
 
     /// An aligned batch keeps its name when it fails the first time.
@@ -190,11 +196,15 @@ impl World {
         let class = if class.is_good() { Class::Fail } else { class };
         let suspect = self.judge.batch[hand.places[0]].alone && hand.given == 1;
         if suspect || (class == Class::Reject && hand.places.len() == 1) {
+            self.found(&hand);
             let until = self.settle(hand.places[0], class);
             self.rest_as(role, until);
             return self.come_back(&hand.places[1..], None);
         }
-        self.unnamed(role, &hand, class);
+        let until = self.unnamed(&hand, class);
+        if until.is_some() {
+            self.rest_as(role, until);
+        }
     }
 
     /// A handler that lives on died for nothing: the next one waits, longer each time.

@@ -27,14 +27,13 @@ impl World {
         if self.now < self.judge.rests[slot].until {
             self.breaks("a handler starts before its delay is over");
         }
-        self.judge_limits();
-        self.judge_batch(frames);
         self.judge.hands.push(Hand {
             id: child.id,
             role: child.role,
             places: Vec::new(),
             given: 0,
             answered: 0,
+            began: (0, 0),
             fed: 0,
             alive: self.now,
             said: None,
@@ -51,16 +50,32 @@ impl World {
             .last()
             .and_then(|hand| hand.places.first().copied());
         let handed = first.map(|place| self.judge.batch[place].handed + 1);
-        let run = first.and_then(|place| self.judge.batch[place].run);
-        if let Some(hand) = self.judge.hands.last_mut() {
-            hand.run = run;
-        }
         if attempt.is_some() && attempt != handed {
             self.breaks(format!(
                 "KCLPIPE_ATTEMPT is {attempt:?} where {handed:?} is right"
             ));
         }
+    }
+
+    /// A handler that has nothing is given a batch, or its first records.
+    fn judge_first(&mut self, role: Role, frames: &[Frame]) {
+        self.judge_limits();
+        self.judge_batch(frames);
+        self.judge_size(frames);
+        self.note_borders(frames);
+        let first = frames.first().and_then(|frame| self.place_of(frame.rec));
+        let run = first.and_then(|place| self.judge.batch[place].run);
+        let Some(hand) = self.hand(role) else { return };
+        (hand.run, hand.said) = (run, None);
+        hand.began = (hand.given, hand.answered);
+    }
+
+    /// A batch has no more bytes than it may.
+    fn judge_size(&mut self, frames: &[Frame]) {
         if let Per::Batch {
+            bytes: Some(most), ..
+        }
+        | Per::Event {
             bytes: Some(most), ..
         } = self.life.per
         {
@@ -72,7 +87,19 @@ impl World {
                 self.breaks(format!("{payload} bytes in one batch, of {most}"));
             }
         }
-        self.note_borders(frames);
+    }
+
+    /// An event is given to one that has none, and that may have more in its life.
+    fn judge_event(&mut self, role: Role) {
+        let most = self.life.max_records();
+        let Some(hand) = self.hand(role) else { return };
+        let (has, given) = (hand.places.len(), hand.given);
+        if has > 0 {
+            self.breaks("an event is given before the one before it is answered");
+        }
+        if most.is_some_and(|most| given >= most) {
+            self.breaks("an event is given to a process that has had all its records");
+        }
     }
 
     fn note_borders(&mut self, frames: &[Frame]) {
@@ -83,7 +110,7 @@ impl World {
         let cut = records
             .get(last + 1)
             .is_some_and(|next| next.pos.0 == records[last].pos.0);
-        if cut && matches!(self.life.per, Per::Batch { .. }) {
+        if cut && self.life.gives_batches() {
             self.seen.hit("aggregate cut by a border");
         }
     }
@@ -98,6 +125,12 @@ impl World {
         let idle = self.hand(role).is_some_and(|hand| hand.places.is_empty());
         if idle && printed.is_some_and(|at| at <= now) {
             self.breaks("more is given before it is read what the handler has printed");
+        }
+        if self.life.gives_events() {
+            self.judge_event(role);
+        }
+        if idle && !frames.is_empty() {
+            self.judge_first(role, frames);
         }
         if let Some(hand) = self.hand(role) {
             if hand.places.is_empty() {

@@ -113,6 +113,8 @@ pub(crate) struct Hand {
     pub(crate) places: Vec<usize>,
     given: u64,
     answered: u64,
+    /// How many it was given, and had answered, when it got the batch that it has.
+    began: (u64, u64),
     fed: u64,
     alive: Duration,
     said: Option<Word>,
@@ -130,6 +132,7 @@ pub(crate) struct Counted {
     pub(crate) done: u64,
     pub(crate) skipped: u64,
     pub(crate) letters: u64,
+    pub(crate) filtered: u64,
 }
 
 /// When a slot may have a new handler.

@@ -196,7 +196,7 @@ impl World {
         }
         let judge = &self.judge;
         let held = self.now < judge.paused_until.max(judge.broken_until);
-        let busy = judge.hands.len() >= self.life.jobs || letters || judge.letter_fails || held;
+        let busy = !self.is_handler_free() || letters || judge.letter_fails || held;
         if matches!(self.life.per, Per::Shard { .. }) || busy {
             return false;
         }
@@ -222,6 +222,29 @@ impl World {
                 && !self.is_unfit(this.rec)
                 && is_first
         })
+    }
+
+    /// Whether a handler has nothing to do, or may start.
+    fn is_handler_free(&self) -> bool {
+        if !self.life.gives_events() {
+            return self.judge.hands.len() < self.life.jobs;
+        }
+        (0..self.life.jobs).any(|slot| self.is_slot_free(slot))
+    }
+
+    /// Whether a handler that lives on may have the next event in this slot.
+    fn is_slot_free(&self, slot: usize) -> bool {
+        let role = Role::Handler(slot);
+        let Some(hand) = self.judge.hands.iter().find(|hand| hand.role == role) else {
+            return self.now >= self.judge.rests[slot].until;
+        };
+        let most = self.life.max_records();
+        let spent = most.is_some_and(|most| hand.given >= most);
+        let ends = hand.stopped.is_some() || hand.must_stop.is_some() || spent;
+        let mut children = self.children.iter();
+        let reads = |child: &Child| child.ended.is_none() && child.stdin.is_fed();
+        let is_there = children.any(|child| child.role == role && reads(child));
+        hand.places.is_empty() && !ends && is_there
     }
 
     /// Per shard: a handler that answers in groups was told that more comes.

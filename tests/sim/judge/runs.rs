@@ -8,7 +8,7 @@ use crate::world::World;
 impl World {
     /// How many records and how many bytes of payload one handler gets, of this run.
     pub(super) fn limits(&self, run: Option<u64>) -> (usize, u64) {
-        let Per::Batch { size, bytes } = self.life.per else {
+        let (Per::Batch { size, bytes } | Per::Event { size, bytes, .. }) = self.life.per else {
             return (1, u64::MAX);
         };
         let suspects = run.and_then(|run| self.judge.suspects.get(&run));

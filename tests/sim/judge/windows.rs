@@ -67,7 +67,7 @@ impl World {
 
     /// Whether a handler's batch is full with these.
     fn full(&self, places: &[usize]) -> Option<(Trigger, bool)> {
-        let Per::Batch { size, bytes } = self.life.per else {
+        let (Per::Batch { size, bytes } | Per::Event { size, bytes, .. }) = self.life.per else {
             return None;
         };
         if self.is_next_window_there(places[0]) {

@@ -2,7 +2,7 @@
 
 use kclpipe::testing::handler::{Per, Role};
 
-use super::{Class, Why};
+use super::{Class, Hand, Why};
 use crate::handlers::Say;
 use crate::script::Word;
 use crate::world::World;
@@ -21,9 +21,8 @@ impl World {
         match self.life.per {
             Per::Record => self.hear_record(role, word, n, say.tokened),
             Per::Batch { .. } => self.hear_batch(role, word, n, say.tokened),
-            Per::Shard { plain, .. } | Per::Event { plain, .. } => {
-                self.hear_shard(role, word, n, say.tokened || plain)
-            }
+            Per::Shard { plain, .. } => self.hear_shard(role, word, n, say.tokened || plain),
+            Per::Event { plain, .. } => self.hear_event(role, word, n, (say.tokened, plain)),
         }
     }
 
@@ -72,6 +71,115 @@ impl World {
         }
     }
 
+    fn hear_event(
+        &mut self,
+        role: Role,
+        word: Word,
+        n: Option<u64>,
+        (tokened, plain): (bool, bool),
+    ) {
+        // What is no word is log output there.
+        if !tokened && (!plain || word == Word::Nonsense) {
+            return;
+        }
+        let now = self.now;
+        let Some(hand) = self.hand(role) else { return };
+        let began = hand.began.1;
+        match (word, n) {
+            (Word::Progress, None) => hand.alive = now,
+            (Word::Halt, None) => self.halt(),
+            _ if hand.places.is_empty() => self.second_answer(role),
+            (word, Some(n)) => self.take_answer(role, word, began + n),
+            (Word::Upto, None) => self.invalid(role),
+            _ if self.is_unread(role) => self.unread_answer(role),
+            (Word::Ok | Word::Done, None) => self.event_done(role, false),
+            (Word::Checkpoint, None) => self.event_done(role, true),
+            (Word::Retry, None) => self.event_failed(role, Class::Retry),
+            (Word::Reject, None) => self.event_failed(role, Class::Reject),
+            (Word::Fail | Word::Nonsense, None) => {
+                self.event_failed(role, Class::Fail);
+            }
+            (Word::Lowest(sequence_number, place), None) => {
+                self.event_failed_from(role, sequence_number, place);
+            }
+        }
+    }
+
+    fn second_answer(&mut self, role: Role) {
+        self.seen.hit("a second answer to an event");
+        self.invalid(role);
+    }
+
+    /// Whether a handler has not read all that it was given; a line feed may be left.
+    fn is_unread(&mut self, role: Role) -> bool {
+        self.child(role)
+            .is_some_and(|child| child.stdin.unread() > 1)
+    }
+
+    fn unread_answer(&mut self, role: Role) {
+        self.seen.hit("an answer to an event that was not read");
+        self.invalid(role);
+    }
+
+    fn event_done(&mut self, role: Role, checkpoint_request: bool) {
+        let records = self.hand(role).map_or(0, |hand| hand.places.len());
+        self.answered(role, records, checkpoint_request);
+    }
+
+    /// The event failed, and it says not where.
+    fn event_failed(&mut self, role: Role, class: Class) {
+        let Some(hand) = self.give_up_event(role) else {
+            return;
+        };
+        self.seen.hit("an event that failed without a name");
+        if hand.given - hand.began.0 == 1 {
+            self.found(&hand);
+            self.settle(hand.places[0], class);
+        } else {
+            self.unnamed(&hand, class);
+        }
+    }
+
+    /// The records of the event before this one are done; one that it has not is none.
+    fn event_failed_from(&mut self, role: Role, sequence_number: u64, place: Option<u64>) {
+        let Some(hand) = self.hand(role).cloned() else {
+            return;
+        };
+        let is_named = |index: &usize| {
+            let pos = self.daemon.records[self.judge.batch[*index].rec].pos;
+            pos.0 == sequence_number && place.is_none_or(|place| pos.1 == place)
+        };
+        let Some(records) = hand.places.iter().position(is_named) else {
+            return self.event_failed(role, Class::Fail);
+        };
+        self.seen.hit("a reply that lists a record");
+        self.answered(role, records, false);
+        let Some(hand) = self.give_up_event(role) else {
+            return;
+        };
+        self.found(&hand);
+        self.settle(hand.places[0], Class::Fail);
+        self.come_back(&hand.places[1..], None);
+    }
+
+    /// Nothing of its event is the handler's any more, as it was until then.
+    fn give_up_event(&mut self, role: Role) -> Option<Hand> {
+        self.unrest(role);
+        let hand = self.hand(role)?;
+        let before = hand.clone();
+        hand.places.clear();
+        hand.answered = hand.given;
+        Some(before)
+    }
+
+    /// Where all of an event is answered, a handler's batch is done.
+    fn end_event(&mut self, role: Role) {
+        let over = self.hand(role).is_some_and(|hand| hand.places.is_empty());
+        if self.life.gives_events() && over {
+            self.note_batch_done();
+        }
+    }
+
     fn invalid(&mut self, role: Role) {
         self.seen.hit("invalid answer");
         if let Some(hand) = self.hand(role) {
@@ -96,6 +204,9 @@ impl World {
         }
         (hand.alive, hand.said) = (now, Some(word));
         let records = (n - answered) as usize;
+        if self.life.gives_events() && records as u64 == open && self.is_unread(role) {
+            return self.unread_answer(role);
+        }
         match word {
             Word::Upto | Word::Checkpoint => self.answered(role, records, word == Word::Checkpoint),
             _ if records > 1 => self.invalid(role),
@@ -103,7 +214,9 @@ impl World {
             Word::Retry => self.answered_badly(role, Class::Retry),
             Word::Reject => self.answered_badly(role, Class::Reject),
             Word::Fail => self.answered_badly(role, Class::Fail),
-            Word::Progress | Word::Halt | Word::Nonsense => self.invalid(role),
+            Word::Progress | Word::Halt | Word::Nonsense | Word::Done | Word::Lowest(..) => {
+                self.invalid(role);
+            }
         }
     }
 
@@ -120,6 +233,7 @@ impl World {
             }
             self.done(*place);
         }
+        self.end_event(role);
     }
 
     fn answered_badly(&mut self, role: Role, class: Class) {
@@ -136,6 +250,8 @@ impl World {
             if let Some(hand) = self.hand(role) {
                 hand.must_stop = Some(Why::OutOfOrder);
             }
+        } else {
+            self.end_event(role);
         }
     }
 }

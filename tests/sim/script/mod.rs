@@ -1,6 +1,7 @@
 //! What children do: well as a rule, and badly in every way that there is, a few times for each record.
 
 mod beside;
+mod events;
 mod stream;
 mod trouble;
 mod whole;
@@ -12,6 +13,7 @@ use crate::handlers::{Child, RECOVERY};
 use crate::world::{Rng, World};
 pub(crate) use beside::{plan_hook, plan_letter};
 pub(crate) use stream::{Work, begin_stream, nudge, work};
+use stream::{die, leave};
 use trouble::{Bad, trouble};
 pub(crate) use whole::plan_whole;
 pub(crate) use words::Word;

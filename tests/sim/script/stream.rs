@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kclpipe::testing::format::Format;
-use kclpipe::testing::handler::Per;
 use kclpipe::testing::outcome::Ended;
 
-use super::{Bad, Word, bare, say, span, trouble};
+use super::{Bad, Word, bare, events, say, span, trouble};
 use crate::draw::HALT;
 use crate::handlers::{Child, Frame, RECOVERY, Say, frames};
 use crate::world::{Dice, Rng, World};
@@ -16,17 +15,17 @@ use crate::world::{Dice, Rng, World};
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     /// It has read this, and not looked at it.
-    mine: Vec<u8>,
-    todo: VecDeque<Frame>,
+    pub(super) mine: Vec<u8>,
+    pub(super) todo: VecDeque<Frame>,
     /// So many records are handled and not answered.
     group: u64,
     /// The number of the last record that it looked at.
-    n: u64,
+    pub(super) n: u64,
     /// Whether the last one that it looked at was the last before an answer.
     pub(crate) last: Option<bool>,
-    read_at: Option<Duration>,
+    pub(super) read_at: Option<Duration>,
     work_at: Option<Duration>,
-    hangs: bool,
+    pub(super) hangs: bool,
     /// It ends by itself once it has answered.
     leaves: Option<u8>,
 }
@@ -74,12 +73,18 @@ pub(crate) fn work(world: &mut World, child: &mut Child) {
     }
     let now = world.now;
     if child.work.read_at.take_if(|at| *at <= now).is_some() {
-        read(&world.life.format, child, now);
+        if world.life.gives_events() {
+            events::read(world, child);
+        } else {
+            read(&world.life.format, child, now);
+        }
     }
-    if child.work.work_at.take_if(|at| *at <= now).is_some()
-        && let Some(frame) = child.work.todo.pop_front()
-    {
-        handle(world, child, frame);
+    if child.work.work_at.take_if(|at| *at <= now).is_some() {
+        if world.life.gives_events() {
+            events::handle(world, child);
+        } else if let Some(frame) = child.work.todo.pop_front() {
+            handle(world, child, frame);
+        }
     }
     plan_next(world, child);
 }
@@ -141,8 +146,7 @@ fn handle(world: &mut World, child: &mut Child, frame: Frame) {
         .dice
         .rng("handle", &[u64::from(world.daemon.session), child.id, n]);
     child.work.last = frame.last;
-    let plain = matches!(world.life.per, Per::Shard { plain: true, .. });
-    child.work.leaves = (plain && rng.chance(50)).then_some(0);
+    child.work.leaves = (world.life.plain() && rng.chance(50)).then_some(0);
     let Some(bad) = trouble(world, frame.rec) else {
         return handle_well(world, child, frame, rng);
     };
@@ -172,7 +176,8 @@ fn handle(world: &mut World, child: &mut Child, frame: Frame) {
     }
 }
 
-fn die(child: &mut Child, now: Duration, ended: Ended) {
+/// It ends, with an answer that it owes or without.
+pub(super) fn die(child: &mut Child, now: Duration, ended: Ended) {
     child.work.hangs = true;
     child.exit = Some((now, ended));
 }
@@ -196,7 +201,12 @@ fn handle_well(world: &World, child: &mut Child, frame: Frame, rng: &mut Rng) {
         single
     };
     answer(child, now, word, n, inflight, rng);
-    let odd = world.now < RECOVERY && world.life.trouble > 0;
+    leave(world, child, rng);
+}
+
+/// Now and then it ends after an answer, or halts.
+pub(super) fn leave(world: &World, child: &mut Child, rng: &mut Rng) {
+    let (now, odd) = (world.now, world.has_trouble());
     if odd && rng.chance(3) {
         child.work.hangs = true;
         let late = rng.chance(30);

@@ -17,6 +17,13 @@ pub(super) enum Bad {
     Unread,
 }
 
+impl World {
+    /// Whether anything goes wrong now.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.now < RECOVERY && self.life.trouble > 0
+    }
+}
+
 /// The trouble that a handler has with this record now, if any.
 pub(super) fn trouble(world: &World, rec: usize) -> Option<Bad> {
     if world.now >= RECOVERY {
