@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -200,6 +201,47 @@ clients! {
     large_events_and_replies_pass: python Python node Node rust Rust;
     nothing_is_lost: python Python powertools Powertools node Node rust Rust;
     two_run_at_a_time: python Python powertools Powertools node Node rust Rust;
+}
+
+/// The last command of each language in docs/from-lambda.md, with the functions of docs/examples/ as they are.
+#[test]
+#[ignore = "needs tests/daemon/setup, Python and Node"]
+fn a_function_is_moved_as_the_page_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/from-lambda.md")).expect("readable");
+    let (_, section) = page.split_once("\n## A function moved\n").expect("there");
+    let section = section.split("\n## ").next().expect("there");
+    let commands = section
+        .lines()
+        .filter(|line| line.starts_with("kclpipe replay "));
+    let path = std::env::var("PATH").expect("text");
+    let own = Path::new(KCLPIPE).parent().expect("a directory").display();
+    let mut moved = 0;
+    for (command, result) in commands.zip(["stock.txt", "stock.txt", "journal"]) {
+        let place = Place::new(Client::Rust);
+        for name in ["lambda_function.py", "index.js"] {
+            let function = root.join("docs/examples/lambda").join(name);
+            fs::copy(function, place.path(name)).expect("copied");
+        }
+        let modules = installed("aws-lambda-ric-4.0.2").join("node_modules");
+        symlink(modules, place.path("node_modules")).expect("linked");
+        let bootstrap = installed("rust-function").join("bootstrap");
+        symlink(bootstrap, place.path("bootstrap")).expect("linked");
+        let record = r#"{"fruit":"apples","count":3}"#;
+        fs::write(place.path("records.txt"), format!("{record}\n")).expect("written");
+        let output = Command::new("sh")
+            .args(["-c", command])
+            .env("PATH", format!("{own}:{path}"))
+            .env("PYTHONPATH", installed("awslambdaric-4.2.2"))
+            .env("JOURNAL", place.path("journal"))
+            .current_dir(place.directory.path())
+            .output();
+        assert_kept(&output.expect("sh starts"));
+        let stored = fs::read_to_string(place.path(result)).expect(command);
+        assert_eq!(stored.lines().count(), 1, "{command}");
+        moved += 1;
+    }
+    assert_eq!(moved, 3);
 }
 
 #[test]
