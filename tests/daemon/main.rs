@@ -14,6 +14,7 @@ mod delivery;
 mod dockerfile;
 mod failure;
 mod filter;
+mod functions;
 mod halt;
 mod harness;
 mod keepalive;
