@@ -42,8 +42,8 @@ pub(crate) use launch::{JARS, LaunchOptions};
 pub(crate) use man::man;
 pub(crate) use misplaced::misplaced;
 pub(crate) use options::{
-    Checkpoints, DataName, DecompressName, Failures, FormatName, LogFormatName, OnFailureName,
-    Options, PerName, StatsFormatName,
+    Checkpoints, DataName, DecompressName, Failures, Filtering, FormatName, LogFormatName,
+    NonJsonName, OnFailureName, Options, PerName, StatsFormatName,
 };
 pub(crate) use redrive::RedriveOptions;
 pub(crate) use replay::{EndingName, InputFormatName, ReplayOptions};

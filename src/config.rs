@@ -3,6 +3,7 @@
 mod beside;
 mod check;
 mod failures;
+mod filtering;
 mod init;
 mod lambda;
 mod launch;
@@ -16,6 +17,7 @@ mod watching;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
@@ -94,11 +96,20 @@ pub fn read(
     arguments: impl Iterator<Item = OsString>,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Task> {
+    read_in(Path::new(""), arguments, environment)
+}
+
+/// The same, where files with relative names lie in `directory`.
+fn read_in(
+    directory: &Path,
+    arguments: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Task> {
     let arguments: Vec<OsString> = arguments.collect();
     match cli::other(&arguments)? {
         Some(Ok(other)) => task(other, &arguments, environment),
         Some(Err(shown)) => Ok(Task::Show(shown)),
-        None => bridge(arguments, environment),
+        None => bridge(directory, arguments, environment),
     }
 }
 
@@ -128,6 +139,7 @@ fn task(
 
 /// What asks for the daemon's child; variables that contradict the command line are dropped one by one.
 fn bridge(
+    directory: &Path,
     arguments: Vec<OsString>,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Task> {
@@ -141,7 +153,7 @@ fn bridge(
             Parsed::Show(text) => return Ok(Task::Show(text)),
             Parsed::Bridge(typed) => typed,
         };
-        match Config::new(&typed, &launched, &environment)? {
+        match Config::new(&typed, directory, &launched, &environment)? {
             Ok(config) => {
                 remarks.extend(misplaced(&config));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
@@ -185,6 +197,7 @@ fn drop_variable(
 impl Config {
     fn new(
         typed: &Typed,
+        directory: &Path,
         launched: &Launched,
         environment: &[(OsString, OsString)],
     ) -> Result<Result<Config, Conflict>> {
@@ -208,7 +221,10 @@ impl Config {
             );
         }
         Ok(Ok(Config {
-            settings: settings::settings(options, command, launched, environment),
+            settings: Settings {
+                filter: filtering::filter(&options.filtering, directory)?,
+                ..settings::settings(options, command, launched, environment)
+            },
             strategy: strategy(&options.checkpoints),
             drain_timeout: drain_timeout(options, launched),
             worker: launched.pid,
@@ -423,6 +439,11 @@ mod tests {
                 "--on-failure dead-letter -- x",
                 "--on-failure",
                 "--dead-letter",
+            ),
+            (
+                "--filter-non-json skip -- x",
+                "--filter-non-json",
+                "--filter ",
             ),
             ("--per shard --format raw -- x", "--per", "--format"),
             ("--format lambda -- x", "--per", "--format"),

@@ -31,6 +31,8 @@ const BATCH_BYTES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 pub struct Counters {
     /// Records that the handler accepted.
     pub done: u64,
+    /// Records that the user's filter kept from the handler.
+    pub filtered: u64,
     /// Records that were passed over.
     pub skipped: u64,
     /// Records that are in the dead-letter file.
@@ -80,6 +82,7 @@ impl Default for Counters {
     fn default() -> Counters {
         Counters {
             done: 0,
+            filtered: 0,
             skipped: 0,
             dead_lettered: 0,
             unwritten: 0,
@@ -170,7 +173,7 @@ impl Counters {
 
     /// The records that passed, of any outcome.
     pub fn passed(&self) -> u64 {
-        self.done + self.skipped + self.dead_lettered
+        self.done + self.filtered + self.skipped + self.dead_lettered
     }
 }
 

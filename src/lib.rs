@@ -8,7 +8,8 @@
 //! `app` has a file for each command.
 //!
 //! `clean` makes the words of others fit for the log and for names of files. `counters` counts what happens on the
-//! way, and `reporting` shows it. `suggest` knows which name was meant by one that does not exist.
+//! way, and `reporting` shows it. `filter` says which records are for a handler at all. `suggest` knows which name
+//! was meant by one that does not exist.
 //!
 //! `lambda` is a handler of its own, for functions written for AWS Lambda.
 //!
@@ -32,6 +33,7 @@ mod counters;
 mod dead_letter;
 mod due;
 mod exit;
+mod filter;
 mod format;
 mod handler;
 mod host_slots;

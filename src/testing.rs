@@ -45,6 +45,11 @@ pub mod exit {
     };
 }
 
+/// Which records are handed over.
+pub mod filter {
+    pub use crate::filter::{Filter, NonJson, Pattern, patterns};
+}
+
 /// Records as bytes.
 pub mod format {
     pub use crate::format::{Data, Format};

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod daemon;
 mod failures;
+mod filtering;
 mod handover;
 mod modes;
 mod stopping;
@@ -14,6 +15,7 @@ use clap::Args;
 pub(crate) use checkpoints::Checkpoints;
 pub(crate) use daemon::{Daemon, Debugging, Lease};
 pub(crate) use failures::{Failures, OnFailureName};
+pub(crate) use filtering::{Filtering, NonJsonName};
 pub(crate) use handover::{DataName, DecompressName, FormatName, Handover, PerName};
 pub(crate) use modes::{Lambda, PerBatch, PerShard};
 pub(crate) use stopping::Stopping;
@@ -25,6 +27,8 @@ pub(crate) use watching::{LogFormatName, StatsFormatName, Watching};
 pub(crate) struct Options {
     #[command(flatten)]
     pub handover: Handover,
+    #[command(flatten)]
+    pub filtering: Filtering,
     #[command(flatten)]
     pub batch: PerBatch,
     #[command(flatten)]

@@ -63,7 +63,9 @@ pub(crate) fn child(arguments: Vec<OsString>, directory: Option<&Path>) -> Resul
     let name = name.and_then(|directory| Some(directory.file_name()?.to_owned()));
     let environment = name.map(|name| ("KCLPIPE_NAME".into(), name)).into_iter();
     let environment = environment.chain(std::env::vars_os());
-    let Task::Bridge(config) = super::read(arguments.into_iter(), environment)? else {
+    let looked_up = directory.unwrap_or(Path::new(""));
+    let task = super::read_in(looked_up, arguments.into_iter(), environment)?;
+    let Task::Bridge(config) = task else {
         bail!("these arguments do not run it as the daemon's child");
     };
     let places = places(&config);

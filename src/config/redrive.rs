@@ -30,7 +30,7 @@ pub(super) fn task(
     let mut child = defaults(&typed.options, &options);
     child.extend(words);
     // What it says of a mistake is best said now.
-    let checked = bridge(child.clone(), environment.iter().cloned())?;
+    let checked = bridge(Path::new(""), child.clone(), environment.iter().cloned())?;
     let Task::Bridge(config) = &checked else {
         return Ok(checked);
     };
@@ -50,7 +50,8 @@ fn goes_back(options: &Options) -> bool {
 
 /// Options for which others are a better default here than for a worker.
 fn defaults(options: &Options, own: &RedriveOptions) -> Vec<OsString> {
-    let mut words = Vec::new();
+    // A letter passed the filter of its time, and one that does not pass now would be gone unseen.
+    let mut words = vec![OsString::from("--filter=off")];
     if goes_back(options) {
         let mut word = OsString::from("--dead-letter=");
         word.push(&own.file);
@@ -96,6 +97,7 @@ mod tests {
         let settings = redrive("redrive dead -- ./h.sh").expect("sound");
         assert_eq!(settings.failures, Some("dead".into()));
         let expected = [
+            "--filter=off",
             "--dead-letter=dead",
             "--checkpoint-every=1s",
             "--max-consecutive-failures=0",
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(settings.child, expected.map(OsString::from));
         let line = "redrive dead --on-failure skip --max-attempts 1 --checkpoint-batch --max-consecutive-failures 3 -- cat";
         let settings = redrive(line).expect("sound");
-        assert_eq!((settings.failures, settings.child.len()), (None, 9));
+        assert_eq!((settings.failures, settings.child.len()), (None, 10));
         let settings = redrive("redrive dead --dead-letter other -- cat").expect("sound");
         assert_eq!(settings.failures, Some("other".into()));
         let line = "redrive dead --name app --dead-letter {name}-{shard} -- cat";

@@ -6,8 +6,8 @@ use super::failures::RETRY_DELAY;
 use super::off_or;
 use super::records::{gives_batches, gives_events, read_ahead, window};
 use crate::cli::{
-    self, Checkpoints, Failures, FormatName, OnFailureName, Options, PerName, StatsFormatName,
-    Variables,
+    self, Checkpoints, Failures, Filtering, FormatName, OnFailureName, Options, PerName,
+    StatsFormatName, Variables,
 };
 
 /// Two options that do not go together.
@@ -47,6 +47,7 @@ pub(super) fn broken(options: &Options) -> Option<Conflict> {
         .chain(shard_rules(options))
         .chain(limit_rules(options))
         .chain(window_rules(options))
+        .chain(filter_rules(&options.filtering))
         .chain([(
             options.watching.stats_format == Some(StatsFormatName::Emf)
                 && off_or(options.watching.stats_every, None).is_none(),
@@ -234,6 +235,15 @@ fn limit_rules(options: &Options) -> [Rule; 2] {
             "--rate spaces out the starts of handlers, and excludes --per shard, whose handlers start once, but for --format lambda",
         ),
     ]
+}
+
+fn filter_rules(options: &Filtering) -> [Rule; 1] {
+    let filters = !options.filter.is_empty() || options.filter_file.is_some();
+    [(
+        options.filter_non_json.is_some() && !filters,
+        ["filter-non-json", "filter"],
+        "--filter-non-json needs a pattern, by --filter or --filter-file",
+    )]
 }
 
 fn window_rules(options: &Options) -> [Rule; 6] {

@@ -33,6 +33,7 @@ pub(super) fn settings(
             .as_ref()
             .map(|hook| beside(hook, options)),
         command,
+        filter: None,
         decompress: decompression(options),
         per: per(options),
         format: format(options),

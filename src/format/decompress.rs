@@ -48,6 +48,15 @@ pub(super) struct Unpacker {
     size: u64,
 }
 
+/// How a payload came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// As it is.
+    Plain,
+    /// Compressed.
+    Packed,
+}
+
 impl Unpacker {
     pub(super) fn new(decompression: Decompression) -> Unpacker {
         Unpacker {
@@ -72,23 +81,41 @@ impl Unpacker {
         &'a mut self,
         record: &Record<'a>,
     ) -> Result<Result<Record<'a>, &'static str>> {
+        match self.read(record)? {
+            Err(why) => return Ok(Err(why)),
+            Ok(Came::Plain) => return Ok(Ok(*record)),
+            Ok(Came::Packed) => STANDARD.encode_string(&self.payload, &mut self.data_base64),
+        }
+        Ok(Ok(Record {
+            data_base64: &self.data_base64,
+            ..*record
+        }))
+    }
+
+    /// The payload decompressed, or what is the matter with that.
+    ///
+    /// # Errors
+    /// As [`Unpacker::unpack`].
+    pub(super) fn payload(&mut self, record: &Record<'_>) -> Result<Result<&[u8], &'static str>> {
+        let came = self.read(record)?;
+        Ok(came.map(|came| match came {
+            Came::Plain => self.packed.as_slice(),
+            Came::Packed => &self.payload,
+        }))
+    }
+
+    /// Reads the payload into memory, and decompresses it if it came so.
+    fn read(&mut self, record: &Record<'_>) -> Result<Result<Came, &'static str>> {
         self.forget();
         record.decode_into(&mut self.packed)?;
         let Decompression { which, largest } = self.decompression;
         if which == Decompress::Auto && !self.packed.starts_with(MAGIC) {
             self.size = self.packed.len() as u64;
-            return Ok(Ok(*record));
+            return Ok(Ok(Came::Plain));
         }
         let unpacked = gunzip(&self.packed, largest, &mut self.payload);
         self.size = self.payload.len() as u64;
-        if let Err(why) = unpacked {
-            return Ok(Err(why));
-        }
-        STANDARD.encode_string(&self.payload, &mut self.data_base64);
-        Ok(Ok(Record {
-            data_base64: &self.data_base64,
-            ..*record
-        }))
+        Ok(unpacked.map(|()| Came::Packed))
     }
 
     /// Empties the working memory; what a large record needed is not kept.

@@ -5,6 +5,7 @@ mod delimited;
 mod jsonl;
 mod lambda;
 mod netstring;
+mod payloads;
 
 use anyhow::Result;
 
@@ -14,6 +15,7 @@ use decompress::Unpacker;
 
 pub(crate) use decompress::{Decompress, Decompression};
 pub use jsonl::Data;
+pub(crate) use payloads::Payloads;
 
 /// How records stand on a handler's stdin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub use pool::{Children, ExitReport, HandlerProcesses, Happening, Pool, Rate, Ro
 use crate::backoff::Delays;
 use crate::checkpoint::BlockedRecord;
 use crate::counters::Counters;
+use crate::filter::Filter;
 use crate::format::{Decompression, Format};
 use crate::host_slots;
 use crate::outcome::OnExit;
@@ -230,6 +231,8 @@ pub struct Settings {
     pub format: Format,
     /// Which payloads are decompressed before that; `None` for none.
     pub decompress: Option<Decompression>,
+    /// Which records are handed over; `None` for all. Others are done.
+    pub filter: Option<Filter>,
     /// How many attempts may run at a time.
     pub jobs: usize,
     /// How many may run on this machine, of all shards; `None` for no limit. Not for handlers that live on.

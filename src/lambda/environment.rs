@@ -27,10 +27,16 @@ pub(super) fn of_function(
     variable: Lookup<'_>,
 ) -> Vec<Variable> {
     let here = std::env::current_dir().unwrap_or_default();
+    let name = name(variable);
+    let mut log_group = OsString::from("/aws/lambda/");
+    log_group.push(&name);
     let missing = [
-        (NAME, name(variable)),
+        (NAME, name),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".into()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".into()),
+        // There is no such log, but runtime clients do not start without its name.
+        ("AWS_LAMBDA_LOG_GROUP_NAME", log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream(variable)),
         ("LAMBDA_TASK_ROOT", here.into_os_string()),
         ("_HANDLER", last_word(command)),
     ];
@@ -52,16 +58,20 @@ pub(super) fn of_api(address: &str) -> Variable {
 pub(super) fn arn(variable: Lookup<'_>) -> String {
     let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
     let region = region.unwrap_or_else(|| "us-east-1".into());
-    let name = variable(NAME).unwrap_or_else(|| name(variable));
     format!(
         "arn:aws:lambda:{}:000000000000:function:{}",
         region.display(),
-        name.display()
+        name(variable).display()
     )
 }
 
 fn name(variable: Lookup<'_>) -> OsString {
-    variable("KCLPIPE_APPLICATION").unwrap_or_else(|| "function".into())
+    let known = variable(NAME).or_else(|| variable("KCLPIPE_APPLICATION"));
+    known.unwrap_or_else(|| "function".into())
+}
+
+fn log_stream(variable: Lookup<'_>) -> OsString {
+    variable("KCLPIPE_SHARD_ID").unwrap_or_else(|| "kclpipe".into())
 }
 
 /// As of a container's command: a runtime client is given the handler last.

@@ -65,6 +65,7 @@ fn values(of: &Interval) -> Vec<(&'static str, &'static str, Value)> {
     let blocked = of.snapshot.blocked.as_ref().map(|(_, time)| *time);
     let mut values = vec![
         ("RecordsDone", "Count", grown(|of| of.done)),
+        ("RecordsFiltered", "Count", grown(|of| of.filtered)),
         ("RecordsSkipped", "Count", grown(|of| of.skipped)),
         ("RecordsRejected", "Count", grown(|of| of.rejected)),
         ("RecordsExpired", "Count", grown(|of| of.expired)),

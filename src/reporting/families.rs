@@ -64,6 +64,7 @@ pub const FAMILIES: &[Family] = &[
             let counters = &of.counters;
             vec![
                 counter(&["done"], counters.done),
+                counter(&["filtered"], counters.filtered),
                 counter(&["dead_lettered"], counters.dead_lettered),
                 counter(&["skipped"], counters.skipped),
             ]

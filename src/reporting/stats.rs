@@ -101,6 +101,7 @@ fn sum_up(of: &Interval) -> String {
         done as f64 / of.took.as_secs_f64().max(f64::MIN_POSITIVE)
     );
     let counts = [
+        ("filtered", of.grown(|counters| counters.filtered)),
         ("skipped", of.grown(|counters| counters.skipped)),
         ("dead-lettered", of.grown(|counters| counters.dead_lettered)),
         (

@@ -13,6 +13,8 @@ mod delivery;
 #[path = "../dockerfile.rs"]
 mod dockerfile;
 mod failure;
+mod filter;
+mod functions;
 mod halt;
 mod harness;
 mod keepalive;

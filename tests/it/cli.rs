@@ -340,6 +340,7 @@ fn the_defaults_of_the_help_are_those_of_the_program() {
             "batch-window" => "--per batch",
             "inflight" | "max-records-per-handler" => "--per shard",
             "drain-timeout" => "--read-ahead 1MiB",
+            "filter-non-json" => r#"--filter {"partitionKey":["k"]}"#,
             _ => "",
         };
         let named = configured(&format!("{with} --{option} {default} -- x"));

@@ -27,7 +27,7 @@ use crate::launch::MAVEN;
 const README_LINES: usize = 250;
 
 /// Options of other programs that the documents name.
-const OF_OTHERS: [&str; 25] = [
+const OF_OTHERS: [&str; 26] = [
     "--example",
     "--seeds",
     "--collector",
@@ -53,6 +53,7 @@ const OF_OTHERS: [&str; 25] = [
     "--test",
     "--test-threads",
     "--unbuffered",
+    "--uuid",
 ];
 
 /// Options that have another name now, which the changelog says.
@@ -562,6 +563,7 @@ macro_rules! commands_of_documents_work {
 
 commands_of_documents_work! {
     of_readme: "README.md" needs [];
+    of_filter: "docs/filter.md" needs [];
     of_from_kclpy: "docs/from-kclpy.md" needs ["python3"];
     of_from_lambda: "docs/from-lambda.md" needs ["python3"];
     of_launch: "docs/launch.md" needs [];

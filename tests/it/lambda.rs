@@ -181,6 +181,8 @@ fn the_function_finds_its_variables_and_never_the_token() {
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_FUNCTION_NAME": "function",
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/function",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "kclpipe",
         "AWS_LAMBDA_RUNTIME_API": null,
         "LAMBDA_TASK_ROOT": "here",
         "_HANDLER": "app.handler",

@@ -63,6 +63,7 @@ impl Play {
                 Format::Lines
             },
             decompress: None,
+            filter: None,
             jobs: 1,
             host_jobs: None,
             rate: None,

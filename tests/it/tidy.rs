@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("http", 0),
     ("launched", 0),
     ("suggest", 0),
+    ("filter", 1),
     ("backoff", 1),
     ("host_slots", 1),
     ("logging", 1),

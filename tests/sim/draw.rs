@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kclpipe::testing::backoff::Delays;
 use kclpipe::testing::checkpoint::Strategy;
+use kclpipe::testing::filter::{Filter, NonJson, patterns};
 use kclpipe::testing::format::{Data, Format};
 use kclpipe::testing::handler::{Limits, OnFailure, Per, Rate, Settings, Window};
 use kclpipe::testing::host_slots;
@@ -16,6 +17,9 @@ use crate::world::{Dice, Rng};
 /// The exit code that the options make `checkpoint`, and the one that they make `halt`.
 pub(crate) const CHECKPOINT: u8 = 99;
 pub(crate) const HALT: u8 = 98;
+
+/// What the filter passes: the payloads that it does not are JSON with this name, and the others no JSON.
+const PATTERN: &str = r#"{"data": {"drop": [{"exists": false}]}}"#;
 
 /// Where a lease without a checkpoint begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub(crate) struct Draw {
     pub(crate) keys: u64,
     /// Sessions with faults of the daemon; after them it has none.
     pub(crate) sessions: u32,
+    /// Of a hundred records so many are filtered, if there is a filter.
+    pub(crate) filtered: Option<u64>,
     /// Of a hundred records so many are trouble at first.
     pub(crate) trouble: u64,
     /// Of a hundred checkpoints so many fail.
@@ -141,6 +147,7 @@ impl Draw {
             ]),
             records: rng.within(1, 24) as usize,
             keys: rng.pick(&[1, 2, 4, 9]),
+            filtered: filtered(&mut Dice(seed).rng("filter", &[])),
             sessions: rng.within(0, 4) as u32,
             trouble: rng.pick(&[0, 10, 30, 60]),
             ack_faults: rng.pick(&[0, 0, 10, 40, 95]),
@@ -164,6 +171,10 @@ impl Draw {
             per: self.per,
             format: self.format.clone(),
             decompress: None,
+            filter: self.filtered.map(|_| {
+                let pattern = patterns("the pattern", PATTERN).expect("a pattern");
+                Filter::new(pattern, NonJson::Pass)
+            }),
             jobs: self.jobs,
             host_jobs: self.others.map(|_| host_slots::Settings {
                 slots: 1,
@@ -262,6 +273,7 @@ impl Draw {
         push(&|draw| draw.records = draw.records.max(2) - 1);
         push(&|draw| draw.sessions = 0);
         push(&|draw| draw.sessions = draw.sessions.saturating_sub(1));
+        push(&|draw| draw.filtered = None);
         push(&|draw| draw.ack_faults = 0);
         push(&|draw| draw.outage = None);
         push(&|draw| draw.trouble = 0);
@@ -402,6 +414,11 @@ fn format(per: Per, rng: &mut Rng) -> Format {
             rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)])
         }
     }
+}
+
+/// How many of a hundred records are filtered.
+fn filtered(rng: &mut Rng) -> Option<u64> {
+    rng.pick(&[None, None, Some(0), Some(20), Some(50), Some(90), Some(100)])
 }
 
 fn strategy(rng: &mut Rng) -> Strategy {

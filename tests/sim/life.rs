@@ -121,6 +121,7 @@ fn session(shared: &Shared, draw: &Draw) {
         done: counters.done,
         skipped: counters.skipped,
         letters: counters.dead_lettered,
+        filtered: counters.filtered,
     };
     shared.with(|world| {
         if !world.killed {

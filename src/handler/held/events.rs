@@ -59,6 +59,8 @@ impl fmt::Display for Why {
 pub(super) enum RecordEvent<'a> {
     /// The handler accepted it.
     Accepted,
+    /// The user's filter keeps it from every handler.
+    Filtered,
     /// It is rejected, or given up; what comes of that is another event.
     GivenUp(Why),
     /// It is tried again after a delay.
@@ -122,6 +124,7 @@ impl RecordEvent<'_> {
     fn count(&self, counters: &mut Counters) {
         let counter = match self {
             RecordEvent::Accepted => &mut counters.done,
+            RecordEvent::Filtered => &mut counters.filtered,
             RecordEvent::GivenUp(Why::AttemptsExhausted) => &mut counters.attempts_exhausted,
             RecordEvent::GivenUp(Why::Expired) => &mut counters.expired,
             RecordEvent::GivenUp(_) => &mut counters.rejected,
@@ -136,7 +139,7 @@ impl RecordEvent<'_> {
 
     fn say(&self) {
         match self {
-            RecordEvent::Accepted | RecordEvent::GivenUp(_) => {}
+            RecordEvent::Accepted | RecordEvent::Filtered | RecordEvent::GivenUp(_) => {}
             RecordEvent::Again {
                 at,
                 why,

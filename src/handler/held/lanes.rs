@@ -124,6 +124,24 @@ impl Lanes {
         }
     }
 
+    /// Takes in the next record, which is done already.
+    pub(in crate::handler) fn push_done(&mut self) {
+        self.records.push_back(Entry {
+            key: 0,
+            step: 0,
+            done: true,
+        });
+        self.pass_done();
+    }
+
+    /// Lets go of the records that are done with all before them.
+    fn pass_done(&mut self) {
+        while self.records.front().is_some_and(|entry| entry.done) {
+            self.records.pop_front();
+            self.done_through += 1;
+        }
+    }
+
     /// The key of this name; with one lane there is but one.
     fn key(&mut self, name: &str) -> u32 {
         let name = match self.lists.lanes() {
@@ -200,10 +218,7 @@ impl Lanes {
         let entry = &mut self.records[index - self.done_through];
         entry.done = true;
         let id = entry.key;
-        while self.records.front().is_some_and(|entry| entry.done) {
-            self.records.pop_front();
-            self.done_through += 1;
-        }
+        self.pass_done();
         let key = &mut self.keys[id as usize];
         key.left -= 1;
         key.out -= 1;

@@ -136,8 +136,9 @@ impl Records {
         self.queue.held_up = time;
     }
 
-    /// Takes in what the daemon read; `advice` is for a handler that cannot keep up.
-    pub(super) fn offer(&mut self, read: Read, advice: &str, now: Instant) {
+    /// Takes in what the daemon read, of which `filtered` says which records are for no handler; `advice` is for
+    /// a handler that cannot keep up.
+    pub(super) fn offer(&mut self, read: Read, filtered: &[bool], advice: &str, now: Instant) {
         let Read {
             batch,
             first,
@@ -154,14 +155,23 @@ impl Records {
             return;
         }
         self.remark_small_read_ahead(batch.line_len());
+        let filtered = |place| filtered.get(place) == Some(&true);
         for place in 0..batch.len() {
+            if filtered(place) {
+                RecordEvent::Filtered.tell(&mut self.counters);
+                self.lanes.push_done();
+                continue;
+            }
             let size = size_of(&batch, place, &self.settings);
             self.lanes.push(batch.partition_key(place), size);
         }
         let index = self.queue.push(batch, now);
-        if first == First::Alone {
+        // A first record that is filtered is done, and so it can be stored at once.
+        if first == First::Alone && !filtered(0) {
             self.alone = Some(index);
         }
+        // Nothing waits for a batch that would make what was filtered storable.
+        self.collecting.batch_done |= self.lanes.all_done();
     }
 
     /// What is read ahead is less than this read: it is no mistake, but handlers work on one read at a time.

@@ -27,7 +27,7 @@ fn holding(settings: Settings, batch: Batch) -> Records {
         first: First::WithOthers,
         fresh: true,
     };
-    records.offer(read, "", now);
+    records.offer(read, &[], "", now);
     records
 }
 

@@ -15,6 +15,7 @@ mod advice;
 pub(super) mod attempt;
 mod children;
 mod dispatch;
+mod filtering;
 mod letter_box;
 mod processes;
 mod rate;
@@ -46,6 +47,7 @@ pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
 use dispatch::Turn;
+use filtering::Filtering;
 pub use processes::HandlerProcesses;
 use rate::Pace;
 pub use rate::Rate;
@@ -62,6 +64,7 @@ pub struct Pool<'a> {
     children: &'a mut dyn Children,
     clock: &'a dyn Clock,
     framer: Framer,
+    filtering: Filtering,
     without: Vec<OsString>,
     records: Records,
     slots: Vec<Slot>,
@@ -109,6 +112,7 @@ impl<'a> Pool<'a> {
         Pool {
             mode: mode::of(&settings),
             framer: Framer::new(settings.format.clone(), settings.decompress),
+            filtering: Filtering::new(&settings),
             slots: (0..settings.jobs).map(|_| Slot::default()).collect(),
             records: Records::new(Rc::clone(&settings), clock.now()),
             sidecars: Sidecars::new(&settings),
@@ -424,9 +428,12 @@ impl Handlers for Pool<'_> {
 
     fn offer(&mut self, mut read: Read) {
         let now = self.clock.now();
-        self.spool(&mut read.batch, now);
+        let filtered = self.filtering.filtered(&read.batch);
+        if filtered.is_empty() || filtered.contains(&false) {
+            self.spool(&mut read.batch, now);
+        }
         self.look_at_clocks();
-        self.records.offer(read, self.mode.advice(), now);
+        self.records.offer(read, &filtered, self.mode.advice(), now);
     }
 
     fn shard_ended(&mut self) {

@@ -22,6 +22,8 @@ pub(crate) struct Rec {
     pub(crate) key: u64,
     pub(crate) arrives: Duration,
     pub(crate) payload: String,
+    /// The filter keeps it from the handler.
+    pub(crate) filtered: bool,
     pub(crate) stamp: Option<i64>,
     /// How it stands in the daemon's line.
     pub(crate) json: String,
@@ -30,6 +32,7 @@ pub(crate) struct Rec {
 /// The records of the stream, in order, aggregates among them.
 pub(super) fn stream(life: &Draw, dice: Dice) -> Vec<Rec> {
     let mut rng = dice.rng("stream", &[]);
+    let mut filter = dice.rng("filtered", &[]);
     let (mut records, mut seq, mut arrives) = (Vec::new(), 1_000, Duration::ZERO);
     while records.len() < life.records {
         seq += rng.within(1, 90);
@@ -45,11 +48,12 @@ pub(super) fn stream(life: &Draw, dice: Dice) -> Vec<Rec> {
             .chance(95)
             .then(|| stamp(arrives) - rng.pick(&[0, 0, 0, 3_000]));
         for sub in 0..subs.min((life.records - records.len()) as u64) {
+            let filtered = filter.chance(life.filtered.unwrap_or_default());
             records.push(rec(
                 (seq, sub),
                 records.len(),
-                arrives,
-                stamp,
+                (arrives, stamp),
+                filtered,
                 life,
                 &mut rng,
             ));
@@ -61,8 +65,8 @@ pub(super) fn stream(life: &Draw, dice: Dice) -> Vec<Rec> {
 fn rec(
     pos: Pos,
     index: usize,
-    arrives: Duration,
-    stamp: Option<i64>,
+    (arrives, stamp): (Duration, Option<i64>),
+    filtered: bool,
     life: &Draw,
     rng: &mut Rng,
 ) -> Rec {
@@ -73,12 +77,16 @@ fn rec(
         String::new()
     };
     let takes_letters = matches!(life.policy, Policy::File | Policy::Command);
-    let inner = if rng.chance(6) && takes_letters {
+    let inner = if rng.chance(6) && takes_letters && !filtered {
         "\n"
     } else {
         ""
     };
-    let payload = format!("r{index}.{inner}{padding}.");
+    let name = format!("r{index}.{inner}{padding}.");
+    let payload = match filtered {
+        true => format!(r#"{{"drop":"{name}"}}"#),
+        false => name,
+    };
     let json = json!({
         "action": "record",
         "data": STANDARD.encode(&payload),
@@ -92,6 +100,7 @@ fn rec(
         key,
         arrives,
         payload,
+        filtered,
         stamp,
         json: json.to_string(),
     }

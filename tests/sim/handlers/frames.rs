@@ -52,7 +52,9 @@ fn event(text: &str) -> Vec<Frame> {
 }
 
 fn plain(text: &str) -> Option<Frame> {
-    let (number, _) = text.strip_prefix('r')?.split_once('.')?;
+    // One that is filtered must not come, but is known.
+    let name = text.strip_prefix(r#"{"drop":""#).unwrap_or(text);
+    let (number, _) = name.strip_prefix('r')?.split_once('.')?;
     Some(Frame {
         rec: number.parse().ok()?,
         n: None,

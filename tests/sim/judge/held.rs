@@ -34,14 +34,42 @@ impl World {
         self.take_in(&read.records);
         self.judge.read_ends.push(self.judge.batch.len() - 1);
         if self.judge.is_unprotected() {
-            self.judge.batch[first].first = true;
-            self.seen.hit("LATEST: the first record alone");
+            self.begin_at_latest(first);
         }
         if self.judge.batch[first..]
             .iter()
             .any(|place| self.is_unfit(place.rec))
         {
             self.seen.hit("payload that does not fit the format");
+        }
+        self.filter(first);
+    }
+
+    /// The first record of a lease goes alone, if a handler gets it at all.
+    fn begin_at_latest(&mut self, first: usize) {
+        if self.is_filtered(first) {
+            return self.seen.hit("LATEST: the first record is filtered");
+        }
+        self.judge.batch[first].first = true;
+        self.seen.hit("LATEST: the first record alone");
+    }
+
+    pub(super) fn is_filtered(&self, place: usize) -> bool {
+        self.daemon.records[self.judge.batch[place].rec].filtered
+    }
+
+    /// What is filtered is done at once. A read of which nothing passes is a batch, if nothing waits for another.
+    fn filter(&mut self, first: usize) {
+        let places = first..self.judge.batch.len();
+        let filtered: Vec<usize> = places.filter(|place| self.is_filtered(*place)).collect();
+        for place in &filtered {
+            self.seen.hit("a filtered record");
+            self.judge.counted.filtered += 1;
+            self.over(*place);
+        }
+        if !filtered.is_empty() && self.is_everything_done() {
+            self.seen.hit("a read of which nothing passes");
+            self.note_batch_done();
         }
     }
 

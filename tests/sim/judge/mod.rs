@@ -132,6 +132,7 @@ pub(crate) struct Counted {
     pub(crate) done: u64,
     pub(crate) skipped: u64,
     pub(crate) letters: u64,
+    pub(crate) filtered: u64,
 }
 
 /// When a slot may have a new handler.

@@ -4,7 +4,7 @@ use super::*;
 use crate::handler::Window;
 
 /// A handler for every three records, or for those of a minute.
-fn windowed(aligned: bool, edit: impl FnOnce(&mut Settings)) -> Settings {
+pub(super) fn windowed(aligned: bool, edit: impl FnOnce(&mut Settings)) -> Settings {
     let three = Per::Batch {
         size: Some(3),
         bytes: None,

@@ -5,6 +5,7 @@
 //! `<` and `=` must come out exactly where they stand. Handlers are numbered by their slots.
 
 mod events;
+mod filtered;
 mod held;
 mod limits;
 mod runs;

@@ -31,6 +31,7 @@ pub(in crate::handler) fn settings(per: Per) -> Settings {
         per,
         format: Format::Lines,
         decompress: None,
+        filter: None,
         jobs: 1,
         host_jobs: None,
         rate: None,
