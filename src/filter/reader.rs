@@ -61,7 +61,11 @@ impl<'a> Reader<'a> {
     /// An error at a value.
     fn error(&self, value: &RawValue, why: impl Display) -> Error {
         // The value is a part of the text, so their addresses say where.
-        let at = value.get().as_ptr() as usize - self.text.as_ptr() as usize;
+        let at = value
+            .get()
+            .as_ptr()
+            .addr()
+            .wrapping_sub(self.text.as_ptr().addr());
         let before = self.text.get(..at).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default();

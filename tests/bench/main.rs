@@ -5,13 +5,14 @@
 //! program that does nothing else, in runs that take turns with kclpipe's. The bar is on the ratio, and
 //! the exit code is 1 where one is not met.
 //!
-//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`held::ROWS`], [`many::ROWS`] or [`peers::ROWS`] with a function that
-//! measures both sides; [`older`] puts an older kclpipe in the place of the floors. [`driver`] plays the daemon,
+//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`filter::ROWS`], [`held::ROWS`], [`many::ROWS`] or [`peers::ROWS`]
+//! with a function that measures both sides; [`older`] puts an older kclpipe in the place of the floors. [`driver`] plays the daemon,
 //! [`floor`] and [`bare`] have the floors, [`measure`] the clocks and medians, [`report`] the table. The peers are other programs, installed on demand; without Python or the
 //! network their rows are skipped.
 
 mod bare;
 mod driver;
+mod filter;
 mod floor;
 mod held;
 mod many;
@@ -117,7 +118,10 @@ fn bench(arguments: &[String]) -> Result<bool> {
         row.fill(&bench, &mut table)?;
     }
     if !older::is_given() {
-        for row in of(wanted, held::ROWS).chain(of(wanted, many::ROWS)) {
+        for row in of(wanted, filter::ROWS)
+            .chain(of(wanted, held::ROWS))
+            .chain(of(wanted, many::ROWS))
+        {
             row.fill(&bench, &mut table)?;
         }
         measure_peers(wanted, &bench, &mut table)?;

@@ -149,6 +149,16 @@ impl Load {
         }
     }
 
+    /// So many batches of this line, which has so many records.
+    pub(crate) fn of(bench: &Bench, line: String, records: usize, batches: usize) -> Load {
+        Load {
+            payload: 0,
+            batches: bench.rounds(batches),
+            line,
+            records,
+        }
+    }
+
     /// The small records of the rows on streams.
     pub(crate) fn small(bench: &Bench, batches: usize) -> Load {
         Load::new(bench, RECORDS, SMALL, batches)
@@ -184,7 +194,7 @@ impl Ran {
         self.bytes / self.seconds
     }
 
-    fn cpu_a_record(&self) -> f64 {
+    pub(crate) fn cpu_a_record(&self) -> f64 {
         self.cpu / self.records
     }
 }

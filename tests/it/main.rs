@@ -19,6 +19,7 @@ mod emf;
 mod examples;
 /// What goes wrong around handlers, and on the daemon's side.
 mod failure;
+mod filter;
 /// The built program between a scripted daemon and scripted handlers.
 mod harness;
 /// `kclpipe init`, up to what a check and replay make of its files.

@@ -279,3 +279,15 @@ fn a_handler_that_halts_leaves_the_rest_for_the_next_time() {
     let file: &Path = &letters.path("dead");
     assert!(!file.exists());
 }
+
+#[test]
+fn a_filter_keeps_no_letter_back() {
+    let letters = Letters::new(4);
+    fs::write(letters.path("patterns"), r#"{"partitionKey":["other"]}"#).expect("written");
+    let handler = "echo $KCLPIPE_SEQUENCE_NUMBER >>seen";
+    let output = letters.run("--filter-file patterns --filter-non-json skip", handler);
+    assert!(output.status.success(), "{output:?}");
+    let mut seen = letters.seen();
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 3, 4]);
+}

@@ -157,7 +157,7 @@ impl Draw {
                 .then(|| (rng.millis(1_000, 60_000), rng.pick(&[1, 78, 75, 65]))),
             slow: rng.chance(40),
             sleepy: rng.chance(20),
-            pipe: rng.pick(&[65_536, 65_536, 30, 300]),
+            pipe: pipe(per, rng),
             old: rng.chance(20),
             empty_reads: rng.chance(85),
             quiet: ahead.quiet,
@@ -392,6 +392,15 @@ fn per(rng: &mut Rng) -> Per {
             plain: rng.chance(20),
             max_records: rng.pick(&[None, None, Some(1), Some(4)]),
         },
+    }
+}
+
+/// How much a pipe holds: a few records, or a few events.
+fn pipe(per: Per, rng: &mut Rng) -> usize {
+    let small = rng.pick(&[65_536, 65_536, 30, 300]);
+    match per {
+        Per::Event { .. } => (small * 20).min(65_536),
+        Per::Record | Per::Batch { .. } | Per::Shard { .. } => small,
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn frames(format: &Format, bytes: &mut Vec<u8>) -> Vec<Frame> {
         frames.extend(plain(&text));
         return frames;
     }
-    while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+    while let Some(end) = memchr::memchr(b'\n', bytes) {
         let line: Vec<u8> = bytes.drain(..=end).collect();
         let text = String::from_utf8_lossy(&line);
         frames.extend(match format {
@@ -36,15 +36,15 @@ pub(crate) fn frames(format: &Format, bytes: &mut Vec<u8>) -> Vec<Frame> {
     frames
 }
 
-/// The records of a Lambda event. What stands around them is counted with the first one.
+/// The records of a Lambda event, of which only the payloads are looked at: to parse them all took longer than the
+/// lives. What stands around them is counted with the first one.
 fn event(text: &str) -> Vec<Frame> {
-    let event: Value = serde_json::from_str(text).unwrap_or_default();
-    let records = event["Records"].as_array();
-    let record = |record: &Value| {
-        let data = STANDARD.decode(record["kinesis"]["data"].as_str()?).ok()?;
+    let payloads = text.split("\"data\":\"").skip(1);
+    let record = |rest: &str| {
+        let data = STANDARD.decode(rest.split('"').next()?).ok()?;
         plain(std::str::from_utf8(&data).ok()?)
     };
-    let mut frames: Vec<Frame> = records.into_iter().flatten().filter_map(record).collect();
+    let mut frames: Vec<Frame> = payloads.filter_map(record).collect();
     for (place, frame) in frames.iter_mut().enumerate() {
         frame.bytes = if place == 0 { text.len() as u64 } else { 0 };
     }
