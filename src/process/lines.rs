@@ -29,6 +29,7 @@ impl Lines {
                 line(&self.buffer);
             }
             self.buffer.clear();
+            super::give_back(&mut self.buffer);
             self.cut = false;
             bytes = &bytes[end + 1..];
         }
@@ -103,6 +104,14 @@ mod tests {
             lines(99, &["one\ntw", "o\n", "\nla", "st"]),
             ["one", "two", "", "last$"]
         );
+    }
+
+    #[test]
+    fn what_a_long_line_needed_is_given_back() {
+        let mut lines = Lines::new(1 << 24);
+        lines.push(&vec![b'x'; 1 << 23], |_| {});
+        lines.push(b"\nab\n", |_| {});
+        assert_eq!(lines.buffer.capacity(), 0);
     }
 
     #[test]
