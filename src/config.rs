@@ -155,6 +155,7 @@ fn bridge(
         };
         match Config::new(&typed, directory, &launched, &environment)? {
             Ok(config) => {
+                lambda::has_its_mode(&config)?;
                 remarks.extend(misplaced(&config));
                 return Ok(Task::Bridge(Box::new(Config { remarks, ..config })));
             }
@@ -517,6 +518,23 @@ mod tests {
         };
         assert_eq!(settings.per, expected);
         assert!(settings.window.is_some() && settings.rate.is_some());
+    }
+
+    #[test]
+    fn a_function_of_lambda_is_a_handler_for_events_alone() {
+        for (line, sound) in [
+            ("--per shard --format lambda -- kclpipe lambda -- f", true),
+            (
+                "--per shard --format lambda -- /usr/bin/kclpipe lambda -- f",
+                true,
+            ),
+            ("--per batch --format lambda -- kclpipe lambda -- f", false),
+            ("--per shard -- /usr/bin/kclpipe lambda -- f", false),
+            ("-- kclpipe lambda -- f", false),
+            ("-- lambda kclpipe", true),
+        ] {
+            assert_eq!(read(line, &[]).is_ok(), sound, "{line}");
+        }
     }
 
     #[test]

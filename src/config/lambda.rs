@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use super::Config;
 use crate::cli::LambdaOptions;
+use crate::handler::Per;
 use crate::lambda::Settings;
 use crate::process::Command;
 
@@ -29,4 +32,25 @@ pub(super) fn settings(
         options.timeout,
         &variable,
     ))
+}
+
+/// Refuses a function as the handler of another mode, whose records would fail again and again: no other understands
+/// its answers.
+///
+/// # Errors
+/// The handler is `kclpipe lambda`, and is not given events.
+pub(super) fn has_its_mode(config: &Config) -> Result<()> {
+    let command = &config.settings.command;
+    let program = Path::new(&command.program).file_name();
+    let is_function = program == Some(OsStr::new("kclpipe"))
+        && command
+            .arguments
+            .first()
+            .is_some_and(|word| word == "lambda");
+    let has_events = matches!(config.settings.per, Per::Event { .. });
+    ensure!(
+        has_events || !is_function,
+        "kclpipe lambda takes events: write --per shard --format lambda before the '--' that it follows"
+    );
+    Ok(())
 }
