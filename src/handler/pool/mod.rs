@@ -1,8 +1,8 @@
 //! The handler pool: the processes that handle a shard's records, and what runs beside them.
 //!
-//! [`dispatch`] is what they are given, [`verdicts`] what their lines and their ends lead to, [`sidecars`] what runs
-//! beside them; here is the loop that waits for them, and what is due by time. In one turn of the loop, in this
-//! order, which must not change:
+//! [`dispatch`] is which of them are given records and when, [`compose`] what they are given, [`verdicts`] what their
+//! lines and their ends lead to, [`sidecars`] what runs beside them; here is the loop that waits for them, and what is
+//! due by time. In one turn of the loop, in this order, which must not change:
 //!
 //! 1. letters are kept, for the records behind them may be done then;
 //! 2. records are handed over, and the commands beside the handlers started;
@@ -14,6 +14,7 @@
 mod advice;
 pub(super) mod attempt;
 mod children;
+mod compose;
 mod dispatch;
 mod filtering;
 mod letter_box;
