@@ -2,9 +2,6 @@
 //! (`support/Aggregates.java`).
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +10,7 @@ use kclpipe::testing::replay::aggregate::take_apart;
 use kclpipe::testing::replay::input::InputRecord;
 use md5::{Digest, Md5};
 
-use crate::harness::{Record, aggregate, installed};
+use crate::harness::{Record, aggregate, java};
 
 /// A record as it is handed over: place, key, payload in base64, explicit hash key.
 type Handed = (u64, String, String, Option<u128>);
@@ -27,28 +24,10 @@ enum Told {
 
 /// What the daemon's class makes of each payload.
 fn asked(jars: &str, payloads: &[String]) -> Vec<Told> {
-    let program = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/daemon/support/Aggregates.java"
-    );
-    let mut java = Command::new("java")
-        .args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"])
-        .arg(installed(jars).join("*"))
-        .arg(program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("java can be started");
-    let mut input = java.stdin.take().expect("piped");
-    let text = payloads.join("\n");
-    let writer = thread::spawn(move || input.write_all(text.as_bytes()).expect("read"));
-    let output = java.wait_with_output().expect("it ends");
-    writer.join().expect("all was written");
-    assert!(output.status.success());
+    let said = java("Aggregates.java", jars, payloads.join("\n"));
     let mut told: Vec<Told> = Vec::new();
     // The daemon's log is on stdout, too.
-    for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+    for line in said.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields[..] {
             ["payload"] => told.push(Told::Handed(Vec::new())),

@@ -1,44 +1,21 @@
 //! What passes a filter of kclpipe's passes AWS's own engine, and the other way round: by the table of
 //! `tests/filter.tsv`, and with patterns and payloads that are made up (`support/Ruler.java`).
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
-
 use kclpipe::testing::filter::{Filter, NonJson, patterns};
 use kclpipe::testing::replay::Rng;
 use serde_json::{Value, json};
 
-use crate::harness::installed;
+use crate::harness::java;
 
 /// Patterns and payloads, with what is to come of them.
 const TABLE: &str = include_str!("../filter.tsv");
 
 /// What AWS's engine makes of each pattern and payload.
 fn asked(rows: &[(String, String)]) -> Vec<String> {
-    let program = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/daemon/support/Ruler.java"
-    );
-    let mut java = Command::new("java")
-        .args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"])
-        .arg(installed("ruler-1.8.1").join("*"))
-        .arg(program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("java can be started");
-    let mut input = java.stdin.take().expect("piped");
     let event = |payload: &str| format!(r#"{{"data":{payload},"partitionKey":"key-1"}}"#);
     let rows = rows.iter();
     let lines = rows.map(|(pattern, payload)| format!("{pattern}\t{}\n", event(payload)));
-    let text: String = lines.collect();
-    let writer = thread::spawn(move || input.write_all(text.as_bytes()).expect("read"));
-    let output = java.wait_with_output().expect("it ends");
-    writer.join().expect("all was written");
-    assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let said = java("Ruler.java", "ruler-1.8.1", lines.collect());
     said.lines().map(str::to_owned).collect()
 }
 

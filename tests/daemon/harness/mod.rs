@@ -3,6 +3,7 @@
 pub(crate) mod aggregate;
 mod application;
 mod daemon;
+mod java;
 mod journal;
 pub(crate) mod kcl_fault;
 mod leases;
@@ -15,6 +16,7 @@ pub(crate) mod wait;
 
 pub(crate) use application::{Application, is_alive};
 pub(crate) use daemon::Daemon;
+pub(crate) use java::java;
 pub(crate) use leases::Checkpoint;
 pub(crate) use stack::installed;
 pub(crate) use stream::{Record, Sent, Shard};

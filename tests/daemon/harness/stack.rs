@@ -27,7 +27,7 @@ pub(crate) fn installed(name: &str) -> PathBuf {
 }
 
 /// A file of this directory's `support`.
-fn support(name: &str) -> PathBuf {
+pub(super) fn support(name: &str) -> PathBuf {
     [
         env!("CARGO_MANIFEST_DIR"),
         "tests",
