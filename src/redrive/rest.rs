@@ -331,7 +331,10 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FileType, Mode, mknodat};
+
     use super::*;
+    use crate::record::Position;
 
     const LETTERS: &str = concat!(
         r#"{"shardId":"a","sequenceNumber":"1","partitionKey":"k","dataBase64":""}"#,
@@ -397,7 +400,8 @@ mod tests {
         let mut next = taken(&file);
         assert!(next.is_older);
         let part = next.rest.part().expect("readable").expect("letters");
-        assert_eq!(part.letters(), 1);
+        let left: Vec<String> = part.shards["a"].keys().map(Position::to_string).collect();
+        assert_eq!(left, ["2.0"]);
         next.rest.finish(&part).expect("saved");
         next.rest.remove().expect("removed");
         assert_eq!(fs::read(&file).expect("left alone"), b"new letters");
@@ -441,6 +445,45 @@ mod tests {
         fs::remove_file(&aside).expect("removed");
         move_if_free(&file, &aside).expect("moved");
         assert!(aside.exists() && !file.exists());
+    }
+
+    #[test]
+    fn only_a_regular_file_is_taken() {
+        let (folder, file) = folder();
+        let pipe = folder.path().join("pipe");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &pipe, FileType::Fifo, mode, 0).expect("made");
+        for (path, said) in [
+            (&*pipe, "it is not a regular file"),
+            (folder.path(), "Is a directory"),
+            (&*file.join("none"), "Not a directory"),
+            (&*folder.path().join("none"), "there is no file"),
+        ] {
+            let Err(Fault::Unreadable(e)) = Rest::take(path) else {
+                panic!("{} is taken", path.display());
+            };
+            assert!(format!("{e:#}").contains(said), "{e:#}");
+        }
+        assert!(pipe.exists() && file.exists());
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_not_the_file_of_its_name() {
+        let (folder, file) = folder();
+        let opened = open(&file).expect("opened").expect("there");
+        assert!(is_at(&opened, &file));
+        fs::rename(&file, folder.path().join("other")).expect("moved");
+        assert!(!is_at(&opened, &file), "there is none");
+        fs::write(&file, LETTERS).expect("written");
+        assert!(!is_at(&opened, &file), "there is another");
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_an_error() {
+        let (folder, file) = folder();
+        assert!(remove(folder.path()).is_err());
+        remove(&file).expect("removed");
+        remove(&file).expect("it is gone already");
     }
 
     #[test]
