@@ -177,19 +177,16 @@ pub(crate) fn write_script(path: &Path, text: &str) {
 
 /// Writes an executable file, in the same way.
 pub(crate) fn write_program(path: &Path, text: &str) {
-    let mut writer = Command::new("sh")
-        .args([
-            "-c",
-            r#"cat >"$0.new" && chmod 755 "$0.new" && mv "$0.new" "$0""#,
-        ])
+    let mut writer = Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
         .arg(path)
         .stdin(Stdio::piped())
         .spawn()
-        .expect("sh starts");
+        .expect("install starts");
     let mut input = writer.stdin.take().expect("a pipe");
     input.write_all(text.as_bytes()).expect("written");
     drop(input);
-    assert!(writer.wait().expect("sh ends").success());
+    assert!(writer.wait().expect("install ends").success());
 }
 
 /// One record of a batch.

@@ -290,16 +290,25 @@ fn a_function_that_cannot_serve_is_broken() {
 
 #[test]
 fn a_death_or_too_long_a_silence_is_a_failure_whatever_the_functions_own_code() {
-    for (event, said) in [
-        (r#""exit""#, "ended while it had an event (exit code 0)"),
+    for (event, timeout, said) in [
+        (
+            r#""exit""#,
+            "60s",
+            "ended while it had an event (exit code 0)",
+        ),
         (
             r#""never""#,
-            "did not answer its event within 200ms (--timeout)",
+            "1s",
+            "did not answer its event within 1s (--timeout)",
         ),
         // It answers the wrong event, and dies as its next request is refused.
-        (r#""silent""#, "ended while it had an event (exit code 101)"),
+        (
+            r#""silent""#,
+            "60s",
+            "ended while it had an event (exit code 101)",
+        ),
     ] {
-        let mut lambda = Lambda::with(&["--timeout", "200ms"], "serve");
+        let mut lambda = Lambda::with(&["--timeout", timeout], "serve");
         assert!(lambda.asked(r#""ok""#).contains("batchItemFailures"));
         lambda.send(event);
         let (code, log) = lambda.ended();
