@@ -547,6 +547,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_as_long_as_it_may_be_is_taken() {
+        let address = started(4);
+        let body = format!("Content-Length: 1000\r\n\r\n{}", "x".repeat(1000));
+        let head = format!("A: {}\r\n\r\n", "x".repeat(HEAD - 100));
+        for rest in [body, head] {
+            let answer = told(address, format!("POST / HTTP/1.1\r\n{rest}").as_bytes());
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+    }
+
+    #[test]
+    fn after_its_last_request_a_client_is_answered_no_other() {
+        let answer = told(
+            started(4),
+            b"GET /a HTTP/1.1\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+        );
+        assert!(answer.ends_with("\r\n\r\nGET /a "), "{answer}");
+    }
+
+    #[test]
+    fn a_client_that_sends_too_much_is_answered_and_not_cut_off() {
+        let mut stream = TcpStream::connect(started(4)).expect("connected");
+        let body = vec![b'x'; 8 << 20];
+        let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&body).expect("all of it is read");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 413");
+    }
+
+    #[test]
     fn a_head_is_answered_without_its_content() {
         let answer = told(started(4), b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(

@@ -110,6 +110,12 @@ mod tests {
     }
 
     #[test]
+    fn the_time_is_shown_as_it_is_written() {
+        let shown = shown(1_500_000_000_250).to_string();
+        assert_eq!(shown, "2017-07-14T02:40:00.250Z");
+    }
+
+    #[test]
     fn without_a_time_all_is_handed_over() {
         let mut until = Until::default();
         assert_eq!(left(&mut until, &[i64::MAX, 5]), ["0", "1"]);

@@ -77,25 +77,67 @@ fn a_mistake_has_its_place() {
     }
 }
 
+/// So many texts, with commas between them.
+fn list(count: usize, text: impl Fn(usize) -> String) -> String {
+    let texts: Vec<String> = (0..count).map(text).collect();
+    texts.join(",")
+}
+
+/// Objects within each other.
+fn deep(depth: usize) -> String {
+    format!(
+        r#"{}["x"]{}"#,
+        r#"{"data":"#.repeat(depth),
+        "}".repeat(depth)
+    )
+}
+
+/// Fields beside each other.
+fn wide(fields: usize) -> String {
+    let fields = list(fields, |n| format!(r#""n{n}":[1]"#));
+    format!(r#"{{"data":{{{fields}}}}}"#)
+}
+
+/// An `$or` beside another.
+fn forked(one: usize, other: usize) -> String {
+    let or = |ways| list(ways, |n| format!(r#"{{"n{n}":[1]}}"#));
+    let (one, other) = (or(one), or(other));
+    format!(r#"{{"data":{{"$or":[{one}],"b":{{"$or":[{other}]}}}}}}"#)
+}
+
 #[test]
 fn what_is_too_much_is_refused_by_name() {
-    let deep = format!(r#"{}["x"]{}"#, r#"{"data":"#.repeat(100), "}".repeat(100));
-    assert!(refused(&deep).contains("nested too deep"));
-    let names = (0..65).map(|n| format!(r#""n{n}":[1]"#));
-    let wide = format!(r#"{{"data":{{{}}}}}"#, names.collect::<Vec<_>>().join(","));
-    assert!(refused(&wide).contains("65 fields"));
-    let or = |n: usize| {
-        let names = (0..9).map(|m| format!(r#"{{"n{n}m{m}":[1]}}"#));
-        format!(r#""$or":[{}]"#, names.collect::<Vec<_>>().join(","))
-    };
-    let many = format!(r#"{{{},"data":{{{}}}}}"#, or(0).replace('n', "data"), or(1));
-    assert!(refused(&many).contains("never there"), "{}", refused(&many));
-    let many = format!(r#"{{"data":{{{},"b":{{{}}}}}}}"#, or(0), or(1));
-    assert!(
-        refused(&many).contains("more than 64"),
-        "{}",
-        refused(&many)
-    );
+    for (most, more, said) in [
+        (deep(65), deep(66), "nested too deep"),
+        (wide(64), wide(65), "65 fields"),
+        (forked(8, 8), forked(8, 9), "more than 64"),
+    ] {
+        assert!(patterns("F", &most).is_ok(), "{most}");
+        assert!(refused(&more).contains(said), "{}", refused(&more));
+    }
+    let elsewhere = forked(2, 2).replace("data", "n");
+    assert!(refused(&elsewhere).contains("never there"));
+}
+
+#[test]
+fn each_of_many_fields_counts() {
+    let pattern = wide(64);
+    let payload = |wrong: usize| list(64, |n| format!(r#""n{n}":{}"#, u8::from(n != wrong)));
+    let judged = |wrong| verdict(&pattern, format!("{{{}}}", payload(wrong)).as_bytes());
+    assert_eq!(judged(64), "yes");
+    assert!((0..64).all(|wrong| judged(wrong) == "no"));
+}
+
+#[test]
+fn only_who_looks_at_payloads_needs_them() {
+    for (pattern, needs) in [
+        (r#"{"partitionKey":["key-1"]}"#, false),
+        (r#"{"data":[1]}"#, true),
+        (r#"[{"partitionKey":["key-1"]},{"data":[1]}]"#, true),
+    ] {
+        let filter = Filter::new(patterns("F", pattern).expect("a pattern"), NonJson::Pass);
+        assert_eq!(filter.needs_payload(), needs, "{pattern}");
+    }
 }
 
 #[test]
@@ -144,6 +186,11 @@ fn what_is_no_json_is_passed_or_skipped_where_the_payload_would_decide() {
     let below = format!(r#"{{"b":{too_deep},"a":"y"}}"#);
     assert_eq!(verdict(pattern, below.as_bytes()), "yes");
     assert_eq!(verdict(pattern, large.as_bytes()), "no");
+    for (arrays, expected) in [(499, "yes"), (500, "no json")] {
+        let (open, close) = ("[".repeat(arrays), "]".repeat(arrays));
+        let nested = format!(r#"{{"a":{open}"y"{close}}}"#);
+        assert_eq!(verdict(pattern, nested.as_bytes()), expected, "{arrays}");
+    }
 }
 
 #[test]

@@ -37,4 +37,9 @@ impl Payloads {
         record.decode_into(&mut self.payload)?;
         Ok(Ok(&self.payload))
     }
+
+    /// How many bytes the last payload has, where payloads are decompressed.
+    pub(crate) fn decompressed(&self) -> u64 {
+        self.unpacker.as_ref().map_or(0, Unpacker::size)
+    }
 }

@@ -173,6 +173,7 @@ fn wait_for_an_end(pipes: &[File]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::sync::mpsc;
     use std::thread;
 
@@ -207,6 +208,18 @@ mod tests {
         assert!(many.try_take().expect("it can be looked at").is_some());
         drop(first);
         assert!(few.try_take().expect("it can be looked at").is_some());
+    }
+
+    #[test]
+    fn all_slots_are_watched_and_only_their_owner_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let slots = slots(folder.path(), 3);
+        let watched = slots.watch().expect("they can be read");
+        assert_eq!(watched.len(), 3);
+        for pipe in watched {
+            let mode = pipe.metadata().expect("it is there").mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
     }
 
     #[test]

@@ -94,6 +94,27 @@ mod tests {
         assert_eq!(end, Brought::End { torn: false });
     }
 
+    /// An input that a signal interrupts once, and that is broken then.
+    struct Broken(bool);
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            let was_interrupted = std::mem::replace(&mut self.0, true);
+            Err(match was_interrupted {
+                false => io::ErrorKind::Interrupted.into(),
+                true => io::ErrorKind::ConnectionReset.into(),
+            })
+        }
+    }
+
+    #[test]
+    fn only_an_interrupted_read_is_no_error() {
+        let mut events = Events::new(Broken(false));
+        assert_eq!(events.read().expect("no error"), Brought::More);
+        let error = events.read().expect_err("it would come again for ever");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
     #[test]
     fn a_part_of_an_event_is_none() {
         let (lines, end) = read(b"{}\n{\"Rec");

@@ -192,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn a_part_whose_length_is_known_has_no_more_whatever_was_appended() {
+        let (one, other) = (letter("a", 1), letter("a", 2));
+        let text = [&*one, &*other].concat();
+        let length = Some(one.len() as u64);
+        let part = Part::read(&mut text.as_bytes(), length, 0).expect("read");
+        assert_eq!((part.letters(), part.length as usize), (1, one.len()));
+    }
+
+    #[test]
     fn a_letter_that_comes_again_counts_once() {
         let text = [letter("a", 1), letter("a", 2), letter("a", 1)].concat();
         let part = read(&text);
@@ -221,6 +230,8 @@ mod tests {
             (count("dead-{shard}"), count("dead-a"), count("none")),
             (1, 1, 0)
         );
+        // Not of a file that is not there, but of none that could be.
+        assert!(super::count(&folder.path().join("dead-a/none"), of.names().collect()).is_err());
     }
 
     #[test]

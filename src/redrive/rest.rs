@@ -336,7 +336,11 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FileType, Mode, mknodat};
+
+    use super::super::RULES;
     use super::*;
+    use crate::record::Position;
 
     const LETTERS: &str = concat!(
         r#"{"shardId":"a","sequenceNumber":"1","partitionKey":"k","dataBase64":""}"#,
@@ -354,6 +358,39 @@ mod tests {
 
     fn taken(file: &Path) -> Taken {
         Rest::take(file).expect("there")
+    }
+
+    /// The positions of the letters in a part.
+    fn left(part: &Part) -> Vec<String> {
+        let records = part.shards.values().flat_map(|records| records.keys());
+        records.map(Position::to_string).collect()
+    }
+
+    #[test]
+    fn what_shards_have_stored_is_not_handed_over_again() {
+        let (_folder, file) = folder();
+        let shard = |id: &str, at: LeasePosition| Shard::new(id.into(), Vec::new(), RULES).at(at);
+        let at = |number| LeasePosition::parse(number, None).expect("a position");
+        for (stored, expected) in [
+            (LeasePosition::TrimHorizon, &["1.0", "2.0"][..]),
+            (at("1"), &["2.0"]),
+            (at("1"), &["2.0"]),
+            (at("2"), &[]),
+            (LeasePosition::ShardEnd, &[]),
+        ] {
+            let mut rest = taken(&file).rest;
+            rest.part().expect("readable").expect("letters");
+            let shards = [
+                shard("a", stored.clone()),
+                shard("b", LeasePosition::TrimHorizon),
+            ];
+            rest.note(&shards).expect("saved");
+            drop(rest);
+            let part = taken(&file).rest.part().expect("readable");
+            assert_eq!(left(&part.expect("letters")), expected, "{stored}");
+        }
+        let done = taken(&file).rest.progress.done;
+        assert!(done.keys().eq(["a"]), "nothing of the other is done");
     }
 
     #[test]
@@ -402,7 +439,7 @@ mod tests {
         let mut next = taken(&file);
         assert!(next.is_older);
         let part = next.rest.part().expect("readable").expect("letters");
-        assert_eq!(part.letters(), 1);
+        assert_eq!(left(&part), ["2.0"]);
         next.rest.finish(&part).expect("saved");
         next.rest.remove().expect("removed");
         assert_eq!(fs::read(&file).expect("left alone"), b"new letters");
@@ -449,6 +486,45 @@ mod tests {
         fs::remove_file(&aside).expect("removed");
         move_if_free(&file, &aside).expect("moved");
         assert!(aside.exists() && !file.exists());
+    }
+
+    #[test]
+    fn only_a_regular_file_is_taken() {
+        let (folder, file) = folder();
+        let pipe = folder.path().join("pipe");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &pipe, FileType::Fifo, mode, 0).expect("made");
+        for (path, said) in [
+            (&*pipe, "it is not a regular file"),
+            (folder.path(), "Is a directory"),
+            (&*file.join("none"), "Not a directory"),
+            (&*folder.path().join("none"), "there is no file"),
+        ] {
+            let Err(Fault::Unreadable(e)) = Rest::take(path) else {
+                panic!("{} is taken", path.display());
+            };
+            assert!(format!("{e:#}").contains(said), "{e:#}");
+        }
+        assert!(pipe.exists() && file.exists());
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_not_the_file_of_its_name() {
+        let (folder, file) = folder();
+        let opened = open(&file).expect("opened").expect("there");
+        assert!(is_at(&opened, &file));
+        fs::rename(&file, folder.path().join("other")).expect("moved");
+        assert!(!is_at(&opened, &file), "there is none");
+        fs::write(&file, LETTERS).expect("written");
+        assert!(!is_at(&opened, &file), "there is another");
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_an_error() {
+        let (folder, file) = folder();
+        assert!(remove(folder.path()).is_err());
+        remove(&file).expect("removed");
+        remove(&file).expect("it is gone already");
     }
 
     #[test]

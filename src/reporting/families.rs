@@ -57,7 +57,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_records_total",
-        help: "Records that are done or disposed of, by outcome.",
+        help: "Records that are done or disposed of, by outcome: done, filtered (a filter keeps them back), dead_lettered, skipped.",
         kind: Kind::Counter,
         labels: &["outcome"],
         samples: |of| {
@@ -129,7 +129,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_handler_duration_seconds",
-        help: "How long a handler took: a process from start to end; with --per shard, from the record or the previous answer to the answer.",
+        help: "How long a handler took: a process from start to end; with --per shard, from the record, the event or the previous answer to the answer.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.counters.times)],
@@ -143,7 +143,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_handler_starts_total",
-        help: "Handlers that were started, by what started them: see the reasons below.",
+        help: "Handlers that were started, and with --per shard --format lambda events that one was given, by what started them: see the reasons below.",
         kind: Kind::Counter,
         labels: &["reason"],
         samples: |of| {
@@ -155,14 +155,14 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kclpipe_batch_records",
-        help: "How many records a handler got at its start; not with --per shard.",
+        help: "How many records a handler got at its start; with --per shard only in events, with --format lambda.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.counters.batch_records)],
     },
     Family {
         name: "kclpipe_batch_bytes",
-        help: "Bytes of payload that a handler got at its start; not with --per shard.",
+        help: "Bytes of payload that a handler got at its start; with --per shard only in events, with --format lambda.",
         kind: Kind::Histogram,
         labels: &[],
         samples: |of| vec![histogram(&of.counters.batch_bytes)],

@@ -34,7 +34,7 @@ const PATTERN: &str =
     r#"{"data": {"order": {"status": ["paid"], "total": [{"numeric": [">", 10]}]}}}"#;
 
 /// An order of about 500 bytes.
-fn order(status: &str) -> Vec<u8> {
+pub(crate) fn order(status: &str) -> Vec<u8> {
     let items: Vec<Value> = (0..6)
         .map(|n| json!({"sku": format!("sku-{n:08}"), "count": n, "price": 12.5, "gift": false}))
         .collect();

@@ -5,16 +5,18 @@
 //! program that does nothing else, in runs that take turns with kclpipe's. The bar is on the ratio, and
 //! the exit code is 1 where one is not met.
 //!
-//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`filter::ROWS`], [`held::ROWS`], [`many::ROWS`] or [`peers::ROWS`]
-//! with a function that measures both sides; [`older`] puts an older kclpipe in the place of the floors. [`driver`] plays the daemon,
-//! [`floor`] and [`bare`] have the floors, [`measure`] the clocks and medians, [`report`] the table. The peers are other programs, installed on demand; without Python or the
-//! network their rows are skipped.
+//! A row is an entry of [`ROWS`], [`ways::ROWS`], [`filter::ROWS`], [`held::ROWS`], [`many::ROWS`], [`peers::ROWS`] or
+//! [`lambda::ROWS`] with a function that measures both sides; [`older`] puts an older kclpipe in the place of the floors.
+//! [`driver`] plays the daemon, [`floor`], [`bare`] and [`runtime_api`] have the floors, [`measure`] the clocks and
+//! medians, [`report`] the table. The peers are other programs, installed on demand, as is the runtime client of the
+//! functions; without Python or the network their rows are skipped.
 
 mod bare;
 mod driver;
 mod filter;
 mod floor;
 mod held;
+mod lambda;
 mod many;
 mod measure;
 mod older;
@@ -22,6 +24,7 @@ mod peak;
 mod peers;
 mod report;
 mod rows;
+mod runtime_api;
 mod ways;
 
 use std::io::{self, Write};
@@ -130,7 +133,7 @@ fn bench(arguments: &[String]) -> Result<bool> {
 }
 
 fn measure_peers(wanted: &str, bench: &Bench, table: &mut Table<impl Write>) -> Result<()> {
-    for row in of(wanted, peers::ROWS) {
+    for row in of(wanted, peers::ROWS).chain(of(wanted, lambda::ROWS)) {
         match peers::prepare(bench.in_earnest()) {
             Ok(()) => row.fill(bench, table)?,
             Err(e) => table.skipped(row.name, &e)?,

@@ -1,6 +1,7 @@
 //! The rows against the peers: Python's client libraries with processors that do nothing, in-process, so
 //! that what they take is the library's own. They are installed on demand by `tests/bench/peers/install`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,9 +47,12 @@ pub(crate) const ROWS: &[Row] = &[
 /// # Errors
 /// They are not, for example because there is no Python or no package index.
 pub(crate) fn prepare(may_install: bool) -> Result<()> {
-    let installed = || folder().join("done").exists();
+    let script = here().join("install");
+    let installed = || {
+        let by = fs::read(folder().join("installed-by"));
+        by.is_ok_and(|by| fs::read(&script).is_ok_and(|script| script == by))
+    };
     if !installed() && may_install {
-        let script = here().join("install");
         let status = Command::new(&script).arg(folder()).status();
         let status = status.with_context(|| format!("cannot run {}", script.display()))?;
         ensure!(status.success(), "the peers cannot be installed");
@@ -58,12 +62,12 @@ pub(crate) fn prepare(may_install: bool) -> Result<()> {
 }
 
 /// Where the peers are installed.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers")
 }
 
-/// Where their processors are.
-fn here() -> PathBuf {
+/// Where their processors are, and the function.
+pub(crate) fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/peers")
 }
 

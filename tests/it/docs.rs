@@ -628,6 +628,14 @@ fn takes_records(recipe: &str, file: &str) {
     );
 }
 
+/// What `tests/daemon/functions.rs` runs.
+#[test]
+fn readmes_commands_for_a_function_are_those_of_the_page() {
+    let (readme, page) = (read("README.md"), read("docs/from-lambda.md"));
+    let shown = block(&readme, "\n## A function of AWS Lambda\n");
+    assert_eq!(shown, block(&page, "\nIn Python:\n"));
+}
+
 #[test]
 fn readme_names_the_packages_of_this_version() {
     let readme = read("README.md");

@@ -333,13 +333,14 @@ fn tee_appends_each_record_in_order() {
 }
 
 /// How the commands of the page end, each of which a test below runs.
-const TESTED: [&str; 11] = [
+const TESTED: [&str; 12] = [
     "s3://bucket/{shard}/{first}.txt",
     "./put.sh",
     "tee -a archive.txt",
     "./loop.sh",
     "./awk.sh",
     "@jq.args",
+    "@large.args",
     "./stock.py",
     "@pipeline.args",
     "./upload.sh",
@@ -521,6 +522,20 @@ fn jq_lets_orders_through_and_refuses_the_rest() {
     let printed = place.replay(20, "@jq.args", &[]);
     assert_eq!(printed.report["delivered"], 43);
     assert_eq!(place.letters("refused.jsonl"), rejected(&BAD_ORDERS));
+}
+
+#[test]
+fn a_filter_hands_over_only_the_orders_that_it_matches() {
+    let place = Place::new();
+    place.records(orders(40));
+    let printed = place.replay(20, "@large.args", &[]);
+    assert_eq!(printed.report["checkpointed"], 43);
+    let matches = |(fruit, n): &(&str, usize)| ["apples", "pears"].contains(fruit) && *n >= 10;
+    let orders = fruit(40).filter(matches);
+    let expected: Vec<String> = orders
+        .map(|(fruit, n)| json!({ "fruit": fruit, "count": n }).to_string())
+        .collect();
+    assert_eq!(place.lines("large.txt"), expected);
 }
 
 #[test]

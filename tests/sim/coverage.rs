@@ -77,6 +77,7 @@ pub(crate) const NAMED: &[&str] = &[
     "the same batch in another life",
     "an event that failed without a name",
     "a reply that lists a record",
+    "a reply to a batch that lists a record",
     "an answer to an event that was not read",
     "a second answer to an event",
     "the disk is full",

@@ -234,6 +234,11 @@ impl Draw {
         matches!(self.per, Per::Event { .. })
     }
 
+    /// Whether a handler may reply to a batch as Lambda functions do.
+    pub(crate) fn takes_replies(&self) -> bool {
+        matches!(self.format, Format::Lambda { .. })
+    }
+
     /// Whether a handler that lives on takes lines without the token for answers.
     pub(crate) fn plain(&self) -> bool {
         matches!(
@@ -326,7 +331,7 @@ impl Ahead {
             bytes,
             window,
             drain: Duration::from_secs(if reads_ahead {
-                rng.pick(&[0, 0, 1, 5, 15])
+                rng.pick(&[0, 0, 0, 1, 5, 15])
             } else {
                 15
             }),
@@ -407,12 +412,15 @@ fn pipe(per: Per, rng: &mut Rng) -> usize {
 fn format(per: Per, rng: &mut Rng) -> Format {
     match per {
         Per::Record => rng.pick(&[Format::Raw, Format::Lines]),
-        Per::Event { .. } => Format::Lambda {
-            stream_arn: String::new(),
-        },
-        Per::Batch { .. } | Per::Shard { .. } => {
-            rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)])
-        }
+        Per::Event { .. } => lambda(),
+        Per::Batch { .. } => rng.pick(&[Format::Lines, Format::Jsonl(Data::Text), lambda()]),
+        Per::Shard { .. } => rng.pick(&[Format::Lines, Format::Jsonl(Data::Text)]),
+    }
+}
+
+fn lambda() -> Format {
+    Format::Lambda {
+        stream_arn: String::new(),
     }
 }
 

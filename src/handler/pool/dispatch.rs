@@ -22,8 +22,8 @@ use crate::shard_state::LastFailure;
 use crate::throttle::Throttle;
 use crate::trigger::Trigger;
 
-/// What one turn of handing over has come across. Records that cannot be handed over are no reason to keep the
-/// daemon, its clock and all handlers waiting: after this many of them it is the others' turn.
+/// What one turn has come across. Records that are not handed over, for they are filtered or cannot be, are no reason
+/// to keep the daemon, its clock and all handlers waiting: after this many of them it is the others' turn.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// When a handler starts with what waits for it, if nothing else happens.
@@ -55,9 +55,14 @@ impl Turn {
         self.start_at = self.start_at.into_iter().chain(at).min();
     }
 
+    /// Whether what no handler gets waits for the next turn.
+    pub(super) fn has_decompressed_enough(&self) -> bool {
+        self.decompressed >= Turn::DECOMPRESSED
+    }
+
     /// Whether there is more to look at, but not now.
     pub(super) fn is_over(&self) -> bool {
-        self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.decompressed >= Turn::DECOMPRESSED)
+        self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.has_decompressed_enough())
     }
 }
 
@@ -75,7 +80,6 @@ enum Started {
 impl Pool<'_> {
     /// Gives every handler what it may have now.
     pub(super) fn hand_over(&mut self, now: Instant) -> Result<()> {
-        self.turn = Turn::default();
         self.serve_slots(now)?;
         if !self.turn.is_over() {
             self.settle_limits(now);

@@ -5,11 +5,12 @@
 //! due by time. In one turn of the loop, in this order, which must not change:
 //!
 //! 1. letters are kept, for the records behind them may be done then;
-//! 2. records are handed over, and the commands beside the handlers started;
-//! 3. what is done is reported, so that no checkpoint waits for a sleep;
-//! 4. a halt stops everything, after what was done by then was reported, and before the daemon's input is;
-//! 5. an event is returned, or the loop sleeps until the next thing that is due;
-//! 6. everything that can be read is read before time limits are judged.
+//! 2. what the daemon read goes on being judged by the filter, and is taken in once all of it is;
+//! 3. records are handed over, and the commands beside the handlers started;
+//! 4. what is done is reported, so that no checkpoint waits for a sleep;
+//! 5. a halt stops everything, after what was done by then was reported, and before the daemon's input is;
+//! 6. an event is returned, or the loop sleeps until the next thing that is due;
+//! 7. everything that can be read is read before time limits are judged.
 
 mod advice;
 pub(super) mod attempt;
@@ -48,7 +49,7 @@ pub use attempt::ExitReport;
 use attempt::{Attempt, Limit, Stopped};
 pub use children::{Children, Happening, Role};
 use dispatch::Turn;
-use filtering::Filtering;
+use filtering::{Filtering, Judged};
 pub use processes::HandlerProcesses;
 use rate::Pace;
 pub use rate::Rate;
@@ -217,6 +218,25 @@ impl<'a> Pool<'a> {
         self.children.stop(Role::Handler(slot), self.settings.stop);
     }
 
+    /// No record is ours any more.
+    fn withdraw(&mut self) {
+        self.filtering.withdraw();
+        self.records.withdraw();
+    }
+
+    /// Goes on judging what the daemon read, and takes it in once all of it is judged.
+    fn take_in_read(&mut self, now: Instant) {
+        let Some(judged) = self.filtering.judge(&mut self.turn) else {
+            return;
+        };
+        let Judged { mut read, filtered } = judged;
+        if filtered.is_empty() || filtered.contains(&false) {
+            self.spool(&mut read.batch, now);
+        }
+        self.look_at_clocks();
+        self.records.offer(read, &filtered, self.mode.advice(), now);
+    }
+
     /// Moves a batch to the disk where batches wait there. What the disk does not take stays in memory, and
     /// then no more is read ahead.
     fn spool(&mut self, batch: &mut Batch, now: Instant) {
@@ -272,7 +292,7 @@ impl<'a> Pool<'a> {
 
     /// No record is ours any more, nor is what was to be done with them.
     fn let_go(&mut self) {
-        self.records.withdraw();
+        self.withdraw();
         for sidecar in self.sidecars.all_mut() {
             sidecar.withdraw(self.children);
         }
@@ -398,7 +418,7 @@ impl<'a> Pool<'a> {
             .chain(sidecars)
             .chain(self.letters_due(now))
             .chain(self.throttling.warning(now).wake(now))
-            .chain(self.turn.is_over().then_some(now))
+            .chain((self.turn.is_over() || self.filtering.is_judging()).then_some(now))
             .chain(self.drain_until)
             .chain(until)
             .min()
@@ -427,14 +447,9 @@ impl Handlers for Pool<'_> {
             .try_for_each(|(what, command)| self.children.find(what, command))
     }
 
-    fn offer(&mut self, mut read: Read) {
-        let now = self.clock.now();
-        let filtered = self.filtering.filtered(&read.batch);
-        if filtered.is_empty() || filtered.contains(&false) {
-            self.spool(&mut read.batch, now);
-        }
-        self.look_at_clocks();
-        self.records.offer(read, &filtered, self.mode.advice(), now);
+    fn offer(&mut self, read: Read) {
+        self.filtering.begin(read);
+        self.take_in_read(self.clock.now());
     }
 
     fn shard_ended(&mut self) {
@@ -442,11 +457,11 @@ impl Handlers for Pool<'_> {
     }
 
     fn has_room(&self) -> bool {
-        self.records.has_room()
+        !self.filtering.is_judging() && self.records.has_room()
     }
 
     fn holds_any(&self) -> bool {
-        self.records.holds_any()
+        self.filtering.is_judging() || self.records.holds_any()
     }
 
     fn reads_ahead(&self) -> bool {
@@ -454,12 +469,14 @@ impl Handlers for Pool<'_> {
     }
 
     fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Event> {
-        let (blocking, room) = (self.records.blocking(), self.records.has_room());
+        let (blocking, room) = (self.records.blocking(), self.has_room());
         loop {
             // One reading of the clock for what may start and for how long to sleep: with two, what falls
             // due between them would be slept through.
             let now = self.clock.now();
+            self.turn = Turn::default();
             self.write_letters(now)?;
+            self.take_in_read(now);
             self.hand_over(now)?;
             self.start_sidecars(now)?;
             self.records.note_busy(self.is_busy(), now);
@@ -471,7 +488,7 @@ impl Handlers for Pool<'_> {
                 self.finishing = false;
                 if self.drain_until.take().is_some() {
                     // What no handler got comes again elsewhere.
-                    self.records.withdraw();
+                    self.withdraw();
                 }
                 self.records.events.push_back(Event::Finished);
             }
@@ -492,7 +509,7 @@ impl Handlers for Pool<'_> {
                 // Whoever waits has an `until` that does not know of it yet.
                 return Ok(Event::Blocked);
             }
-            if !room && self.reads_ahead() && self.records.has_room() {
+            if !room && self.reads_ahead() && self.has_room() {
                 return Ok(Event::Room);
             }
             if until.is_some_and(|until| now >= until) {

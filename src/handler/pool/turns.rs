@@ -17,8 +17,9 @@ use super::{Children, ExitReport, Happening, Pool, Role};
 use crate::backoff::Delays;
 use crate::clock::Clock;
 use crate::dead_letter::Appended;
+use crate::filter::{Filter, NonJson, patterns};
 use crate::format::{Data, Decompress, Decompression, Format};
-use crate::handler::{Event, First, Handlers, Limits, OnFailure, Per, Read, Settings};
+use crate::handler::{Event, Finish, First, Handlers, Limits, OnFailure, Per, Read, Settings};
 use crate::outcome::{Class, Ended, OnExit};
 use crate::process::{Command, Input, Spawn, Stop};
 use crate::protocol::Message;
@@ -32,6 +33,15 @@ struct Time {
     passed: Cell<Duration>,
 }
 
+impl Time {
+    fn new() -> Time {
+        Time {
+            base: Instant::now(),
+            passed: Cell::default(),
+        }
+    }
+}
+
 impl Clock for Time {
     fn now(&self) -> Instant {
         self.base + self.passed.get()
@@ -42,14 +52,29 @@ impl Clock for Time {
     }
 }
 
-/// What happens in each sleep, and how long it takes; one more sleep than that is a fault.
+/// How long a sleep takes, and what ends meanwhile: the handler in which slot, and with which code.
+type Sleep = (Duration, Vec<(usize, u8)>);
+
+/// What happens in each sleep; one more sleep than that is a fault.
 struct Script<'a> {
     time: &'a Time,
-    sleeps: VecDeque<(Duration, Vec<(usize, u8)>)>,
+    sleeps: VecDeque<Sleep>,
     /// Inputs that cannot be started with.
     refused: BTreeSet<Vec<u8>>,
     started: Vec<Vec<u8>>,
     running: BTreeSet<Role>,
+}
+
+impl<'a> Script<'a> {
+    fn new(time: &'a Time, sleeps: VecDeque<Sleep>) -> Script<'a> {
+        Script {
+            time,
+            sleeps,
+            refused: BTreeSet::new(),
+            started: Vec::new(),
+            running: BTreeSet::new(),
+        }
+    }
 }
 
 impl Children for Script<'_> {
@@ -119,11 +144,15 @@ impl Children for Script<'_> {
         Ok(())
     }
 
-    fn wait(&mut self, _watch_input: bool, _until: Option<Instant>) -> Result<Vec<Happening>> {
+    fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         let (time, ends) = self
             .sleeps
             .pop_front()
             .expect("the pool sleeps once too often");
+        if ends.is_empty() {
+            let wakes = until.is_some_and(|until| until <= self.time.now() + time);
+            assert!(wakes, "nothing else would wake it");
+        }
         self.time.passed.set(self.time.passed.get() + time);
         let ended = |(slot, code): (usize, u8)| {
             self.running.remove(&Role::Handler(slot));
@@ -175,6 +204,25 @@ fn batch(payloads: &[&str]) -> Batch {
     Batch::new(line, layout, None)
 }
 
+/// A read of these records.
+fn read(payloads: &[&str]) -> Read {
+    Read {
+        batch: batch(payloads),
+        first: First::WithOthers,
+        fresh: true,
+    }
+}
+
+/// How many records more are done at the next event, which may also be one of none.
+fn records_done(pool: &mut Pool<'_>) -> u64 {
+    let event = pool.wait(false, None).expect("it goes on");
+    if let Event::Done { records, .. } = event {
+        return records;
+    }
+    assert_eq!(event, Event::Blocked);
+    0
+}
+
 /// Offers `payloads` to a pool whose children do as scripted; the records that are done, one number for each
 /// event and 0 for one without any, and what was started.
 fn play(
@@ -183,35 +231,17 @@ fn play(
     sleeps: &[(u64, &[(usize, u8)])],
     refused: &[u8],
 ) -> (Vec<u64>, String) {
-    let time = Time {
-        base: Instant::now(),
-        passed: Cell::default(),
-    };
+    let time = Time::new();
     let sleeps = sleeps
         .iter()
         .map(|(seconds, ends)| (SECOND * *seconds as u32, ends.to_vec()));
-    let mut children = Script {
-        time: &time,
-        sleeps: sleeps.collect(),
-        refused: [refused.to_vec()].into(),
-        started: Vec::new(),
-        running: BTreeSet::new(),
-    };
+    let mut children = Script::new(&time, sleeps.collect());
+    children.refused.insert(refused.to_vec());
     let mut pool = Pool::new(settings, &mut children, &time);
-    pool.offer(Read {
-        batch: batch(payloads),
-        first: First::WithOthers,
-        fresh: true,
-    });
+    pool.offer(read(payloads));
     let (mut done, mut left) = (Vec::new(), payloads.len() as u64);
     while left > 0 {
-        let event = pool.wait(false, None).expect("it goes on");
-        let records = if let Event::Done { records, .. } = event {
-            records
-        } else {
-            assert_eq!(event, Event::Blocked);
-            0
-        };
+        let records = records_done(&mut pool);
         done.push(records);
         left -= records;
     }
@@ -300,6 +330,56 @@ fn a_turn_passes_so_many_bytes_of_unfit_records_when_they_have_to_be_decompresse
         );
         assert_eq!(done, turns);
     }
+}
+
+/// The same, and only what is 1 is handed over.
+fn filtering(jobs: usize) -> Settings {
+    let one = patterns("F", r#"{"data": [1]}"#).expect("a pattern");
+    Settings {
+        filter: Some(Filter::new(one, NonJson::Skip)),
+        ..decompressing(jobs)
+    }
+}
+
+#[test]
+fn a_turn_filters_so_many_bytes_when_they_have_to_be_decompressed() {
+    // The first is judged when it is offered, and each turn judges one more.
+    for (size, turns) in [(16 * MIB, &[(0, &[][..])][..]), (5 * MIB, &[])] {
+        let large = compressed(&vec![0xff; size]);
+        let (done, _) = play(filtering(1), &[&large, &large, &large], turns, b"");
+        assert_eq!(done, [3]);
+    }
+}
+
+#[test]
+fn handlers_are_heard_while_a_read_is_filtered() {
+    let time = Time::new();
+    let ended = (Duration::ZERO, vec![(0, 0)]);
+    let mut children = Script::new(&time, [ended.clone(), ended].into());
+    let settings = Settings {
+        read_ahead: 1_000_000,
+        ..filtering(1)
+    };
+    let mut pool = Pool::new(settings, &mut children, &time);
+    let (one, large) = (compressed(b"1"), compressed(&vec![0xff; 16 * MIB]));
+    pool.offer(read(&[&one, &one]));
+    assert_eq!(records_done(&mut pool), 1);
+    pool.offer(read(&[&*large; 4]));
+    // The second is done before all of the read is judged.
+    assert_eq!([1, 4], [(); 2].map(|()| records_done(&mut pool)));
+}
+
+#[test]
+fn a_read_that_is_being_filtered_is_dropped_with_all_others() {
+    let time = Time::new();
+    let mut children = Script::new(&time, VecDeque::new());
+    let mut pool = Pool::new(filtering(1), &mut children, &time);
+    let large = compressed(&vec![0xff; 16 * MIB]);
+    pool.offer(read(&[&large, &large]));
+    assert!(pool.holds_any() && !pool.has_room());
+    pool.finish(Finish::Stop);
+    assert!(!pool.holds_any() && pool.has_room());
+    assert_eq!(pool.wait(false, None).expect("it goes on"), Event::Finished);
 }
 
 #[test]
@@ -400,28 +480,15 @@ fn who_waits_hears_of_a_record_that_begins_to_block_and_only_then() {
 
 #[test]
 fn there_is_no_room_before_it_is_told_what_is_done_for_a_checkpoint_may_be_due() {
-    let time = Time {
-        base: Instant::now(),
-        passed: Cell::default(),
-    };
-    let mut children = Script {
-        time: &time,
-        sleeps: [(SECOND, vec![(0, 99)])].into(),
-        refused: BTreeSet::new(),
-        started: Vec::new(),
-        running: BTreeSet::new(),
-    };
+    let time = Time::new();
+    let mut children = Script::new(&time, [(SECOND, vec![(0, 99)])].into());
     let settings = Settings {
         on_exit: OnExit(vec![(99, Class::Checkpoint)]),
         read_ahead: 1_000_000,
         ..settings(1, None)
     };
     let mut pool = Pool::new(settings, &mut children, &time);
-    pool.offer(Read {
-        batch: batch(&["YQ==", "Yg=="]),
-        first: First::WithOthers,
-        fresh: true,
-    });
+    pool.offer(read(&["YQ==", "Yg=="]));
     let mut next = || (pool.wait(false, None).expect("it goes on"), pool.has_room());
     assert!(matches!(next(), (Event::CheckpointRequested(_), false)));
     assert!(matches!(next(), (Event::Done { records: 1, .. }, true)));

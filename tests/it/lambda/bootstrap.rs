@@ -1,12 +1,18 @@
 //! A function with its runtime client: this test program, started anew by `kclpipe lambda`. Each event is a word, which
 //! says what the function does with it; what it sees of the API it prints.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::{env, thread};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustix::process::{Signal, getpid, kill_process};
+use serde_json::Value;
 
 /// The variable by which this program knows that it is the function.
 pub(crate) const MARK: &str = "TEST_FUNCTION";
@@ -59,11 +65,21 @@ fn serve() {
     }
 }
 
+/// What an event says: itself, or its first record's payload.
+fn word(event: &str) -> String {
+    let json: Value = serde_json::from_str(event).expect("JSON");
+    let data = json["Records"][0]["kinesis"]["data"].as_str();
+    let payload = data.map(|data| BASE64_STANDARD.decode(data).expect("base64"));
+    payload.map_or_else(
+        || event.trim_matches('"').to_owned(),
+        |payload| String::from_utf8(payload).expect("text"),
+    )
+}
+
 /// Does with an event what it says.
 fn handle(connection: &mut Connection, id: &str, last: &str, event: &str) {
     let response = format!("invocation/{id}/response");
-    let word = event.trim_matches('"');
-    match word {
+    match word(event).as_str() {
         "ok" => say(connection.post(&response, b"{\n  \"batchItemFailures\": []\n}")),
         "error" => {
             let body = br#"{"errorType":"Boom","errorMessage":"it broke"}"#;
@@ -85,6 +101,23 @@ fn handle(connection: &mut Connection, id: &str, last: &str, event: &str) {
         }
         "chunks" => say(connection.chunks(&response, b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n")),
         "silent" => {}
+        "empty" => say(connection.post(&response, b"")),
+        "half" => {
+            say(connection.half(&response));
+            *connection = Connection::new();
+        }
+        "hold once" => {
+            if is_first("held") {
+                wait();
+            }
+            say(connection.post(&response, b"null"));
+        }
+        "die once" => {
+            if is_first("dead") {
+                kill_process(getpid(), Signal::KILL).expect("signalled");
+            }
+            say(connection.post(&response, b"null"));
+        }
         "second next" => second_next(connection, &response),
         "other paths" => {
             say(connection.get("/2018-06-01/runtime/restore/next").0);
@@ -103,6 +136,14 @@ fn handle(connection: &mut Connection, id: &str, last: &str, event: &str) {
         // Of any size, and from the function back again.
         _ => say(connection.post(&response, event.as_bytes())),
     }
+}
+
+/// Notes our number in this file; whether it is the first there.
+fn is_first(file: &str) -> bool {
+    let is_first = !Path::new(file).exists();
+    let noted = File::options().create(true).append(true).open(file);
+    writeln!(noted.expect("opened"), "{}", getpid()).expect("written");
+    is_first
 }
 
 /// Asks for an event while it has one; and after it has answered, twice at the same time.
@@ -179,6 +220,16 @@ impl Connection {
             "POST /2018-06-01/runtime/{path} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         self.send(&head, chunks);
+        self.try_receive().expect("a response").0
+    }
+
+    /// Begins a response and ends the connection within it.
+    fn half(&mut self, path: &str) -> u16 {
+        let head =
+            format!("POST /2018-06-01/runtime/{path} HTTP/1.1\r\nContent-Length: 10\r\n\r\n");
+        self.send(&head, b"{\"ba");
+        let stream = self.0.get_ref();
+        stream.shutdown(Shutdown::Write).expect("closed");
         self.try_receive().expect("a response").0
     }
 

@@ -16,6 +16,9 @@ use crate::judge::Ack;
 use crate::world::{Dice, Rng, World};
 pub(crate) use pipes::Pipes;
 pub(crate) use stream::{Pos, digits, short};
+
+/// The shard's name.
+pub(crate) const SHARD: &str = "shardId-000000000000";
 use stream::{Rec, stream};
 
 /// What the lease table holds.
@@ -201,7 +204,7 @@ impl World {
         if self.daemon.session > 1 && sequence_number == "LATEST" {
             self.seen.hit("LATEST restart");
         }
-        let message = json!({"action": "initialize", "shardId": "shardId-000000000000",
+        let message = json!({"action": "initialize", "shardId": SHARD,
             "sequenceNumber": sequence_number, "subSequenceNumber": sub});
         self.send(
             "initialize",

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use kclpipe::testing::format::Format;
 
+use crate::daemon::{Pos, SHARD, short};
+
 /// A record as it stands on a handler's stdin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
@@ -13,6 +15,8 @@ pub(crate) struct Frame {
     pub(crate) n: Option<u64>,
     pub(crate) attempt: Option<u32>,
     pub(crate) last: Option<bool>,
+    /// What its `eventID` says, in a Lambda event.
+    pub(crate) id: Option<Pos>,
     pub(crate) bytes: u64,
 }
 
@@ -36,19 +40,30 @@ pub(crate) fn frames(format: &Format, bytes: &mut Vec<u8>) -> Vec<Frame> {
     frames
 }
 
-/// The records of a Lambda event, of which only the payloads are looked at: to parse them all took longer than the
-/// lives. What stands around them is counted with the first one.
+/// The records of a Lambda event, of which only the payloads and the ids are looked at: to parse them all took longer
+/// than the lives. What stands around them is counted with the first one.
 fn event(text: &str) -> Vec<Frame> {
     let payloads = text.split("\"data\":\"").skip(1);
     let record = |rest: &str| {
         let data = STANDARD.decode(rest.split('"').next()?).ok()?;
-        plain(std::str::from_utf8(&data).ok()?)
+        let frame = plain(std::str::from_utf8(&data).ok()?)?;
+        let id = event_id(rest);
+        Some(Frame { id, ..frame })
     };
     let mut frames: Vec<Frame> = payloads.filter_map(record).collect();
     for (place, frame) in frames.iter_mut().enumerate() {
         frame.bytes = if place == 0 { text.len() as u64 } else { 0 };
     }
     frames
+}
+
+/// The position that the next `eventID` of a text names, as `SHARD:SEQUENCE` or `SHARD:SEQUENCE:SUB`.
+fn event_id(text: &str) -> Option<Pos> {
+    let (_, id) = text.split_once(r#""eventID":""#)?;
+    let (id, _) = id.split_once('"')?;
+    let id = id.strip_prefix(SHARD)?.strip_prefix(':')?;
+    let (sequence_number, place) = id.split_once(':').unwrap_or((id, "0"));
+    Some((short(sequence_number)?, place.parse().ok()?))
 }
 
 fn plain(text: &str) -> Option<Frame> {
@@ -60,6 +75,7 @@ fn plain(text: &str) -> Option<Frame> {
         n: None,
         attempt: None,
         last: None,
+        id: None,
         bytes: text.len() as u64,
     })
 }

@@ -116,6 +116,12 @@ impl World {
             }
             return;
         };
+        if class.is_good()
+            && unread == 0
+            && let Some(Word::Lowest(sequence_number, place)) = hand.reply
+        {
+            return self.batch_failed_from(hand.clone(), sequence_number, place);
+        }
         if class.is_good() && unread == 0 {
             if hand.asked || class == Class::Checkpoint {
                 self.checkpoint_request(*last);
@@ -135,6 +141,22 @@ impl World {
             return self.come_back(&hand.places[1..], None);
         }
         self.unnamed(hand, class);
+    }
+
+    /// The records before this one are done, as a reply says; one that it has not is none.
+    fn batch_failed_from(&mut self, mut hand: Hand, sequence_number: u64, place: Option<u64>) {
+        let Some(records) = self.named_by(&hand, sequence_number, place) else {
+            self.unnamed(&hand, Class::Fail);
+            return;
+        };
+        self.seen.hit("a reply to a batch that lists a record");
+        let done: Vec<usize> = hand.places.drain(..records).collect();
+        hand.answered += records as u64;
+        self.cleared_by(&hand, records);
+        done.into_iter().for_each(|place| self.done(place));
+        self.found(&hand);
+        self.settle(hand.places[0], Class::Fail);
+        self.come_back(&hand.places[1..], None);
     }
 
     /// A handler failed, and it is not known at which record; when its records are tried again, if they are.

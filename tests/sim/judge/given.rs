@@ -39,6 +39,7 @@ impl World {
             said: None,
             nonsense: false,
             asked: false,
+            reply: None,
             must_stop: None,
             stopped: None,
             run: None,
@@ -157,6 +158,10 @@ impl World {
         };
         if let Some(why) = self.forbids(role, place) {
             self.breaks(format!("record {} is handed over {why}", frame.rec));
+        }
+        let pos = self.daemon.records[frame.rec].pos;
+        if self.life.takes_replies() && frame.id != Some(pos) {
+            self.breaks(format!("record {} has eventID {:?}", frame.rec, frame.id));
         }
         let handed = self.judge.batch[place].handed;
         if frame.attempt.is_some_and(|attempt| attempt != handed + 1) {

@@ -120,6 +120,8 @@ pub(crate) struct Hand {
     said: Option<Word>,
     nonsense: bool,
     asked: bool,
+    /// What it replied last to its batch, as Lambda functions do.
+    reply: Option<Word>,
     must_stop: Option<Why>,
     stopped: Option<Why>,
     /// The run that its records came back from.

@@ -46,6 +46,7 @@ impl World {
         match (word, n) {
             (Word::Progress, None) => hand.alive = now,
             (Word::Checkpoint, None) => hand.asked = true,
+            (Word::Done | Word::Lowest(..), None) => hand.reply = Some(word),
             _ if !tokened => {}
             (Word::Halt, None) => self.halt(),
             (word, Some(n)) => self.take_answer(role, word, n),
@@ -145,11 +146,7 @@ impl World {
         let Some(hand) = self.hand(role).cloned() else {
             return;
         };
-        let is_named = |index: &usize| {
-            let pos = self.daemon.records[self.judge.batch[*index].rec].pos;
-            pos.0 == sequence_number && place.is_none_or(|place| pos.1 == place)
-        };
-        let Some(records) = hand.places.iter().position(is_named) else {
+        let Some(records) = self.named_by(&hand, sequence_number, place) else {
             return self.event_failed(role, Class::Fail);
         };
         self.seen.hit("a reply that lists a record");
@@ -160,6 +157,20 @@ impl World {
         self.found(&hand);
         self.settle(hand.places[0], Class::Fail);
         self.come_back(&hand.places[1..], None);
+    }
+
+    /// How many records come before the one that a reply names; `None` if the handler has it not.
+    pub(super) fn named_by(
+        &self,
+        hand: &Hand,
+        sequence_number: u64,
+        place: Option<u64>,
+    ) -> Option<usize> {
+        let is_named = |index: &usize| {
+            let pos = self.daemon.records[self.judge.batch[*index].rec].pos;
+            pos.0 == sequence_number && place.is_none_or(|place| pos.1 == place)
+        };
+        hand.places.iter().position(is_named)
     }
 
     /// Nothing of its event is the handler's any more, as it was until then.

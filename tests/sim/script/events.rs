@@ -138,7 +138,7 @@ fn fail(
 }
 
 /// What a reply calls a record.
-fn named(world: &World, rec: usize, rng: &mut Rng) -> Word {
+pub(super) fn named(world: &World, rec: usize, rng: &mut Rng) -> Word {
     let (sequence_number, place) = world.daemon.records[rec].pos;
     Word::Lowest(sequence_number, rng.chance(60).then_some(place))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use kclpipe::testing::handler::Per;
 use kclpipe::testing::outcome::Ended;
 
+use super::events::named;
+use super::words::reply;
 use super::{Bad, Word, bare, hang, say, span, trouble};
 use crate::draw::CHECKPOINT;
 use crate::handlers::{Child, Frame};
@@ -37,8 +39,26 @@ pub(crate) fn plan_whole(world: &mut World, child: &mut Child, frames: &[Frame])
     match (world.life.per, bad, culprit) {
         (Per::Record, Some(bad), _) => fail_record(child, bad, end, rng),
         (Per::Record, None, _) => succeed_with_record(child, end, rng),
+        (_, Some(bad), Some(place)) if world.life.takes_replies() && rng.chance(50) => {
+            let lowest = named(world, frames[place].rec, rng);
+            fail_with_reply(child, bad, lowest, end, rng);
+        }
         (_, Some(bad), Some(place)) => fail_batch(child, bad, place as u64, frames, end, rng),
         _ => succeed_with_batch(child, frames.len() as u64, end, rng),
+    }
+    if world.life.takes_replies() && bad.is_none() && rng.chance(50) {
+        child.says.push_back(bare(reply(end, Word::Done, rng)));
+    }
+}
+
+/// It replies to its batch, where it does not die or hang.
+fn fail_with_reply(child: &mut Child, bad: Bad, lowest: Word, end: Duration, rng: &mut Rng) {
+    match bad {
+        Bad::Hangs { ignores_term } => hang(child, ignores_term),
+        Bad::End(ended) => child.exit = Some((end, ended)),
+        Bad::Word(_) | Bad::Invalid | Bad::Unread => {
+            child.says.push_back(bare(reply(end, lowest, rng)));
+        }
     }
 }
 
@@ -130,8 +150,10 @@ fn fail_batch(
                 .iter()
                 .map(|frame| frame.bytes)
                 .sum();
-            child.stdin.pipe = vec![b'x'; rest as usize];
-            child.stdin.sent = rest as usize;
+            // A Lambda event is one line, of which some is left.
+            let rest = rest.max(1) as usize;
+            child.stdin.pipe = vec![b'x'; rest];
+            child.stdin.sent = rest;
         }
         Bad::Hangs { ignores_term } => hang(child, ignores_term),
     }
