@@ -333,6 +333,7 @@ fn now() -> i64 {
 mod tests {
     use rustix::fs::{FileType, Mode, mknodat};
 
+    use super::super::RULES;
     use super::*;
     use crate::record::Position;
 
@@ -352,6 +353,39 @@ mod tests {
 
     fn taken(file: &Path) -> Taken {
         Rest::take(file).expect("there")
+    }
+
+    /// The positions of the letters in a part.
+    fn left(part: &Part) -> Vec<String> {
+        let records = part.shards.values().flat_map(|records| records.keys());
+        records.map(Position::to_string).collect()
+    }
+
+    #[test]
+    fn what_shards_have_stored_is_not_handed_over_again() {
+        let (_folder, file) = folder();
+        let shard = |id: &str, at: LeasePosition| Shard::new(id.into(), Vec::new(), RULES).at(at);
+        let at = |number| LeasePosition::parse(number, None).expect("a position");
+        for (stored, expected) in [
+            (LeasePosition::TrimHorizon, &["1.0", "2.0"][..]),
+            (at("1"), &["2.0"]),
+            (at("1"), &["2.0"]),
+            (at("2"), &[]),
+            (LeasePosition::ShardEnd, &[]),
+        ] {
+            let mut rest = taken(&file).rest;
+            rest.part().expect("readable").expect("letters");
+            let shards = [
+                shard("a", stored.clone()),
+                shard("b", LeasePosition::TrimHorizon),
+            ];
+            rest.note(&shards).expect("saved");
+            drop(rest);
+            let part = taken(&file).rest.part().expect("readable");
+            assert_eq!(left(&part.expect("letters")), expected, "{stored}");
+        }
+        let done = taken(&file).rest.progress.done;
+        assert!(done.keys().eq(["a"]), "nothing of the other is done");
     }
 
     #[test]
@@ -400,8 +434,7 @@ mod tests {
         let mut next = taken(&file);
         assert!(next.is_older);
         let part = next.rest.part().expect("readable").expect("letters");
-        let left: Vec<String> = part.shards["a"].keys().map(Position::to_string).collect();
-        assert_eq!(left, ["2.0"]);
+        assert_eq!(left(&part), ["2.0"]);
         next.rest.finish(&part).expect("saved");
         next.rest.remove().expect("removed");
         assert_eq!(fs::read(&file).expect("left alone"), b"new letters");

@@ -229,6 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_held_up_for_what_a_limit_took_since_it_was_taken_in() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.push(batch(&[11]), now);
+        queue.held_up = Duration::from_secs(10);
+        queue.push(batch(&[12]), now);
+        queue.held_up = Duration::from_secs(15);
+        let held_up = [0, 1].map(|index| queue.held_up(index).as_secs());
+        assert_eq!(held_up, [15, 5]);
+        assert_eq!(queue.millis_behind_latest(1), Some(7));
+    }
+
+    #[test]
     fn an_older_position_that_comes_again_is_not_the_furthest() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for numbers in [&[11, 12][..], &[11], &[11, 12, 13]] {

@@ -239,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_taken_back_was_never_given() {
+        let now = Instant::now();
+        let mut attempt = Attempt::new(now);
+        assert_eq!([10, 11].map(|index| attempt.give(index, now)), [1, 2]);
+        attempt.take_back();
+        assert_eq!((attempt.given, attempt.batch), (1, 1));
+        assert_eq!(attempt.unanswered, [10]);
+        assert_eq!(attempt.give(12, now), 2);
+    }
+
+    #[test]
     fn every_token_is_another() {
         assert_ne!(token(), token());
         assert_eq!(token().len(), 32);

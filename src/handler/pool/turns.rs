@@ -144,11 +144,15 @@ impl Children for Script<'_> {
         Ok(())
     }
 
-    fn wait(&mut self, _watch_input: bool, _until: Option<Instant>) -> Result<Vec<Happening>> {
+    fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         let (time, ends) = self
             .sleeps
             .pop_front()
             .expect("the pool sleeps once too often");
+        if ends.is_empty() {
+            let wakes = until.is_some_and(|until| until <= self.time.now() + time);
+            assert!(wakes, "nothing else would wake it");
+        }
         self.time.passed.set(self.time.passed.get() + time);
         let ended = |(slot, code): (usize, u8)| {
             self.running.remove(&Role::Handler(slot));

@@ -200,12 +200,56 @@ fn an_answer_to_no_event_or_to_one_that_is_not_read_ends_the_process() {
          * exit 0 143
          * 1s later
          < start 0: 2
-         * unread 0, says 0 null
+         * unread 0 100, says 0 null
          < stop 0
          * exit 0 143
          * 1s later
          < start 0: 2
          * says 0 null
+         = done 2",
+    );
+}
+
+/// Who reads as it goes may well speak of the first records before it has read the last ones.
+#[test]
+fn an_answer_to_a_part_of_an_event_may_come_before_all_of_it_is_read() {
+    play(
+        events(EVENTS, |_| {}),
+        "> offer 1 2
+         < start 0: 1 2
+         * unread 0 100, says 0 upto 1
+         = done 1",
+    );
+}
+
+#[test]
+fn the_line_feed_after_an_event_need_not_be_read() {
+    play(
+        events(EVENTS, |_| {}),
+        "> offer 1
+         < start 0: 1
+         * unread 0 1, says 0 null
+         = done 1",
+    );
+}
+
+/// Its number shows that it knows the record of which it speaks; a reply to an event shows nothing.
+#[test]
+fn who_is_given_no_events_may_answer_before_all_is_read() {
+    play(
+        settings(shard(2)),
+        "> offer 1 2
+         < start 0: 1 2
+         * unread 0 100, says 0 upto 2
+         = done 2",
+    );
+    play(
+        settings(BATCH),
+        "> offer 1 2
+         < start 0: 1 2
+         < close 0
+         * unread 0 100, says 0 upto 2
+         < finish 0
          = done 2",
     );
 }

@@ -212,3 +212,29 @@ fn no_slot_is_asked_for_before_the_rate_allows_a_start() {
          = done 2",
     );
 }
+
+#[test]
+fn a_rate_holds_up_an_event_and_wakes_nobody_while_the_handler_is_busy() {
+    let two = Per::Event {
+        size: Some(2),
+        bytes: None,
+        plain: false,
+        max_records: None,
+    };
+    play(
+        with_rate(two, |s| s.timeout = Some(Duration::from_secs(60))),
+        "> offer 1 2 3
+         < start 0: 1 2
+         * says 0 ok
+         = done 2
+         * 2s later
+         < feed 0: 3
+         > offer 4
+         * 30s later
+         * says 0 ok
+         < feed 0: 4
+         = done 3
+         * says 0 ok
+         = done 4",
+    );
+}

@@ -619,6 +619,23 @@ fn what_a_batch_takes_is_known_at_its_end_and_not_at_its_answers() {
 }
 
 #[test]
+fn what_an_answer_of_one_that_lives_on_took_is_counted_and_no_other_line() {
+    offered(settings(shard(2)), &["1", "2"], |pool| {
+        pool.take_times();
+        pool.wait(true, None).expect("nothing fails");
+        let role = Role::Handler(0);
+        let attempt = pool.slots[0].attempt.as_ref().expect("it runs");
+        let token = attempt.token.clone();
+        let answer = format!("{token} upto 2");
+        for (line, count) in [("begun", 0), (&answer, 1), ("resting", 1)] {
+            let line = line.as_bytes().to_vec();
+            pool.take_in(Happening::Line { role, line }, Instant::now());
+            assert_eq!(pool.counters().times.count(), count);
+        }
+    });
+}
+
+#[test]
 fn what_is_done_is_news_until_it_is_reported() {
     offered(settings(RECORD), &["1"], |pool| {
         pool.wait(true, None).expect("nothing fails");

@@ -239,8 +239,8 @@ struct Scripted<'a> {
     running: BTreeMap<Role, String>,
     /// Those of them that have ended, and whose output is still read.
     ended: BTreeSet<Role>,
-    /// Those that have not read all that they were given.
-    behind: BTreeSet<Role>,
+    /// How many bytes those have still to read that have not read all that they were given.
+    behind: BTreeMap<Role, u64>,
     disk_is_full: bool,
     /// What has been printed since the last look.
     printed: Vec<(Role, Vec<u8>)>,
@@ -306,7 +306,7 @@ impl<'a> Scripted<'a> {
             stage,
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
-            behind: BTreeSet::new(),
+            behind: BTreeMap::new(),
             disk_is_full: false,
             printed: Vec::new(),
             host_slot: HostSlot::None,
@@ -334,8 +334,9 @@ impl<'a> Scripted<'a> {
                 self.ended.insert(role(who));
                 Vec::new()
             }
-            ["unread", who] => {
-                self.behind.insert(role(who));
+            ["unread", who, bytes] => {
+                let bytes = bytes.parse().expect("a number");
+                self.behind.insert(role(who), bytes);
                 Vec::new()
             }
             ["exit", who, code, "unread"] => vec![self.exit(role(who), code, u64::MAX)],
@@ -468,7 +469,7 @@ impl Children for Scripted<'_> {
     }
 
     fn unread(&self, role: Role) -> u64 {
-        if self.behind.contains(&role) { 100 } else { 0 }
+        self.behind.get(&role).copied().unwrap_or_default()
     }
 
     fn any_running(&self) -> bool {
