@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take. Only a failure ever waits so long.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The pause between two looks at what cannot be awaited, such as a file.
 const LOOK: Duration = Duration::from_millis(2);
