@@ -42,6 +42,11 @@ impl Filter {
         Filter { patterns, non_json }
     }
 
+    /// How many patterns there are.
+    pub fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+
     /// Whether any pattern looks at the payload.
     pub fn needs_payload(&self) -> bool {
         self.patterns.iter().any(Pattern::needs_payload)

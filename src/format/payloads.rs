@@ -38,8 +38,9 @@ impl Payloads {
         Ok(Ok(&self.payload))
     }
 
-    /// How many bytes the last payload has, where payloads are decompressed.
-    pub(crate) fn decompressed(&self) -> u64 {
-        self.unpacker.as_ref().map_or(0, Unpacker::size)
+    /// How many bytes the last payload has, or has become until it could not be decompressed any further.
+    pub(crate) fn size(&self) -> u64 {
+        let plain = self.payload.len() as u64;
+        self.unpacker.as_ref().map_or(plain, Unpacker::size)
     }
 }

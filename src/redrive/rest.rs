@@ -71,9 +71,14 @@ impl Rest {
     /// # Errors
     /// There is nothing to be had.
     pub(crate) fn take(file: &Path) -> Result<Taken, Fault> {
+        Rest::take_trying(file, TRIES)
+    }
+
+    /// The same, where a lock is tried this often.
+    fn take_trying(file: &Path, tries: u32) -> Result<Taken, Fault> {
         let file = &followed(file);
         let aside = beside(file, ".redrive");
-        if let Some(older) = locked(&aside)? {
+        if let Some(older) = locked(&aside, tries)? {
             let progress = read_progress(&aside);
             return Ok(Taken {
                 rest: Rest {
@@ -84,7 +89,7 @@ impl Rest {
                 is_older: true,
             });
         }
-        let Some(taken) = locked(file)? else {
+        let Some(taken) = locked(file, tries)? else {
             return Err(absent(file, &aside));
         };
         move_aside(file, &aside)
@@ -203,8 +208,8 @@ impl Rest {
 }
 
 /// The file of this name with its lock, if it is there.
-fn locked(path: &Path) -> Result<Option<File>, Fault> {
-    for _ in 0..TRIES {
+fn locked(path: &Path, tries: u32) -> Result<Option<File>, Fault> {
+    for _ in 0..tries {
         let file = match open(path) {
             Ok(None) => return Ok(None),
             Ok(Some(file)) => file,
@@ -395,7 +400,7 @@ mod tests {
         let mut rest = taken(&file).rest;
         assert!(!file.exists());
         assert!(
-            matches!(Rest::take(&file), Err(Fault::Busy(_))),
+            matches!(Rest::take_trying(&file, 1), Err(Fault::Busy(_))),
             "we have it"
         );
         let part = rest.part().expect("readable").expect("letters");
@@ -478,7 +483,10 @@ mod tests {
             fs::read_link(name("link")).expect("it stays"),
             Path::new("dead")
         );
-        assert!(matches!(Rest::take(&name("other")), Err(Fault::Busy(_))));
+        assert!(matches!(
+            Rest::take_trying(&name("other"), 1),
+            Err(Fault::Busy(_))
+        ));
     }
 
     #[test]

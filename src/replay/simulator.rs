@@ -107,6 +107,8 @@ impl<'s> Simulator<'s> {
     pub(crate) fn start(mut self) -> Result<Simulator<'s>> {
         for slot in 0..self.shards.len() {
             self.perform(slot, vec![Step::Start])?;
+            // Else the first deadline would find a start that it took for news, and wait once more.
+            self.note_signs(slot);
         }
         Ok(self)
     }
@@ -305,16 +307,22 @@ impl<'s> Simulator<'s> {
         self.hint.is_some() && self.shards[slot].awaits_first_word()
     }
 
-    /// Starts the clock anew if there was a sign of life, and acts if there was none for too long.
-    fn judge(&mut self, slot: usize) -> Result<()> {
-        let (now, signs) = (Instant::now(), self.shards[slot].signs_of_life());
+    /// Starts the clock anew if there was a sign of life.
+    fn note_signs(&mut self, slot: usize) {
+        let signs = self.shards[slot].signs_of_life();
         if self.clocks[slot].signs != signs {
             self.clocks[slot] = Clock {
                 signs,
-                since: now,
+                since: Instant::now(),
                 reported: false,
             };
         }
+    }
+
+    /// Acts if there was no sign of life for too long.
+    fn judge(&mut self, slot: usize) -> Result<()> {
+        self.note_signs(slot);
+        let now = Instant::now();
         if self.deadline(slot).is_none_or(|deadline| now < deadline) {
             return Ok(());
         }

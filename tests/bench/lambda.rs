@@ -109,19 +109,13 @@ fn started_anew(python: &str) -> Result<Daemon> {
     Daemon::play(kclpipe)
 }
 
-/// kclpipe with its options, up to the handler.
+/// kclpipe with its options, up to the handler. A function that fails ends the measurement.
 fn kclpipe(per: &str) -> Command {
+    let way = format!("--per {per} --format lambda --batch-size {SIZE}");
+    let failure = "--max-attempts 1 --on-failure halt";
     let mut kclpipe = command(older::program());
-    let size = SIZE.to_string();
-    kclpipe.args([
-        "--per",
-        per,
-        "--format",
-        "lambda",
-        "--batch-size",
-        &size,
-        "--",
-    ]);
+    kclpipe.args(way.split(' ').chain(failure.split(' ')));
+    kclpipe.arg("--");
     with_modules(&mut kclpipe);
     kclpipe
 }

@@ -190,7 +190,7 @@ fn ten_megabytes_on_stdout_are_read_while_the_input_is_written() {
 
 #[test]
 fn a_line_without_an_end_takes_no_memory() {
-    let mut daemon = begun(Bridge::new("head -c 100000000 /dev/zero | tr '\\0' x"));
+    let mut daemon = begun(Bridge::new("head -c 60000000 /dev/zero | tr '\\0' x"));
     daemon.payloads(&["x"]);
     daemon.expect_status("processRecords");
     let most = status_of(daemon.id(), "VmHWM").expect("the most memory that it had");

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take. Only a failure ever waits so long.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The pause between two looks at what cannot be awaited, such as a file.
 const LOOK: Duration = Duration::from_millis(2);
@@ -177,19 +177,16 @@ pub(crate) fn write_script(path: &Path, text: &str) {
 
 /// Writes an executable file, in the same way.
 pub(crate) fn write_program(path: &Path, text: &str) {
-    let mut writer = Command::new("sh")
-        .args([
-            "-c",
-            r#"cat >"$0.new" && chmod 755 "$0.new" && mv "$0.new" "$0""#,
-        ])
+    let mut writer = Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
         .arg(path)
         .stdin(Stdio::piped())
         .spawn()
-        .expect("sh starts");
+        .expect("install starts");
     let mut input = writer.stdin.take().expect("a pipe");
     input.write_all(text.as_bytes()).expect("written");
     drop(input);
-    assert!(writer.wait().expect("sh ends").success());
+    assert!(writer.wait().expect("install ends").success());
 }
 
 /// One record of a batch.

@@ -141,7 +141,7 @@ impl Pool<'_> {
         let start = self.input.buffer().len();
         let framed = self.frame(index, n, next.is_none())?;
         run.bytes += self.framer.decompressed();
-        self.turn.decompressed += self.framer.decompressed();
+        self.turn.bytes += self.framer.decompressed();
         match framed {
             Framed::Unfit(why) => {
                 (run.bytes, run.line) = before;

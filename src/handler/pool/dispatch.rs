@@ -32,13 +32,13 @@ pub(super) struct Turn {
     throttle: Option<Throttle>,
     /// Records that cannot stand in the format.
     pub(super) unfit: usize,
-    /// Bytes that were decompressed.
-    pub(super) decompressed: u64,
+    /// Bytes that were decompressed for a handler, or that a pattern was held against.
+    pub(super) bytes: u64,
 }
 
 impl Turn {
     const UNFIT: usize = 128;
-    const DECOMPRESSED: u64 = 16 * 1024 * 1024;
+    const BYTES: u64 = 16 * 1024 * 1024;
 
     /// Whether there was any such record.
     pub(super) fn found_unfit(&self) -> bool {
@@ -56,13 +56,13 @@ impl Turn {
     }
 
     /// Whether what no handler gets waits for the next turn.
-    pub(super) fn has_decompressed_enough(&self) -> bool {
-        self.decompressed >= Turn::DECOMPRESSED
+    pub(super) fn has_enough(&self) -> bool {
+        self.bytes >= Turn::BYTES
     }
 
     /// Whether there is more to look at, but not now.
     pub(super) fn is_over(&self) -> bool {
-        self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.has_decompressed_enough())
+        self.unfit >= Turn::UNFIT || (self.unfit > 0 && self.has_enough())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which records of a read are for no handler: judged before anything is kept for them.
 //!
-//! A read may hold far more than its size shows, where payloads are compressed. So it is judged in several turns,
-//! and taken in when all of it is: a window has to see it whole.
+//! A read may hold far more than its size shows, where payloads are compressed, and patterns may be many. So it is
+//! judged in several turns, and taken in when all of it is: a window has to see it whole.
 
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ impl Filtering {
         let Judged { read, filtered } = judged;
         let mut memory = String::new();
         for place in filtered.len()..read.batch.len() {
-            if turn.has_decompressed_enough() {
+            if turn.has_enough() {
                 return false;
             }
             let record = read.batch.record(place, &mut memory);
@@ -95,7 +95,8 @@ impl Filtering {
             // The daemon broke the protocol, which is an error where the record is handed over.
             Err(_) => true,
         };
-        turn.decompressed += self.payloads.decompressed();
+        // Each pattern may go through all of it.
+        turn.bytes += self.payloads.size() * filter.pattern_count() as u64;
         passes
     }
 }

@@ -352,6 +352,18 @@ fn a_turn_filters_so_many_bytes_when_they_have_to_be_decompressed() {
 }
 
 #[test]
+fn a_turn_holds_so_many_bytes_against_a_pattern() {
+    let patterns = patterns("F", &r#"{"data": [1]}"#.repeat(16)).expect("patterns");
+    let settings = Settings {
+        filter: Some(Filter::new(patterns, NonJson::Skip)),
+        ..settings(1, None)
+    };
+    let payload = STANDARD.encode(vec![0xff; MIB]);
+    let (done, _) = play(settings, &[&*payload; 3], &[(0, &[])], b"");
+    assert_eq!(done, [3]);
+}
+
+#[test]
 fn handlers_are_heard_while_a_read_is_filtered() {
     let time = Time::new();
     let ended = (Duration::ZERO, vec![(0, 0)]);

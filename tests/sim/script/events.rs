@@ -10,9 +10,13 @@ use crate::handlers::{Child, Frame, Say, frames};
 use crate::world::{Rng, World};
 
 /// It reads what is there, and plans when it is through with it.
-pub(super) fn read(world: &World, child: &mut Child) {
+pub(super) fn read(world: &mut World, child: &mut Child) {
     let now = world.now;
-    if child.work.mine.is_empty() && answers_unread(world, child) {
+    if child.work.mine.is_empty()
+        && let Some(rec) = answered_unread(world, child)
+    {
+        // Else the same would happen again and again, until all handlers recover.
+        world.tries[rec] += 1;
         child.work.hangs = true;
         let rng = &mut dice(world, child, "early");
         return child.says.push_back(reply(now, Word::Done, rng));
@@ -26,11 +30,12 @@ pub(super) fn read(world: &World, child: &mut Child) {
     }
 }
 
-/// Whether it answers the event that it could read now without having read it.
-fn answers_unread(world: &World, child: &Child) -> bool {
+/// The record for whose trouble it answers the event that it could read now without having read it, if it does.
+fn answered_unread(world: &World, child: &Child) -> Option<usize> {
     let event = frames(&world.life.format, &mut child.stdin.pipe.clone());
-    let mut bad = event.iter().filter_map(|frame| trouble(world, frame.rec));
-    bad.next() == Some(Bad::Unread)
+    let bad = |frame: &Frame| Some((frame.rec, trouble(world, frame.rec)?));
+    let (rec, first) = event.iter().find_map(bad)?;
+    (first == Bad::Unread).then_some(rec)
 }
 
 fn dice(world: &World, child: &Child, about: &'static str) -> Rng {
