@@ -48,13 +48,9 @@ impl<'a> Json<'a> {
 
     /// Whether the object or array has one more value, and goes there, else behind it.
     pub(super) fn has_more(&mut self) -> Option<bool> {
-        let mut next = self.peek()?;
-        if next == b',' {
-            self.at += 1;
-            next = self.peek()?;
-        }
+        let next = self.peek()?;
         let ends = matches!(next, b'}' | b']');
-        self.at += usize::from(ends);
+        self.at += usize::from(ends || next == b',');
         Some(!ends)
     }
 

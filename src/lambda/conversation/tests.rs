@@ -225,7 +225,8 @@ fn who_takes_too_long_is_stopped() {
     play(
         "> later 600
          > event a
-         > later 60
+         > later 59
+         > later 1
          < say the function did not ask for an event within 1m (--timeout)
          < end Broken",
     );
@@ -236,8 +237,10 @@ fn who_takes_too_long_is_stopped() {
          > respond 2 id1 {}
          < answer {}
          < accept 2
+         > later 600
          > event b
-         > later 60
+         > later 59
+         > later 1
          < say the function did not ask for an event within 1m (--timeout)
          < end Failed",
     );
