@@ -341,6 +341,7 @@ mod tests {
     use super::super::RULES;
     use super::*;
     use crate::record::Position;
+    use crate::replay::stream::Record;
 
     const LETTERS: &str = concat!(
         r#"{"shardId":"a","sequenceNumber":"1","partitionKey":"k","dataBase64":""}"#,
@@ -414,6 +415,18 @@ mod tests {
             0
         );
         assert!(matches!(Rest::take(&file), Err(Fault::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_letter_without_a_time_of_arrival_has_just_arrived() {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH);
+        let before = before.expect("after 1970").as_millis();
+        let (_folder, file) = folder();
+        let part = taken(&file).rest.part().expect("readable");
+        let records = &part.expect("letters").shards["a"];
+        let has_arrived =
+            |record: &Record| u128::try_from(record.arrival).is_ok_and(|at| at >= before);
+        assert!(records.values().all(has_arrived));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod events;
 mod filtered;
 mod held;
+mod inputs;
 mod limits;
 mod runs;
 mod script;

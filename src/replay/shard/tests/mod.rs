@@ -719,7 +719,7 @@ fn the_user_may_end_it() {
 #[test]
 fn a_batch_has_ten_megabytes_at_most_but_one_record_at_least() {
     let mut large = records(&["1", "2", "3"]);
-    for (record, megabytes) in large.iter_mut().zip([20, 6, 6]) {
+    for (record, megabytes) in large.iter_mut().zip([14, 6, 6]) {
         record.data = "A".repeat(megabytes << 20);
     }
     let mut shard = Shard::new(
