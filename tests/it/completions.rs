@@ -171,14 +171,14 @@ fn folder(shell: &str) -> tempfile::TempDir {
 }
 
 /// Types each line and a TAB, and compares what the shell makes of it. `set_up` ends with a line that shows
-/// one, and Ctrl-X shows the line and clears it.
+/// one, and Ctrl-T shows the line and clears it: no other keys begin with it, for which a shell would wait.
 fn completes(shell: &[&str], set_up: &str) {
     let folder = folder(shell[0]);
     let mut terminal = Terminal::start(shell, folder.path());
     terminal.type_in(set_up);
     terminal.line();
     for (typed, expected) in TYPED {
-        terminal.type_in(&format!("{typed}\t\u{18}"));
+        terminal.type_in(&format!("{typed}\t\u{14}"));
         assert_eq!(terminal.line(), expected, "{typed} in {shell:?}");
     }
 }
@@ -190,7 +190,7 @@ fn bash_completes_what_is_typed() {
     }
     let set_up = "source ./script\n\
                   show() { printf '\\x02%s\\x03' \"$READLINE_LINE\"; READLINE_LINE=; }\n\
-                  bind 'set enable-bracketed-paste off'; bind -x '\"\\C-x\": show'\n\
+                  bind 'set enable-bracketed-paste off'; bind -x '\"\\C-t\": show'\n\
                   show\n";
     completes(&["bash", "--norc", "--noprofile", "-i"], set_up);
 }
@@ -207,7 +207,7 @@ fn bash_with_its_own_completions_completes_what_is_typed() {
     let set_up = format!(
         "source {file}; source ./script\n\
          show() {{ printf '\\x02%s\\x03' \"$READLINE_LINE\"; READLINE_LINE=; }}\n\
-         bind 'set enable-bracketed-paste off'; bind -x '\"\\C-x\": show'\n\
+         bind 'set enable-bracketed-paste off'; bind -x '\"\\C-t\": show'\n\
          show\n"
     );
     completes(&["bash", "--norc", "--noprofile", "-i"], &set_up);
@@ -220,7 +220,7 @@ fn zsh_completes_what_is_typed() {
     }
     let set_up = "autoload -Uz compinit; compinit -u -D; source ./script\n\
                   show() { printf '\\x02%s\\x03' \"$BUFFER\"; BUFFER= }\n\
-                  zle -N show; bindkey '^X' show\n\
+                  zle -N show; bindkey '^T' show\n\
                   show\n";
     completes(&["zsh", "-f", "-i"], set_up);
 }
