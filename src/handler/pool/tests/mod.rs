@@ -759,7 +759,9 @@ fn a_handler_that_lives_on_is_given_large_records_piece_by_piece_as_its_pipe_tak
     let transcript = "> offer 1* 2* 3* 4*
          < start 0: 1* 2*
          < feed 0: 3* 4*
-         * says 0 upto 4
+         * says 0 upto 3
+         = done 3
+         * says 0 ok 4
          = done 4";
     play(settings(shard(8)), transcript);
     let two = |s: &mut Settings| s.jobs = 2;
