@@ -26,6 +26,8 @@ pub struct Wire<'io> {
     /// What one read has brought.
     chunk: Vec<u8>,
     buffer: Vec<u8>,
+    /// How much room a line is likely to need.
+    likely: usize,
     /// Bytes at the buffer's start that are known to hold no line end.
     scanned: usize,
     ended: bool,
@@ -40,6 +42,7 @@ impl<'io> Wire<'io> {
             output,
             chunk: Vec::with_capacity(READ),
             buffer: Vec::new(),
+            likely: 0,
             scanned: 0,
             ended: false,
             tap: None,
@@ -57,7 +60,7 @@ impl<'io> Wire<'io> {
         self.chunk.clear();
         match self.input.read(&mut self.chunk) {
             Ok(0) => self.end(),
-            Ok(_) => self.buffer.extend_from_slice(&self.chunk),
+            Ok(_) => self.keep_chunk(),
             Err(e)
                 if matches!(
                     e.kind(),
@@ -68,6 +71,15 @@ impl<'io> Wire<'io> {
                 self.end();
             }
         }
+    }
+
+    /// Room is made when the first bytes of a line are there: by then the line before it is done with as a rule, and
+    /// the same memory serves, which is still in the processor's cache.
+    fn keep_chunk(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer.reserve(self.likely);
+        }
+        self.buffer.extend_from_slice(&self.chunk);
     }
 
     fn end(&mut self) {
@@ -106,9 +118,9 @@ impl<'io> Wire<'io> {
             return line;
         }
         // The next one is likely to be as long: room that grows step by step would be copied at each.
-        let mut next = Vec::with_capacity(self.buffer.len() + READ);
-        next.extend_from_slice(&self.buffer[end + 1..]);
-        let mut line = std::mem::replace(&mut self.buffer, next);
+        self.likely = self.buffer.len() + READ;
+        let rest = self.buffer[end + 1..].to_vec();
+        let mut line = std::mem::replace(&mut self.buffer, rest);
         line.truncate(end);
         line
     }
