@@ -63,6 +63,8 @@ struct Script<'a> {
     refused: BTreeSet<Vec<u8>>,
     started: Vec<Vec<u8>>,
     running: BTreeSet<Role>,
+    /// The daemon has written something.
+    readable: bool,
 }
 
 impl<'a> Script<'a> {
@@ -73,6 +75,7 @@ impl<'a> Script<'a> {
             refused: BTreeSet::new(),
             started: Vec::new(),
             running: BTreeSet::new(),
+            readable: false,
         }
     }
 }
@@ -144,7 +147,7 @@ impl Children for Script<'_> {
         Ok(())
     }
 
-    fn wait(&mut self, _watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
+    fn wait(&mut self, watch_input: bool, until: Option<Instant>) -> Result<Vec<Happening>> {
         let (time, ends) = self
             .sleeps
             .pop_front()
@@ -161,7 +164,8 @@ impl Children for Script<'_> {
                 report: ExitReport::of(Ended::Code(code)),
             }
         };
-        Ok(ends.into_iter().map(ended).collect())
+        let input = (watch_input && self.readable).then_some(Happening::Input);
+        Ok(ends.into_iter().map(ended).chain(input).collect())
     }
 }
 
@@ -295,6 +299,24 @@ fn a_turn_passes_so_many_unfit_records_and_then_it_is_the_others_turn() {
         (done.as_slice(), started.as_str()),
         ([128, 1].as_slice(), "")
     );
+}
+
+/// What the daemon wrote can be read until the bridge has read it, and a second read would wait.
+#[test]
+fn input_is_an_event_once_however_long_unfit_records_are_passed() {
+    let time = Time::new();
+    let mut children = Script::new(&time, [(SECOND, Vec::new()), (SECOND, Vec::new())].into());
+    children.readable = true;
+    let mut pool = Pool::new(settings(1, None), &mut children, &time);
+    pool.offer(read(&["YQpi"; 129]));
+    let mut event = || {
+        let event = pool.wait(true, Some(time.now()));
+        event.expect("it goes on")
+    };
+    assert!(matches!(event(), Event::Done { records: 128, .. }));
+    assert_eq!(event(), Event::Input);
+    assert!(matches!(event(), Event::Done { records: 1, .. }));
+    assert_eq!(event(), Event::Deadline);
 }
 
 /// A payload as it comes where payloads are compressed.
