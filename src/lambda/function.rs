@@ -45,6 +45,7 @@ pub(crate) fn run(
 ) -> Result<exit::Lambda> {
     let (asked, calls) = channel();
     let (bell, ringer) = io::pipe().context("no pipe for the bell")?;
+    // A bell that nobody has heard yet needs no second ring, and a caller must not wait to ring it.
     ioctl_fionbio(&ringer, true)?;
     let address = match listen(asked, ringer) {
         Ok(address) => address,

@@ -78,6 +78,7 @@ impl Backfill {
             true => name.to_owned(),
             false => fresh(name, now),
         };
+        // Of two settings of a key it would depend on the daemon which one counts.
         let mut properties = of.clone();
         properties.0.retain(|property| {
             canonical(&property.key, kcl).is_none_or(|key| !REPLACED.contains(&key))

@@ -78,6 +78,7 @@ impl Rest {
     fn take_trying(file: &Path, tries: u32) -> Result<Taken, Fault> {
         let file = &followed(file);
         let aside = beside(file, ".redrive");
+        // What an earlier redrive did not finish comes first: moved over it, these letters would take its place.
         if let Some(older) = locked(&aside, tries)? {
             let progress = read_progress(&aside);
             return Ok(Taken {

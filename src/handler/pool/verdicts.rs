@@ -369,6 +369,7 @@ impl Pool<'_> {
                 self.records.narrow(&records, report, now)
             }
             Class::Done | Class::Checkpoint | Class::Reject | Class::Fail => {
+                // It answers in order, so it most likely died of the oldest.
                 self.records.suspect(records[0]);
                 self.records
                     .all_again(&records, Why::Unanswered, report, now)
