@@ -9,9 +9,6 @@ use super::{Reply, Source};
 /// How much one read asks for. The pipe is locked while it is read, so the daemon waits for the end of a larger one.
 const READ: usize = 256 * 1024;
 
-/// Room for the first line: only what is used of it becomes memory, and growing to it would leave holes in the heap.
-const FIRST: usize = 16 * 1024 * 1024;
-
 /// Somebody who listens to a conversation, and must neither hold it up nor fail it.
 pub trait Tap {
     /// The daemon wrote this line.
@@ -45,7 +42,7 @@ impl<'io> Wire<'io> {
             output,
             chunk: Vec::with_capacity(READ),
             buffer: Vec::new(),
-            likely: FIRST,
+            likely: 0,
             scanned: 0,
             ended: false,
             tap: None,
