@@ -67,7 +67,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "idle-memory",
-        what: "resident memory when idle / 5 MiB",
+        what: "resident memory when idle / 4 MiB",
         bar: Bar::AtMost(1.0),
         measure: rows::idle_memory,
     },
@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "size",
-        what: "size of the stripped program / 4 MiB",
+        what: "size of the stripped program / 3 MiB",
         bar: Bar::AtMost(1.0),
         measure: rows::size,
     },

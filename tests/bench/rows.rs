@@ -175,7 +175,7 @@ pub(crate) fn idle_memory(bench: &Bench) -> Result<Figures> {
         daemon.lose_lease()?;
         Ok(resident as f64)
     };
-    measure::against_fixed(bench.rounds(5), &ours, 5 * MIB, Unit::Bytes)
+    measure::against_fixed(bench.rounds(5), &ours, 4 * MIB, Unit::Bytes)
 }
 
 /// The peak at a batch of many small records.
@@ -206,5 +206,5 @@ fn peak_memory(bench: &Bench, batch: &str) -> Result<Figures> {
 /// The program as it is installed.
 pub(crate) fn size(_: &Bench) -> Result<Figures> {
     let size = || Ok(fs::metadata(older::program())?.len() as f64);
-    measure::against_fixed(1, &size, 4 * MIB, Unit::Bytes)
+    measure::against_fixed(1, &size, 3 * MIB, Unit::Bytes)
 }

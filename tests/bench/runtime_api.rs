@@ -1,10 +1,11 @@
 //! The floor of `kclpipe lambda`: Lambda's Runtime API for one function, which gets the same event again and again as
-//! fast as it asks. Nothing is looked at, and nothing can go wrong.
+//! fast as it asks. Nothing is looked at.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,16 +18,26 @@ pub(crate) fn rate(mut function: Command, event: &[u8], events: usize) -> Result
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let mut api = Api::begin(&listener)?;
+    let rate = rate_of(&listener, &mut function, event, events);
+    // Whatever went wrong, it is not left behind.
+    function.kill()?;
+    function.wait()?;
+    rate
+}
+
+fn rate_of(
+    listener: &TcpListener,
+    function: &mut Child,
+    event: &[u8],
+    events: usize,
+) -> Result<f64> {
+    let mut api = Api::begin(listener, function)?;
     api.invoke(event)?;
     let began = Instant::now();
     for _ in 0..events {
         api.invoke(event)?;
     }
-    let seconds = began.elapsed().as_secs_f64();
-    function.kill()?;
-    function.wait()?;
-    Ok(events as f64 / seconds)
+    Ok(events as f64 / began.elapsed().as_secs_f64())
 }
 
 /// The connection of a function, and what it is given.
@@ -35,8 +46,20 @@ struct Api {
 }
 
 impl Api {
-    fn begin(listener: &TcpListener) -> Result<Api> {
-        let (connection, _) = listener.accept()?;
+    /// Waits for the function, unless it ends.
+    fn begin(listener: &TcpListener, function: &mut Child) -> Result<Api> {
+        listener.set_nonblocking(true)?;
+        let connection = loop {
+            match listener.accept() {
+                Ok((connection, _)) => break connection,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    ensure!(function.try_wait()?.is_none(), "the function ended");
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        };
+        connection.set_nonblocking(false)?;
         connection.set_nodelay(true)?;
         let requests = BufReader::new(connection);
         Ok(Api { requests })
